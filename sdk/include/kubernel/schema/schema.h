@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The Kubernetes API as data: types, fields, resources, defaults.
+//
+// The tables are generated from the API facts by sdk/schema/generate.py. Everything that depends on what a field is (decoding,
+// validation, defaults, protobuf, patches, table columns, OpenAPI) reads these tables; nothing repeats them by hand.
+
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include <kubernel/api/resource.h>
+#include <kubernel/base/export.h>
+
+namespace kubernel::schema {
+
+struct Type;
+
+enum class Kind : std::uint8_t {
+  String, Bool, Int32, Int64, Float64, Bytes, Any,
+  Struct,
+  Quantity, Time, MicroTime, Duration, IntOrString, RawExtension, FieldsV1, Json,  // own JSON and protobuf forms
+};
+enum class Shape : std::uint8_t { Single, List, Map };  // Map keys are strings.
+enum class ListType : std::uint8_t { None, Atomic, Set, Map };
+enum class PatchStrategy : std::uint8_t { None, Merge, Replace, RetainKeys, MergeRetainKeys };
+
+struct Field {
+  std::string_view json;       ///< Empty for members that JSON does not have.
+  Kind kind;
+  Shape shape;
+  const Type* type;            ///< For Struct; else null.
+  std::uint16_t proto_number;  ///< 0: not in protobuf.
+  bool pointer;
+  bool omitempty;
+  bool required;               ///< OpenAPI "required".
+  bool embedded;               ///< Members are spliced into the parent's JSON.
+  bool nullable;
+  ListType list_type;
+  PatchStrategy patch_strategy;
+  std::string_view patch_merge_key;
+  std::span<const std::string_view> list_map_keys;
+  std::span<const std::string_view> enum_values;  ///< Empty: not an enum.
+  std::string_view default_json;                  ///< JSON text of the +default marker; empty: none.
+  std::optional<std::int64_t> min, max;           ///< Numeric bounds of the declarative markers.
+  std::uint32_t min_items, max_items;             ///< 0: no bound.
+  std::uint32_t max_length, max_bytes;            ///< 0: no bound.
+  std::string_view format;                        ///< "k8s-short-name", … as in the markers; empty: none.
+  bool map_atomic;                                ///< Server-side apply treats the value as one field.
+  std::string_view named;                         ///< Id of the named scalar type, e.g. "k8s.io.api.core.v1.PodPhase".
+};
+
+struct Type {
+  std::string_view id;         ///< = protobuf full name, "k8s.io.api.core.v1.PodSpec".
+  std::string_view group, version, name;
+  std::span<const Field> fields;  ///< Ascending by protobuf number, those without one last.
+  bool has_proto;
+  bool root_kind;
+  bool struct_atomic;
+
+  /// The field with that JSON name, embedded structs included; null when there is none.
+  KUBERNEL_EXPORT const Field* find(std::string_view json_name) const noexcept;
+};
+
+struct Subresource {
+  std::string_view name;
+  std::string_view kind;  ///< "Scale"; may carry a group version: "autoscaling/v1 Scale".
+  std::span<const std::string_view> verbs;
+};
+
+struct ResourceInfo {
+  std::string_view group, version, kind, list_kind, plural, singular;
+  std::span<const std::string_view> short_names, categories, verbs;
+  std::span<const Subresource> subresources;
+  bool namespaced;
+  bool ga;
+  std::string_view storage_version_hash;
+  std::string_view etcd_prefix;  ///< "/registry/deployments".
+  const Type* type;
+  api::Resource resource() const { return {std::string(group), std::string(version), std::string(plural)}; }
+};
+
+struct GroupVersionInfo {
+  std::string_view version;
+  bool ga;
+  bool enabled_by_default;
+  int version_priority;
+};
+struct GroupInfo {
+  std::string_view group;
+  std::string_view preferred_version;
+  int priority;
+  std::span<const GroupVersionInfo> versions;
+};
+
+KUBERNEL_EXPORT std::span<const Type* const> types() noexcept;  ///< Ascending by id.
+KUBERNEL_EXPORT std::span<const ResourceInfo> resources() noexcept;
+KUBERNEL_EXPORT std::span<const GroupInfo> groups() noexcept;   ///< In discovery order.
+
+KUBERNEL_EXPORT const Type* find_type(std::string_view id) noexcept;
+KUBERNEL_EXPORT const Type* find_kind(std::string_view group, std::string_view version, std::string_view kind) noexcept;
+KUBERNEL_EXPORT const ResourceInfo* find_resource(std::string_view group, std::string_view version,
+                                                  std::string_view plural) noexcept;
+KUBERNEL_EXPORT const ResourceInfo* find_resource_by_kind(std::string_view group, std::string_view version,
+                                                          std::string_view kind) noexcept;
+
+}  // namespace kubernel::schema
