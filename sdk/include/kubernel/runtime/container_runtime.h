@@ -75,6 +75,7 @@ struct ContainerConfig {
   std::vector<Mount> mounts;
   std::string log_path;                ///< Relative to the sandbox's log_directory: "app/0.log".
   bool stdin_open = false, stdin_once = false, tty = false;
+  std::string stop_signal;             ///< "SIGUSR1"; empty: the image's, else SIGTERM.
   Resources resources;
   SecurityOptions security;
   std::map<std::string, std::string> labels, annotations;
@@ -171,7 +172,7 @@ class ContainerRuntime {
 class ContainerAccess {
  public:
   virtual ~ContainerAccess() = default;
-  /// Calls `changed` with a container's id when it exits (also by itself), on any thread; must not block.
+  /// Calls `changed` with the id of a container, or of a sandbox, when it exits (also by itself), on any thread; must not block.
   [[nodiscard]] virtual std::unique_ptr<Subscription> on_exit(std::function<void(std::string id)> changed) = 0;
   virtual Result<ContainerStatus> status(const CallContext& ctx, std::string_view id) = 0;
   virtual Result<std::unique_ptr<Session>> exec(const CallContext& ctx, std::string_view id, const ExecOptions& options) = 0;
@@ -183,6 +184,9 @@ class ContainerAccess {
   /// After log rotation: writes go to a new file at the same path.
   virtual Result<void> reopen_log(const CallContext& ctx, std::string_view id) = 0;
   virtual Result<Usage> usage(const CallContext& ctx, std::string_view id) = 0;
+  /// Sends the container's stop signal to its first process and returns at once; on_exit() tells when it has ended. So a grace period occupies no thread;
+  /// stop_container() with no grace ends it early. Fine when it has exited already.
+  virtual Result<void> request_stop(const CallContext& ctx, std::string_view id) = 0;
 };
 
 struct Image {
