@@ -28,6 +28,15 @@ namespace kubernel::runtime {
 
 enum class NamespaceMode : std::uint8_t { Pod, Container, Node };
 
+/// Zero or absent: no limit. memory in bytes.
+struct Resources {
+  std::int64_t cpu_shares = 0, cpu_quota_us = 0, cpu_period_us = 0;
+  std::int64_t memory_limit = 0;
+  std::int64_t pids_limit = 0;
+  std::int64_t oom_score_adj = 0;
+  std::string cpuset_cpus, cpuset_mems;
+};
+
 /// What a pod's containers share. Annotations and labels are kept and given back by list().
 struct SandboxConfig {
   std::string pod_name, pod_namespace, pod_uid;
@@ -38,21 +47,13 @@ struct SandboxConfig {
   std::string network_namespace_path;  ///< Made by the caller for NamespaceMode::Pod; empty for Node.
   NamespaceMode network = NamespaceMode::Pod, pid = NamespaceMode::Container, ipc = NamespaceMode::Pod;
   std::map<std::string, std::string> sysctls, labels, annotations;
+  Resources resources;                   ///< Of cgroup_parent: the pod as a whole.
 };
 
 struct Mount {
   std::string container_path, host_path;
   bool readonly = false;
   enum class Propagation : std::uint8_t { Private, HostToContainer, Bidirectional } propagation = Propagation::Private;
-};
-
-/// Zero or absent: no limit. memory in bytes.
-struct Resources {
-  std::int64_t cpu_shares = 0, cpu_quota_us = 0, cpu_period_us = 0;
-  std::int64_t memory_limit = 0;
-  std::int64_t pids_limit = 0;
-  std::int64_t oom_score_adj = 0;
-  std::string cpuset_cpus, cpuset_mems;
 };
 
 struct SecurityOptions {
