@@ -25,6 +25,7 @@ namespace kubernel::api {
 
 namespace detail {
 struct Node;  // One value of a document; defined in sdk/src/api/document.h.
+struct ValueAccess;
 }
 
 /// A pointer-sized handle; copy it freely. A Value that stands for "not there" is falsy, reads as
@@ -85,7 +86,6 @@ class KUBERNEL_EXPORT Value {
    private:
     friend class Value;
     const detail::Node* node_ = nullptr;
-    bool in_object_ = false;
   };
   Iterator begin() const noexcept;
   Iterator end() const noexcept;
@@ -99,7 +99,7 @@ class KUBERNEL_EXPORT Value {
   std::string dump() const;
 
  private:
-  friend class Document;
+  friend struct detail::ValueAccess;
   explicit Value(const detail::Node* node) noexcept : node_(node) {}
   const detail::Node* node_ = nullptr;
 };
@@ -127,8 +127,7 @@ class KUBERNEL_EXPORT Document {
  private:
   Document() = default;
   std::string text_;
-  detail::Node* nodes_ = nullptr;
-  std::size_t node_count_ = 0;
+  void* nodes_ = nullptr;
 };
 
 }  // namespace kubernel::api
