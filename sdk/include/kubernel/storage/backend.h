@@ -93,8 +93,8 @@ class Watch {
   virtual Result<WatchBatch> take(std::size_t max_events) = 0;
 
   /// Calls `ready` when take() may find something new: once at once if there is something, and
-  /// then at least once after each write in range that follows an empty take(). `ready` must not block and must not
-  /// call take() itself. Replaces the earlier callback; an empty function removes it and waits for a running one.
+  /// then at least once after each write in range that follows an empty take(). `ready` runs inside notify() or on a
+  /// writer's thread, without a lock of the backend's; it must not block and must not call take() itself. Replaces the earlier callback; an empty function removes it and waits for a running one.
   virtual void notify(std::function<void()> ready) = 0;
 };
 
@@ -138,6 +138,7 @@ class Backend {
 
   /// Writes `value` if the key's last modification is `expected`; 0 means the key
   /// must not exist. An empty `value` is a value. `lease` 0 detaches the key from any lease.
+  /// Errors: NotFound when there is no such lease.
   virtual Result<CasResult> put(const CallContext& ctx, std::string_view key, std::string_view value,
                                 Revision expected, LeaseId lease) = 0;
 
@@ -158,8 +159,8 @@ class Backend {
   virtual Result<std::unique_ptr<Watch>> watch(const WatchOptions& options) = 0;
 
   /// Forgets history before `revision`: later reads at an older revision are Expired. Current values stay.
-  /// Works in small batches; writers are never held up for long. Errors: Expired when already compacted past it,
-  /// BadRequest when it is in the future.
+  /// What is left when it is interrupted is done by the next call. Works in small batches; writers are never held up
+  /// for long. Errors: Expired when already compacted past it, BadRequest when it is in the future.
   virtual Result<void> compact(const CallContext& ctx, Revision revision) = 0;
 
   /// The store's leases. Lifetime: the backend's.
@@ -169,7 +170,7 @@ class Backend {
   virtual Result<Stats> stats(const CallContext& ctx) = 0;
 };
 
-/// Lent to a backend for its whole life.
+/// Lent to a backend for its whole life; the references outlive it.
 struct BackendContext {
   std::string config_json;  ///< The plugin's checked configuration.
   Logger& log;

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The tests every storage backend must pass, in this tree or out of it. In the backend's test:
+//
+//   class MyInstance final : public kubernel::testing::StorageInstance { ... };
+//   KUBERNEL_STORAGE_CONFORMANCE(Mine, [] { return std::make_unique<MyInstance>(); });
+
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include <kubernel/storage/backend.h>
+#include <kubernel/testing/fake_clock.h>
+
+namespace kubernel::testing {
+
+/// One store that a test has to itself: a file, a database, a namespace of a server.
+/// The destructor removes it.
+class StorageInstance {
+ public:
+  virtual ~StorageInstance() = default;
+  /// Opens the store; the first time it is empty, later a durable one holds what was there when it was closed.
+  /// `context` lacks only config_json.
+  virtual Result<std::unique_ptr<storage::Backend>> open(storage::BackendContext context) = 0;
+};
+
+using MakeStorageInstance = std::function<std::unique_ptr<StorageInstance>()>;
+
+/// Refuses every descriptor: for backends that wait for none.
+class NoPoller final : public Poller {
+ public:
+  Result<std::unique_ptr<Subscription>> when_readable(int, std::function<void()>) override {
+    return Error(Reason::BadRequest, "this test has no poller");
+  }
+};
+
+class StorageConformance : public ::testing::TestWithParam<MakeStorageInstance> {
+ protected:
+  using Revision = storage::Revision;
+  using Event = storage::Event;
+  using KeyValue = storage::KeyValue;
+
+  void SetUp() override {
+    instance_ = GetParam()();
+    open();
+  }
+
+  void TearDown() override {
+    store_.reset();
+    instance_.reset();
+  }
+
+  void open() {
+    auto opened = instance_->open({"", log_, metrics_, clock_, blocking_, poller_});
+    ASSERT_TRUE(opened) << opened.error().message();
+    store_ = *std::move(opened);
+  }
+
+  void reopen() {
+    store_.reset();
+    open();
+  }
+
+  Revision put(std::string_view key, std::string_view value, Revision expected = 0, storage::LeaseId lease = 0) {
+    auto result = store_->put({}, key, value, expected, lease);
+    EXPECT_TRUE(result) << "put " << key << ": " << result.error().message();
+    EXPECT_TRUE(!result || result->applied) << "put " << key << " lost";
+    return result ? result->revision : 0;
+  }
+
+  Revision remove(std::string_view key, Revision expected) {
+    auto result = store_->remove({}, key, expected);
+    EXPECT_TRUE(result) << "remove " << key << ": " << result.error().message();
+    EXPECT_TRUE(!result || result->applied) << "remove " << key << " lost";
+    return result ? result->revision : 0;
+  }
+
+  std::optional<KeyValue> get(std::string_view key, Revision at = 0) {
+    auto found = store_->get({}, key, at);
+    EXPECT_TRUE(found) << "get " << key << ": " << found.error().message();
+    return found ? *std::move(found) : std::nullopt;
+  }
+
+  storage::Page range(const storage::RangeOptions& options) {
+    auto page = store_->range({}, options);
+    EXPECT_TRUE(page) << "range: " << page.error().message();
+    return page ? *std::move(page) : storage::Page{};
+  }
+
+  static std::vector<std::string> keys(const storage::Page& page) {
+    std::vector<std::string> out;
+    for (const KeyValue& item : page.items) out.push_back(item.key);
+    return out;
+  }
+
+  std::int64_t count(std::string_view start, std::string_view end) {
+    auto found = store_->count({}, start, end);
+    EXPECT_TRUE(found) << "count: " << found.error().message();
+    return found ? *found : -1;
+  }
+
+  Revision head() {
+    auto stats = store_->stats({});
+    EXPECT_TRUE(stats) << "stats: " << stats.error().message();
+    return stats ? stats->revision : 0;
+  }
+
+  void compact(Revision revision) {
+    const auto compacted = store_->compact({}, revision);
+    EXPECT_TRUE(compacted) << "compact " << revision << ": " << compacted.error().message();
+  }
+
+  std::unique_ptr<storage::Watch> watch(std::string_view start, std::string_view end, Revision from = 0) {
+    auto opened = store_->watch({std::string(start), std::string(end), from});
+    EXPECT_TRUE(opened) << "watch: " << opened.error().message();
+    return opened ? *std::move(opened) : nullptr;
+  }
+
+  /// Everything there is to take, `batch` at a time.
+  static std::vector<Event> drain(storage::Watch& watch, std::size_t batch = 100) {
+    std::vector<Event> out;
+    for (;;) {
+      auto taken = watch.take(batch);
+      EXPECT_TRUE(taken) << "take: " << taken.error().message();
+      if (!taken || taken->events.empty()) return out;
+      for (Event& event : taken->events) out.push_back(std::move(event));
+    }
+  }
+
+  /// "put /a=1@2" and "delete /a@3", with " was 1" when the event knows what was there before.
+  static std::vector<std::string> text(const std::vector<Event>& events) {
+    std::vector<std::string> out;
+    for (const Event& event : events) {
+      const bool put = event.type == Event::Type::Put;
+      std::string line = (put ? "put " : "delete ") + event.kv.key;
+      if (put) line += "=" + event.kv.value;
+      line += "@" + std::to_string(event.kv.modified);
+      if (event.previous) line += " was " + event.previous->value;
+      out.push_back(std::move(line));
+    }
+    return out;
+  }
+
+  /// Lets time pass, and the work that became due.
+  void pass(std::chrono::seconds time) {
+    clock_.advance(time);
+    while (blocking_.run_all() != 0) clock_.advance(std::chrono::nanoseconds(0));
+  }
+
+  /// Runs `work(i)` on `count` threads at once.
+  static void in_parallel(int count, const std::function<void(int)>& work) {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < count; ++i) threads.emplace_back([&work, i] { work(i); });
+  }
+
+  FakeClock clock_;
+  ManualExecutor blocking_;
+  RecordingLogger log_;
+  RecordingMetrics metrics_;
+  NoPoller poller_;
+  std::unique_ptr<StorageInstance> instance_;
+  std::unique_ptr<storage::Backend> store_;
+};
+
+/// What a backend must pass besides when it keeps its store beyond its own life; see KUBERNEL_STORAGE_DURABILITY.
+class StorageDurability : public StorageConformance {};
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(StorageDurability);
+
+}  // namespace kubernel::testing
+
+#include <kubernel/testing/storage_conformance_concurrency.h>
+#include <kubernel/testing/storage_conformance_data.h>
+#include <kubernel/testing/storage_conformance_history.h>
+
+/// `make`: callable as MakeStorageInstance.
+#define KUBERNEL_STORAGE_CONFORMANCE(name, make)                                                   \
+  namespace kubernel::testing {                                                                    \
+  INSTANTIATE_TEST_SUITE_P(name, StorageConformance, ::testing::Values(MakeStorageInstance(make)), \
+                           [](const auto&) { return std::string("All"); });                        \
+  }                                                                                                \
+  static_assert(true)
+
+/// For backends whose store can be opened again.
+#define KUBERNEL_STORAGE_DURABILITY(name, make)                                                   \
+  namespace kubernel::testing {                                                                   \
+  INSTANTIATE_TEST_SUITE_P(name, StorageDurability, ::testing::Values(MakeStorageInstance(make)), \
+                           [](const auto&) { return std::string("All"); });                       \
+  }                                                                                               \
+  static_assert(true)

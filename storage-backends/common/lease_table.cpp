@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lease_table.h"
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <string>
+#include <utility>
+
+namespace kubernel::storage_common {
+
+using storage::LeaseId;
+using TimePoint = Clock::TimePoint;
+
+namespace {
+
+/// How long after a failed expiry it is tried again.
+constexpr std::chrono::seconds kRetry{1};
+
+struct Lease {
+  std::chrono::seconds ttl{0};
+  TimePoint due;
+  bool ready = false;   // Saved; until then only the id is taken.
+  bool ending = false;  // Being revoked or expired; it cannot be renewed any more.
+};
+
+}  // namespace
+
+Error lease_not_found(LeaseId id) {
+  return {Reason::NotFound, "lease " + std::to_string(id) + " not found"};
+}
+
+struct LeaseTable::State : std::enable_shared_from_this<State> {
+  State(Clock& c, Executor& e, Logger& l, LeaseHooks h) : clock(c), executor(e), log(l), hooks(std::move(h)) {}
+
+  // Makes sure the timer rings no later than the next due time. A renewal does not move it: it rings too
+  // early once, and expire() sets it anew, so that a thousand renewals cost one timer.
+  void arm() {
+    std::unique_ptr<Subscription> old;  // Destroyed without the lock: that may wait for a running callback.
+    const std::lock_guard lock(mutex);
+    if (closed) return;
+    TimePoint next = TimePoint::max();
+    for (const auto& [id, lease] : leases) {
+      if (lease.ready) next = std::min(next, lease.due);
+    }
+    if (timer && next >= rings_at) return;
+    old = std::move(timer);
+    rings_at = next;
+    if (next == TimePoint::max()) return;
+    timer = clock.call_at(next, [weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->rang();
+    });
+  }
+
+  // On the timer's thread.
+  void rang() {
+    const auto submitted = executor.submit([weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->expire();
+    });
+    if (submitted) return;
+    std::unique_ptr<Subscription> old;
+    const std::lock_guard lock(mutex);
+    if (closed) return;
+    old = std::move(timer);
+    rings_at = clock.now() + kRetry;
+    timer = clock.call_at(rings_at, [weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->rang();
+    });
+  }
+
+  // On a pool thread. One at a time, and none once closed.
+  void expire() {
+    const std::lock_guard running(run_mutex);
+    std::vector<LeaseId> due;
+    {
+      const std::lock_guard lock(mutex);
+      if (closed) return;
+      const TimePoint now = clock.now();
+      for (auto& [id, lease] : leases) {
+        if (!lease.ready || lease.due > now) continue;
+        lease.ending = true;
+        due.push_back(id);
+      }
+    }
+    for (const LeaseId id : due) {
+      const auto dropped = hooks.drop(CallContext{}, id);
+      if (dropped || dropped.error().reason() == Reason::NotFound) continue;
+      log_warning(log, "an expired lease could not be removed, trying again",
+                  {{"lease", id}, {"error", dropped.error()}});
+      const std::lock_guard lock(mutex);
+      if (const auto found = leases.find(id); found != leases.end()) found->second.due = clock.now() + kRetry;
+    }
+    std::unique_ptr<Subscription> old;
+    {
+      const std::lock_guard lock(mutex);
+      old = std::move(timer);
+    }
+    old.reset();
+    arm();
+  }
+
+  Clock& clock;
+  Executor& executor;
+  Logger& log;
+  const LeaseHooks hooks;
+
+  std::mutex run_mutex;  // Held while an expiry runs. Taken before `mutex`.
+  mutable std::mutex mutex;
+  std::map<LeaseId, Lease> leases;
+  std::unique_ptr<Subscription> timer;
+  TimePoint rings_at = TimePoint::max();
+  LeaseId last_id = 0;
+  bool closed = false;
+};
+
+LeaseTable::LeaseTable(Clock& clock, Executor& executor, Logger& log, LeaseHooks hooks,
+                       const std::vector<LeaseRecord>& existing)
+    : state_(std::make_shared<State>(clock, executor, log, std::move(hooks))) {
+  for (const LeaseRecord& record : existing) {
+    state_->leases[record.id] = {.ttl = record.ttl, .due = clock.now() + record.ttl, .ready = true};
+  }
+  if (!existing.empty()) state_->arm();
+}
+
+LeaseTable::~LeaseTable() {
+  const std::lock_guard running(state_->run_mutex);
+  std::unique_ptr<Subscription> timer;
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->closed = true;
+    timer = std::move(state_->timer);
+  }
+}
+
+Result<LeaseId> LeaseTable::grant(const CallContext& ctx, LeaseId id, std::chrono::seconds ttl) {
+  if (ttl < std::chrono::seconds(1)) return Error(Reason::BadRequest, "a lease lasts at least a second");
+  if (id < 0) return Error(Reason::BadRequest, "a lease's id is a positive number");
+  {
+    const std::lock_guard lock(state_->mutex);
+    if (id == 0) {
+      // Calendar time first, so that an id is not used again after a restart.
+      const auto wall =
+          std::chrono::duration_cast<std::chrono::microseconds>(state_->clock.wall_now().time_since_epoch());
+      id = std::max<LeaseId>(state_->last_id + 1, wall.count());
+      while (state_->leases.contains(id)) ++id;
+      state_->last_id = id;
+    }
+    if (!state_->leases.try_emplace(id, Lease{.ttl = ttl}).second) {
+      return Error(Reason::AlreadyExists, "lease " + std::to_string(id) + " already exists");
+    }
+  }
+  if (auto saved = state_->hooks.save(ctx, {id, ttl}); !saved) {
+    const std::lock_guard lock(state_->mutex);
+    state_->leases.erase(id);
+    return std::move(saved).error();
+  }
+  {
+    const std::lock_guard lock(state_->mutex);
+    Lease& lease = state_->leases[id];
+    lease.due = state_->clock.now() + ttl;
+    lease.ready = true;
+  }
+  state_->arm();
+  return id;
+}
+
+Result<void> LeaseTable::renew(const CallContext&, LeaseId id) {
+  const std::lock_guard lock(state_->mutex);
+  const auto found = state_->leases.find(id);
+  if (found == state_->leases.end() || !found->second.ready || found->second.ending) return lease_not_found(id);
+  found->second.due = state_->clock.now() + found->second.ttl;
+  return {};
+}
+
+Result<void> LeaseTable::revoke(const CallContext& ctx, LeaseId id) {
+  if (!exists(id) || id == 0) return lease_not_found(id);
+  return state_->hooks.drop(ctx, id);
+}
+
+bool LeaseTable::exists(LeaseId id) const {
+  if (id == 0) return true;
+  const std::lock_guard lock(state_->mutex);
+  const auto found = state_->leases.find(id);
+  return found != state_->leases.end() && found->second.ready;
+}
+
+void LeaseTable::forget(LeaseId id) {
+  const std::lock_guard lock(state_->mutex);
+  state_->leases.erase(id);
+}
+
+}  // namespace kubernel::storage_common
