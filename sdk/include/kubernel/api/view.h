@@ -19,7 +19,8 @@
 //   []T / map[string]T                List<T> / Map<T> with T as above
 //   Quantity, Time, MicroTime, Duration, IntOrString, RawExtension, FieldsV1, JSON   Value (see quantity.h, time.h, int_or_string.h)
 //
-// Embedded structs (TypeMeta, inline) are flattened. Every view has `Value value() const`.
+// Embedded structs (TypeMeta, inline) are flattened. Every view has `Value raw() const`. A view is made from a Value, and that of
+// a kind from an Object. Lifetime: as the Value's; an Object must outlive the views on it.
 
 #pragma once
 
@@ -28,8 +29,36 @@
 #include <string_view>
 
 #include <kubernel/api/value.h>
+#include <kubernel/base/export.h>
 
 namespace kubernel::api {
+
+class Object;
+
+/// What all generated views derive from.
+class KUBERNEL_EXPORT View {
+ public:
+  explicit View(Value value) noexcept : value_(value) {}
+  explicit View(const Object& object);
+
+  /// True when the value is there and not null.
+  explicit operator bool() const noexcept { return value_ && !value_.is_null(); }
+  Value raw() const noexcept { return value_; }
+
+ protected:
+  Value at_(const char* name) const noexcept { return value_[name]; }
+  std::string_view text_(const char* name, std::string_view fallback = {}) const noexcept {
+    return value_[name].string(fallback);
+  }
+  std::int64_t integer_(const char* name, std::int64_t fallback = 0) const noexcept {
+    return value_[name].integer(fallback);
+  }
+  double number_(const char* name, double fallback = 0) const noexcept { return value_[name].number(fallback); }
+  bool flag_(const char* name, bool fallback = false) const noexcept { return value_[name].boolean(fallback); }
+
+ private:
+  Value value_;
+};
 
 namespace detail {
 template <class T>
