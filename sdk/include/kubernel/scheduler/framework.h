@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The scheduling framework (KEP-624): the points at which plugins decide where a pod runs.
+//
+// A scheduler plugin is one class that derives from Plugin and from the interface of each point it has something to say at:
+//
+//   class NodeName final : public Plugin, public Filter { … };
+//
+// The scheduler finds the interfaces by dynamic_cast. What a plugin knows about one pod lives in the Cycle, never in the
+// plugin, so one instance serves every pod at once.
+
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <kubernel/api/object.h>
+#include <kubernel/base/clock.h>
+#include <kubernel/base/context.h>
+#include <kubernel/base/export.h>
+#include <kubernel/base/log.h>
+#include <kubernel/base/result.h>
+#include <kubernel/client/client.h>
+#include <kubernel/client/informer.h>
+#include <kubernel/scheduler/node_info.h>
+
+namespace kubernel::scheduler {
+
+/// The answer to "may this pod run here?". A "no" is an answer, not an Error.
+class KUBERNEL_EXPORT Verdict {
+ public:
+  enum class Kind : std::uint8_t {
+    Fits,
+    Unschedulable,  ///< No, but evicting other pods could change that.
+    Unresolvable,   ///< No, whatever is evicted; preemption skips this node.
+    Skip,           ///< From PreFilter and PreScore: this plugin's Filter or Score has nothing to say about this pod.
+    Wait,           ///< From Permit: hold the pod until allowed, rejected or timed out.
+  };
+
+  static Verdict fits() { return Verdict(Kind::Fits, {}); }
+  static Verdict unschedulable(std::string why) { return Verdict(Kind::Unschedulable, std::move(why)); }
+  static Verdict unresolvable(std::string why) { return Verdict(Kind::Unresolvable, std::move(why)); }
+  static Verdict skip() { return Verdict(Kind::Skip, {}); }
+  static Verdict wait() { return Verdict(Kind::Wait, {}); }
+
+  Kind kind() const noexcept { return kind_; }
+  bool ok() const noexcept { return kind_ == Kind::Fits || kind_ == Kind::Skip; }
+  /// Shown to users in the FailedScheduling event, upstream's wording; empty when the pod fits.
+  const std::string& why() const noexcept { return why_; }
+
+ private:
+  Verdict(Kind kind, std::string why) : why_(std::move(why)), kind_(kind) {}
+  std::string why_;
+  Kind kind_;
+};
+
+/// What a plugin remembers about the pod being scheduled, between its points: whatever is costly to compute.
+class KUBERNEL_EXPORT CycleData {
+ public:
+  virtual ~CycleData();
+  /// A copy that preemption may change while it imagines pods gone.
+  virtual std::unique_ptr<CycleData> clone() const = 0;
+};
+
+/// One pod on its way through the scheduler.
+///
+/// Threads: filter() and score() read it from several threads at once; data is written only by the points that run alone.
+struct Cycle {
+  std::shared_ptr<const PodInfo> pod;
+  std::shared_ptr<const Snapshot> snapshot;
+  std::vector<std::unique_ptr<CycleData>> data;  ///< One slot per plugin, at PluginContext::index.
+};
+
+/// What happened in the cluster, for deciding which waiting pods are worth another try.
+enum class ClusterEvent : std::uint8_t {
+  NodeAdded,
+  NodeAllocatableChanged,
+  NodeLabelsChanged,
+  NodeTaintsChanged,      ///< Also spec.unschedulable.
+  NodeConditionsChanged,
+  PodAssigned,            ///< A pod was bound, or a bound pod's labels changed.
+  PodDeleted,             ///< A bound pod went away or released resources.
+  PodUpdated,             ///< The waiting pod itself changed.
+  VolumeChanged,
+  OtherChanged,
+};
+
+/// "Try again on this event", narrowed by a hint (KEP-4247): return false when the change cannot help the pod.
+struct EventInterest {
+  ClusterEvent event = ClusterEvent::NodeAdded;
+  /// Empty: always worth a try. `before` is empty for additions, `after` for deletions.
+  std::function<bool(const PodInfo& pod, const api::Object& before, const api::Object& after)> helps;
+};
+
+/// The base of every scheduler plugin.
+///
+/// Threads: one instance; the points say which of them run concurrently. No plugin starts threads.
+class KUBERNEL_EXPORT Plugin {
+ public:
+  virtual ~Plugin();
+  /// Events after which a pod this plugin refused is worth another try. Listing too few leaves pods pending; the
+  /// queue retries all every 5 minutes anyway.
+  virtual std::vector<EventInterest> retry_on() const = 0;
+};
+
+/// Keeps a pod out of the queue (scheduling gates). Threads: any.
+class KUBERNEL_EXPORT PreEnqueue {
+ public:
+  virtual ~PreEnqueue();
+  virtual Verdict pre_enqueue(const PodInfo& pod) const = 0;
+};
+
+struct QueuedPod {
+  std::shared_ptr<const PodInfo> pod;
+  Clock::TimePoint queued_at;        ///< When it last entered the active queue.
+  Clock::TimePoint first_queued_at;
+  int attempts = 0;
+};
+
+/// Orders the active queue; exactly one per profile. Must be a strict weak order. Threads: any.
+class KUBERNEL_EXPORT QueueSort {
+ public:
+  virtual ~QueueSort();
+  virtual bool before(const QueuedPod& a, const QueuedPod& b) const = 0;
+};
+
+struct PreFilterResult {
+  Verdict verdict = Verdict::fits();
+  std::optional<std::vector<std::string>> nodes;  ///< When set, only these nodes can fit: the others are not looked at.
+  std::unique_ptr<CycleData> data;
+};
+
+/// Runs once per pod, before its filters. May do what is too costly per node.
+class KUBERNEL_EXPORT PreFilter {
+ public:
+  virtual ~PreFilter();
+  virtual Result<PreFilterResult> pre_filter(const CallContext& ctx, const PodInfo& pod, const Snapshot& snapshot) = 0;
+};
+
+/// How a plugin's data changes when preemption imagines a pod gone from a node, or another one there. For plugins whose
+/// data depends on other pods. Runs on cloned data.
+class KUBERNEL_EXPORT PreFilterExtensions {
+ public:
+  virtual ~PreFilterExtensions();
+  virtual void pod_added(CycleData& data, const PodInfo& pod, const PodInfo& added, const NodeInfo& node) const = 0;
+  virtual void pod_removed(CycleData& data, const PodInfo& pod, const PodInfo& removed, const NodeInfo& node) const = 0;
+};
+
+/// Threads: filter() is called for many nodes at once from several threads. It is const, does no I/O, takes no lock,
+/// allocates only to say no, and finishes in microseconds.
+/// Errors: only for input that should not exist. The pod goes back to the queue with back-off.
+class KUBERNEL_EXPORT Filter {
+ public:
+  virtual ~Filter();
+  /// `data`: what this plugin's pre_filter gave; null when it gave none.
+  virtual Result<Verdict> filter(const PodInfo& pod, const CycleData* data, const NodeInfo& node) const = 0;
+};
+
+struct NodeVerdict {
+  const NodeInfo* node = nullptr;
+  std::string plugin;
+  Verdict verdict = Verdict::fits();
+};
+
+struct PostFilterResult {
+  std::string nominated_node;  ///< Empty: this plugin found no way.
+  std::string message;         ///< Added to the FailedScheduling event.
+};
+
+/// Runs when no node fits (preemption). The first plugin that nominates a node ends it.
+class KUBERNEL_EXPORT PostFilter {
+ public:
+  virtual ~PostFilter();
+  virtual Result<PostFilterResult> post_filter(const CallContext& ctx, const Cycle& cycle,
+                                               std::span<const NodeVerdict> verdicts) = 0;
+};
+
+struct PreScoreResult {
+  Verdict verdict = Verdict::fits();
+  std::unique_ptr<CycleData> data;  ///< Replaces what pre_filter gave, when set.
+};
+
+/// Runs once per pod, after the filters, with the nodes that fit.
+class KUBERNEL_EXPORT PreScore {
+ public:
+  virtual ~PreScore();
+  virtual Result<PreScoreResult> pre_score(const CallContext& ctx, const PodInfo& pod, const Snapshot& snapshot,
+                                           std::span<const NodeInfo* const> nodes) = 0;
+};
+
+inline constexpr std::int64_t kMaxNodeScore = 100;
+
+/// Threads and Errors: score() as Filter; normalize() runs alone, once per pod.
+class KUBERNEL_EXPORT Score {
+ public:
+  virtual ~Score();
+  /// Any number; after normalize() it must be in [0, kMaxNodeScore].
+  virtual Result<std::int64_t> score(const PodInfo& pod, const CycleData* data, const NodeInfo& node,
+                                     const Snapshot& snapshot) const = 0;
+  /// Brings the scores of all nodes into [0, kMaxNodeScore]. May leave them as they are.
+  virtual void normalize(const PodInfo& pod, const CycleData* data, std::span<std::int64_t> scores) const = 0;
+};
+
+/// Threads: this and the following interfaces are called for several pods at once, on the blocking executor; they may do
+/// I/O. For one pod they run in order.
+class KUBERNEL_EXPORT Reserve {
+ public:
+  virtual ~Reserve();
+  virtual Verdict reserve(const CallContext& ctx, const Cycle& cycle, std::string_view node) = 0;
+  /// Must be idempotent; also called when reserve() itself refused.
+  virtual void unreserve(const CallContext& ctx, const Cycle& cycle, std::string_view node) = 0;
+};
+
+/// A pod that Permit plugins hold. Threads: any.
+class KUBERNEL_EXPORT WaitingPod {
+ public:
+  virtual ~WaitingPod();
+  virtual const PodInfo& pod() const = 0;
+  virtual void allow(std::string_view plugin) = 0;
+  virtual void reject(std::string_view plugin, std::string why) = 0;
+};
+
+struct PermitResult {
+  Verdict verdict = Verdict::fits();
+  std::chrono::milliseconds timeout{0};  ///< With Wait; the pod is rejected when it passes.
+};
+class KUBERNEL_EXPORT Permit {
+ public:
+  virtual ~Permit();
+  virtual PermitResult permit(const CallContext& ctx, const Cycle& cycle, std::string_view node) = 0;
+};
+
+class KUBERNEL_EXPORT PreBind {
+ public:
+  virtual ~PreBind();
+  virtual Result<Verdict> pre_bind(const CallContext& ctx, const Cycle& cycle, std::string_view node) = 0;
+};
+
+/// The first plugin that does not Skip binds the pod.
+class KUBERNEL_EXPORT Bind {
+ public:
+  virtual ~Bind();
+  virtual Result<Verdict> bind(const CallContext& ctx, const Cycle& cycle, std::string_view node) = 0;
+};
+
+class KUBERNEL_EXPORT PostBind {
+ public:
+  virtual ~PostBind();
+  virtual void post_bind(const CallContext& ctx, const Cycle& cycle, std::string_view node) = 0;
+};
+
+/// What the scheduler offers its plugins beyond the cycle. Threads: any.
+class KUBERNEL_EXPORT Handle {
+ public:
+  virtual ~Handle();
+  /// Calls `visit` for each pod that waits for permission.
+  virtual void for_each_waiting(const std::function<void(WaitingPod&)>& visit) = 0;
+  /// Runs every Filter on one node as if it looked like `node`; for preemption.
+  virtual Result<Verdict> run_filters(const Cycle& cycle, const NodeInfo& node) = 0;
+};
+
+/// Lent to a plugin for its whole life.
+struct PluginContext {
+  std::string config_json;  ///< The plugin's arguments, checked against its schema.
+  std::size_t index = 0;    ///< Its slot in Cycle::data.
+  Handle& handle;
+  client::ApiClient& api;
+  client::InformerFactory& informers;  ///< Ask in make(); they sync before the first pod is scheduled.
+  Logger& log;
+  Clock& clock;
+};
+
+/// Extension point "scheduler"; names are upstream's plugin names ("NodeResourcesFit").
+struct PluginSpec {
+  static constexpr std::string_view kPoint = "scheduler";
+  int weight = 1;  ///< Of its scores, 1 to 100: upstream's default for the plugin.
+  Result<std::unique_ptr<Plugin>> (*make)(const PluginContext& context) = nullptr;
+};
+
+}  // namespace kubernel::scheduler

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// PodInfo, NodeInfo, Snapshot: the cluster as filters and scores see it.
+//
+// What a filter needs of a pod or a node is read from the object once, when it enters the scheduler's cache, and kept in
+// compact form. A pod bound or removed changes a node's counters; nothing is recomputed. A snapshot shares the NodeInfos.
+
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <kubernel/api/object.h>
+#include <kubernel/base/export.h>
+#include <kubernel/scheduler/resources.h>
+
+namespace kubernel::scheduler {
+
+struct HostPort {
+  std::string ip;        ///< "0.0.0.0" when the pod names none.
+  std::string protocol;  ///< "TCP" when the pod names none.
+  std::int64_t port = 0;
+
+  friend auto operator<=>(const HostPort&, const HostPort&) = default;
+};
+
+/// True when both cannot be bound on one node: same protocol and port, and one address is the wildcard or both are equal.
+KUBERNEL_EXPORT bool ports_conflict(const HostPort& a, const HostPort& b) noexcept;
+
+/// Threads: immutable.
+struct KUBERNEL_EXPORT PodInfo {
+  explicit PodInfo(api::Object pod);
+
+  api::Object object;
+  api::Value spec;
+  Resources requests;
+  Resources scoring_requests;
+  std::vector<HostPort> host_ports;
+  std::int64_t priority = 0;
+  std::string node_name;  ///< spec.nodeName; empty while unbound.
+
+  const api::ObjectKey& key() const noexcept { return object.key(); }
+  const std::string& uid() const noexcept { return object.uid(); }
+};
+
+enum class TaintEffect : std::uint8_t { NoSchedule, PreferNoSchedule, NoExecute };
+
+struct Taint {
+  std::string key, value;
+  TaintEffect effect = TaintEffect::NoSchedule;
+};
+
+/// One node and the pods bound to it or assumed to be.
+///
+/// Threads: immutable once in a Snapshot; the cache edits copies.
+struct KUBERNEL_EXPORT NodeInfo {
+  explicit NodeInfo(api::Object node);
+
+  api::Object object;
+  std::string name;
+  Resources allocatable;
+  Resources requested;
+  Resources scoring_requested;
+  std::vector<Taint> taints;
+  bool unschedulable = false;
+  std::vector<HostPort> used_ports;
+  std::vector<std::pair<std::string, std::int64_t>> images;  ///< Name as the node reports it and bytes, sorted by name.
+  std::vector<std::shared_ptr<const PodInfo>> pods;
+
+  api::Value labels() const { return object.labels(); }
+
+  void add_pod(std::shared_ptr<const PodInfo> pod);
+  /// Does nothing when no pod with that uid is there. Returns whether one was.
+  bool remove_pod(std::string_view uid);
+};
+
+/// All schedulable state at one moment.
+class KUBERNEL_EXPORT Snapshot {
+ public:
+  Snapshot() = default;
+  /// `nodes` in any order; they are sorted by name.
+  explicit Snapshot(std::vector<std::shared_ptr<const NodeInfo>> nodes);
+
+  std::span<const std::shared_ptr<const NodeInfo>> nodes() const noexcept { return nodes_; }
+  /// Null when there is none.
+  const NodeInfo* find(std::string_view name) const noexcept;
+  /// How many nodes have the image; for spreading scores of popular images.
+  std::size_t nodes_with_image(std::string_view image) const noexcept;
+
+ private:
+  std::vector<std::shared_ptr<const NodeInfo>> nodes_;
+  std::vector<std::pair<std::string, std::size_t>> image_counts_;  // Sorted by name.
+};
+
+/// "busybox" -> "busybox:latest"; a tag or digest is kept (upstream's normalizedImageName).
+KUBERNEL_EXPORT std::string normalized_image_name(std::string_view name);
+
+}  // namespace kubernel::scheduler

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Resources: amounts of cpu, memory, storage, pods and extended resources, as the scheduler adds and compares them.
+
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <kubernel/api/value.h>
+#include <kubernel/base/export.h>
+
+namespace kubernel::scheduler {
+
+/// What scores assume of a container that asks for nothing, so that such pods spread too (upstream's non-zero requests).
+inline constexpr std::int64_t kDefaultMilliCpu = 100;
+inline constexpr std::int64_t kDefaultMemory = 200LL * 1024 * 1024;
+
+struct KUBERNEL_EXPORT Resources {
+  std::int64_t milli_cpu = 0;
+  std::int64_t memory = 0;             ///< Bytes.
+  std::int64_t ephemeral_storage = 0;  ///< Bytes.
+  std::int64_t pods = 0;
+  /// Extended resources and huge pages by name, sorted; few, so a vector.
+  std::vector<std::pair<std::string, std::int64_t>> scalars;
+
+  /// Reads a ResourceList ({"cpu": "500m", …}). cpu in thousandths, everything else in whole units.
+  static Resources read(api::Value list);
+
+  /// The amount of a resource by its API name; 0 when there is none.
+  std::int64_t amount(std::string_view name) const noexcept;
+
+  Resources& operator+=(const Resources& other);
+  Resources& operator-=(const Resources& other);
+  /// The larger of each amount.
+  void raise_to(const Resources& other);
+
+  friend bool operator==(const Resources&, const Resources&) = default;
+};
+
+/// What a pod needs at once: the larger of the sum of its containers (with restartable init containers, which go on
+/// running) and each step of its initialization, plus spec.overhead; pod-level spec.resources win where they are set.
+/// (KEP-753 sidecar containers, KEP-688 pod overhead, KEP-2837 pod level resources.) `pods` is 1.
+KUBERNEL_EXPORT Resources pod_requests(api::Value pod_spec);
+
+/// As pod_requests(), with kDefaultMilliCpu and kDefaultMemory for containers that ask for none: what scores look at.
+KUBERNEL_EXPORT Resources pod_requests_for_scoring(api::Value pod_spec);
+
+}  // namespace kubernel::scheduler
