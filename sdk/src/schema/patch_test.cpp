@@ -52,7 +52,7 @@ INSTANTIATE_TEST_SUITE_P(
             R"({"conditions":[{"type":"Ready","status":"True"},{"type":"X","status":"True"}]})"},
         Row{"$setElementOrder orders what it names", "core.v1.PodSpec", R"({"containers":[{"name":"a"},{"name":"b"},{"name":"c"}]})",
             R"({"$setElementOrder/containers":[{"name":"c"},{"name":"a"}]})",
-            R"({"containers":[{"name":"c"},{"name":"a"},{"name":"b"}]})"},
+            R"({"containers":[{"name":"b"},{"name":"c"},{"name":"a"}]})"},
         Row{"the server's own elements keep their place", "core.v1.PodSpec", R"({"containers":[{"name":"s"},{"name":"a"}]})",
             R"({"$setElementOrder/containers":[{"name":"a"},{"name":"n"}],"containers":[{"name":"n"}]})",
             R"({"containers":[{"name":"s"},{"name":"a"},{"name":"n"}]})"},
