@@ -46,19 +46,21 @@ class KUBERNEL_EXPORT Verdict {
   };
 
   static Verdict fits() { return Verdict(Kind::Fits, {}); }
-  static Verdict unschedulable(std::string why) { return Verdict(Kind::Unschedulable, std::move(why)); }
-  static Verdict unresolvable(std::string why) { return Verdict(Kind::Unresolvable, std::move(why)); }
+  static Verdict unschedulable(std::string why) { return Verdict(Kind::Unschedulable, {std::move(why)}); }
+  static Verdict unresolvable(std::string why) { return Verdict(Kind::Unresolvable, {std::move(why)}); }
+  /// A "no" of either kind with several reasons ("Insufficient cpu", "Insufficient memory").
+  static Verdict refused(Kind kind, std::vector<std::string> reasons) { return Verdict(kind, std::move(reasons)); }
   static Verdict skip() { return Verdict(Kind::Skip, {}); }
   static Verdict wait() { return Verdict(Kind::Wait, {}); }
 
   Kind kind() const noexcept { return kind_; }
   bool ok() const noexcept { return kind_ == Kind::Fits || kind_ == Kind::Skip; }
   /// Shown to users in the FailedScheduling event, upstream's wording; empty when the pod fits.
-  const std::string& why() const noexcept { return why_; }
+  const std::vector<std::string>& reasons() const noexcept { return reasons_; }
 
  private:
-  Verdict(Kind kind, std::string why) : why_(std::move(why)), kind_(kind) {}
-  std::string why_;
+  Verdict(Kind kind, std::vector<std::string> reasons) : reasons_(std::move(reasons)), kind_(kind) {}
+  std::vector<std::string> reasons_;
   Kind kind_;
 };
 

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "node_affinity.h"
+
+#include <algorithm>
+#include <optional>
+
+#include <nlohmann/json.hpp>
+
+#include <kubernel/scheduler/matching.h>
+
+namespace kubernel::plugins {
+namespace {
+
+using namespace scheduler;
+using api::Value;
+
+constexpr const char* kRefusal = "node(s) didn't match Pod's node affinity/selector";
+
+Value required(const PodInfo& pod) {
+  return pod.spec.pointer("/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution");
+}
+Value preferred(const PodInfo& pod) {
+  return pod.spec.pointer("/affinity/nodeAffinity/preferredDuringSchedulingIgnoredDuringExecution");
+}
+
+bool selected(Value node_selector, const NodeInfo& node) {
+  const Value labels = node.labels();
+  for (auto it = node_selector.begin(); it != node_selector.end(); ++it) {
+    const Value label = labels[it.key()];
+    if (!label || label.string() != (*it).string()) return false;
+  }
+  return true;
+}
+
+// The names a term requires by "metadata.name In […]"; absent when it names none.
+std::optional<std::vector<std::string>> named_nodes(Value term) {
+  std::optional<std::vector<std::string>> names;
+  for (const Value field : term["matchFields"]) {
+    if (field["key"].string() != "metadata.name" || field["operator"].string() != "In") continue;
+    std::vector<std::string> listed;
+    for (const Value value : field["values"]) listed.emplace_back(value.string());
+    if (names) std::erase_if(*names, [&](const std::string& name) { return std::ranges::find(listed, name) == listed.end(); });
+    if (!names) names = std::move(listed);
+  }
+  return names;
+}
+
+class NodeAffinity final : public Plugin, public PreFilter, public Filter, public PreScore, public Score {
+ public:
+  explicit NodeAffinity(api::Object added) : added_(std::move(added)) {}
+
+  Result<PreFilterResult> pre_filter(const CallContext&, const PodInfo& pod, const Snapshot&) override {
+    PreFilterResult result;
+    const Value affinity = required(pod);
+    if (!affinity && pod.spec["nodeSelector"].empty() && !added_required()) {
+      result.verdict = Verdict::skip();
+      return result;
+    }
+    // When every term names its nodes, only those are worth a look (terms are alternatives).
+    std::vector<std::string> names;
+    for (const Value term : affinity["nodeSelectorTerms"]) {
+      auto named = named_nodes(term);
+      if (!named) return result;
+      names.insert(names.end(), named->begin(), named->end());
+    }
+    if (!affinity["nodeSelectorTerms"].empty()) {
+      std::ranges::sort(names);
+      names.erase(std::unique(names.begin(), names.end()), names.end());
+      if (names.empty()) result.verdict = Verdict::unresolvable(kRefusal);
+      result.nodes = std::move(names);
+    }
+    return result;
+  }
+
+  Result<Verdict> filter(const PodInfo& pod, const CycleData*, const NodeInfo& node) const override {
+    if (const Value extra = added_required(); extra && !matches_node_selector(extra, node)) {
+      return Verdict::unresolvable("node(s) didn't match scheduler-enforced node affinity");
+    }
+    const Value affinity = required(pod);
+    if (!selected(pod.spec["nodeSelector"], node) || (affinity && !matches_node_selector(affinity, node))) {
+      return Verdict::unresolvable(kRefusal);
+    }
+    return Verdict::fits();
+  }
+
+  Result<PreScoreResult> pre_score(const CallContext&, const PodInfo& pod, const Snapshot&,
+                                   std::span<const NodeInfo* const>) override {
+    PreScoreResult result;
+    if (preferred(pod).empty() && added_preferred().empty()) result.verdict = Verdict::skip();
+    return result;
+  }
+
+  Result<std::int64_t> score(const PodInfo& pod, const CycleData*, const NodeInfo& node, const Snapshot&) const override {
+    std::int64_t total = 0;
+    for (const Value terms : {preferred(pod), added_preferred()}) {
+      for (const Value term : terms) {
+        if (matches_node_selector_term(term["preference"], node)) total += term["weight"].integer();
+      }
+    }
+    return total;
+  }
+
+  void normalize(const PodInfo&, const CycleData*, std::span<std::int64_t> scores) const override {
+    normalize_scores(scores, false);
+  }
+
+  std::vector<EventInterest> retry_on() const override {
+    return {{ClusterEvent::NodeAdded, {}}, {ClusterEvent::NodeLabelsChanged, {}}};
+  }
+
+ private:
+  Value added_required() const { return added_ ? added_["spec"]["requiredDuringSchedulingIgnoredDuringExecution"] : Value(); }
+  Value added_preferred() const { return added_ ? added_["spec"]["preferredDuringSchedulingIgnoredDuringExecution"] : Value(); }
+
+  api::Object added_;  // The addedAffinity argument as the spec of an object, or none.
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Plugin>> make_node_affinity(const PluginContext& context) {
+  api::Object added;
+  const auto config = nlohmann::json::parse(context.config_json);
+  if (const auto affinity = config.find("addedAffinity"); affinity != config.end()) {
+    KUBERNEL_TRY(added, api::Object::from_json({{"metadata", {{"name", "added-affinity"}}}, {"spec", *affinity}}));
+  }
+  return std::make_unique<NodeAffinity>(std::move(added));
+}
+
+}  // namespace kubernel::plugins

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Rules that several scheduler plugins (and the node life cycle) share: tolerations, node selectors, score normalization.
+
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include <kubernel/api/value.h>
+#include <kubernel/base/export.h>
+#include <kubernel/scheduler/node_info.h>
+
+namespace kubernel::scheduler {
+
+/// True when one of the pod's `tolerations` tolerates the taint (core/v1 Toleration: an empty key with Exists tolerates
+/// everything, an empty effect matches every effect; Lt and Gt compare integers, KEP-5471).
+KUBERNEL_EXPORT bool tolerated(api::Value tolerations, const Taint& taint);
+
+/// The API's spelling: "NoSchedule".
+KUBERNEL_EXPORT std::string_view to_string(TaintEffect effect) noexcept;
+
+/// True when the node matches one of the terms (core/v1 NodeSelector). No terms match no node; an empty term matches none.
+KUBERNEL_EXPORT bool matches_node_selector(api::Value node_selector, const NodeInfo& node);
+/// One core/v1 NodeSelectorTerm: all its matchExpressions and matchFields.
+KUBERNEL_EXPORT bool matches_node_selector_term(api::Value term, const NodeInfo& node);
+
+/// Scales scores so that the highest becomes kMaxNodeScore; with `reverse` the lowest does.
+KUBERNEL_EXPORT void normalize_scores(std::span<std::int64_t> scores, bool reverse);
+
+}  // namespace kubernel::scheduler

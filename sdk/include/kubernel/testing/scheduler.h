@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// SchedulerPluginTest: what a scheduler plugin's unit test needs: objects from JSON text, a plugin made with given arguments.
+//
+//   class NodeNameTest : public kubernel::testing::SchedulerPluginTest {};
+//   TEST_F(NodeNameTest, …) { auto plugin = make(make_node_name); EXPECT_EQ(filter(*plugin, pod(…), node(…)), "");
+
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include <kubernel/scheduler/framework.h>
+#include <kubernel/testing/fake_clock.h>
+#include <kubernel/testing/fake_cluster.h>
+
+namespace kubernel::testing {
+
+class SchedulerPluginTest : public ::testing::Test {
+ protected:
+  /// A pod called "p" (uid "u-p") in namespace "default" with that spec.
+  static std::shared_ptr<const scheduler::PodInfo> pod(const std::string& spec, const std::string& name = "p") {
+    auto object = api::Object::parse(R"({"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"default","name":")" + name +
+                                     R"(","uid":"u-)" + name + R"("},"spec":)" + spec + "}");
+    EXPECT_TRUE(object) << object.error().message();
+    return std::make_shared<const scheduler::PodInfo>(*object);
+  }
+
+  /// A node with those members ("spec", "status") and labels.
+  static scheduler::NodeInfo node(const std::string& name, const std::string& members = R"("spec":{})",
+                                  const std::string& labels = "{}") {
+    auto object = api::Object::parse(R"({"apiVersion":"v1","kind":"Node","metadata":{"name":")" + name + R"(","labels":)" +
+                                     labels + "}," + members + "}");
+    EXPECT_TRUE(object) << object.error().message();
+    return scheduler::NodeInfo(*object);
+  }
+
+  using Make = Result<std::unique_ptr<scheduler::Plugin>> (*)(const scheduler::PluginContext&);
+  std::unique_ptr<scheduler::Plugin> make(Make factory, const std::string& config = "{}") {
+    const scheduler::PluginContext context{config, 0, handle_, cluster_, *informers_, log_, clock_};
+    auto made = factory(context);
+    EXPECT_TRUE(made) << made.error().message();
+    return *std::move(made);
+  }
+
+  /// Runs PreFilter (when the plugin has one) and Filter: "" when the node fits, else the reasons joined by "; ".
+  static std::string filter(scheduler::Plugin& plugin, const scheduler::PodInfo& pod, const scheduler::NodeInfo& node) {
+    std::unique_ptr<scheduler::CycleData> data;
+    if (auto* pre = dynamic_cast<scheduler::PreFilter*>(&plugin)) {
+      const scheduler::Snapshot snapshot({std::make_shared<const scheduler::NodeInfo>(node)});
+      auto result = pre->pre_filter({}, pod, snapshot);
+      EXPECT_TRUE(result) << result.error().message();
+      if (result->verdict.kind() == scheduler::Verdict::Kind::Skip) return "";
+      if (!result->verdict.ok()) return joined(result->verdict);
+      if (result->nodes && std::find(result->nodes->begin(), result->nodes->end(), node.name) == result->nodes->end()) {
+        return "not among the pre-filtered nodes";
+      }
+      data = std::move(result->data);
+    }
+    const auto verdict = dynamic_cast<scheduler::Filter&>(plugin).filter(pod, data.get(), node);
+    EXPECT_TRUE(verdict) << verdict.error().message();
+    return joined(*verdict);
+  }
+
+  /// Scores of the nodes in order, normalized.
+  static std::vector<std::int64_t> score(scheduler::Plugin& plugin, const scheduler::PodInfo& pod,
+                                         const std::vector<scheduler::NodeInfo>& nodes) {
+    std::vector<std::shared_ptr<const scheduler::NodeInfo>> shared;
+    std::vector<const scheduler::NodeInfo*> fitting;
+    for (const auto& info : nodes) shared.push_back(std::make_shared<const scheduler::NodeInfo>(info));
+    for (const auto& info : shared) fitting.push_back(info.get());
+    const scheduler::Snapshot snapshot(shared);
+    std::unique_ptr<scheduler::CycleData> data;
+    if (auto* pre = dynamic_cast<scheduler::PreScore*>(&plugin)) {
+      auto result = pre->pre_score({}, pod, snapshot, fitting);
+      EXPECT_TRUE(result) << result.error().message();
+      if (result->verdict.kind() == scheduler::Verdict::Kind::Skip) return {};
+      data = std::move(result->data);
+    }
+    auto& scorer = dynamic_cast<scheduler::Score&>(plugin);
+    std::vector<std::int64_t> out;
+    for (const auto* info : fitting) out.push_back(*scorer.score(pod, data.get(), *info, snapshot));
+    scorer.normalize(pod, data.get(), out);
+    return out;
+  }
+
+  static std::string joined(const scheduler::Verdict& verdict) {
+    std::string out;
+    for (const std::string& reason : verdict.reasons()) out += (out.empty() ? "" : "; ") + reason;
+    return out;
+  }
+
+  class NoHandle final : public scheduler::Handle {
+   public:
+    void for_each_waiting(const std::function<void(scheduler::WaitingPod&)>&) override {}
+    Result<scheduler::Verdict> run_filters(const scheduler::Cycle&, const scheduler::NodeInfo&) override {
+      return scheduler::Verdict::fits();
+    }
+  };
+
+  FakeClock clock_;
+  RecordingLogger log_;
+  NoHandle handle_;
+  FakeCluster cluster_{clock_};
+  ManualExecutor executor_;
+  SeededRandom random_{1};
+  std::unique_ptr<client::InformerFactory> informers_ =
+      client::make_informer_factory({log_, clock_, random_, executor_}, cluster_);
+};
+
+}  // namespace kubernel::testing
