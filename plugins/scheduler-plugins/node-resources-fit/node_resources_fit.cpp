@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "node_resources_fit.h"
+
+#include <algorithm>
+#include <set>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+namespace kubernel::plugins {
+namespace {
+
+using namespace scheduler;
+
+enum class Strategy : std::uint8_t { LeastAllocated, MostAllocated, RequestedToCapacityRatio };
+
+struct WeightedResource {
+  std::string name;
+  std::int64_t weight = 1;
+};
+
+struct ShapePoint {
+  std::int64_t utilization = 0;  // Percent.
+  std::int64_t score = 0;        // 0 to 10.
+};
+
+struct Arguments {
+  Strategy strategy = Strategy::LeastAllocated;
+  std::vector<WeightedResource> resources{{"cpu", 1}, {"memory", 1}};
+  std::vector<ShapePoint> shape;
+  std::set<std::string, std::less<>> ignored;
+  std::vector<std::string> ignored_groups;
+};
+
+// A straight line between the points of the shape, level beyond its ends; the API's 0–10 is scaled to 0–100.
+std::int64_t shaped(const std::vector<ShapePoint>& shape, std::int64_t utilization) {
+  constexpr std::int64_t kScale = kMaxNodeScore / 10;
+  if (utilization <= shape.front().utilization) return shape.front().score * kScale;
+  for (std::size_t i = 1; i < shape.size(); ++i) {
+    if (utilization > shape[i].utilization) continue;
+    const ShapePoint& a = shape[i - 1];
+    const ShapePoint& b = shape[i];
+    const std::int64_t rise = (b.score - a.score) * kScale * (utilization - a.utilization);
+    return a.score * kScale + rise / (b.utilization - a.utilization);
+  }
+  return shape.back().score * kScale;
+}
+
+bool ignores(const Arguments& arguments, const std::string& resource) {
+  if (arguments.ignored.contains(resource)) return true;
+  const auto slash = resource.find('/');
+  return slash != std::string::npos &&
+         std::ranges::find(arguments.ignored_groups, resource.substr(0, slash)) != arguments.ignored_groups.end();
+}
+
+class NodeResourcesFit final : public Plugin, public Filter, public Score {
+ public:
+  explicit NodeResourcesFit(Arguments arguments) : arguments_(std::move(arguments)) {}
+
+  Result<Verdict> filter(const PodInfo& pod, const CycleData*, const NodeInfo& node) const override {
+    Shortage shortage;
+    if (node.requested.pods + 1 > node.allocatable.pods) shortage.reasons.emplace_back("Too many pods");
+    const Resources& wanted = pod.requests;
+    shortage.check("cpu", wanted.milli_cpu, node.allocatable.milli_cpu, node.requested.milli_cpu);
+    shortage.check("memory", wanted.memory, node.allocatable.memory, node.requested.memory);
+    shortage.check("ephemeral-storage", wanted.ephemeral_storage, node.allocatable.ephemeral_storage,
+                   node.requested.ephemeral_storage);
+    for (const auto& [name, amount] : wanted.scalars) {
+      if (!ignores(arguments_, name)) {
+        shortage.check(name, amount, node.allocatable.amount(name), node.requested.amount(name));
+      }
+    }
+    if (shortage.reasons.empty()) return Verdict::fits();
+    return Verdict::refused(shortage.hopeless ? Verdict::Kind::Unresolvable : Verdict::Kind::Unschedulable,
+                            std::move(shortage.reasons));
+  }
+
+  Result<std::int64_t> score(const PodInfo& pod, const CycleData*, const NodeInfo& node, const Snapshot&) const override {
+    std::int64_t total = 0;
+    std::int64_t weights = 0;
+    for (const auto& [name, weight] : arguments_.resources) {
+      const std::int64_t capacity = node.allocatable.amount(name);
+      if (capacity == 0) continue;
+      // An extended resource counts only for pods that ask for it.
+      const bool basic = name == "cpu" || name == "memory" || name == "ephemeral-storage";
+      if (!basic && pod.requests.amount(name) == 0) continue;
+      const std::int64_t requested = node.scoring_requested.amount(name) + pod.scoring_requests.amount(name);
+      total += weight * resource_score(requested, capacity);
+      weights += weight;
+    }
+    return weights == 0 ? 0 : total / weights;
+  }
+
+  void normalize(const PodInfo&, const CycleData*, std::span<std::int64_t>) const override {}
+
+  std::vector<EventInterest> retry_on() const override {
+    const auto fits_now = [](const PodInfo& pod, const api::Object&, const api::Object& after) {
+      if (!after) return true;
+      const Resources allocatable = NodeInfo(after).allocatable;
+      return pod.requests.milli_cpu <= allocatable.milli_cpu && pod.requests.memory <= allocatable.memory &&
+             std::ranges::all_of(pod.requests.scalars,
+                                 [&](const auto& want) { return want.second <= allocatable.amount(want.first); });
+    };
+    return {{ClusterEvent::PodDeleted, {}},
+            {ClusterEvent::NodeAdded, fits_now},
+            {ClusterEvent::NodeAllocatableChanged, fits_now},
+            {ClusterEvent::PodUpdated, {}}};
+  }
+
+ private:
+  struct Shortage {
+    std::vector<std::string> reasons;
+    bool hopeless = false;  // More than the whole node: evicting pods would not help.
+
+    void check(std::string_view name, std::int64_t wanted, std::int64_t allocatable, std::int64_t requested) {
+      if (wanted == 0 || wanted <= allocatable - requested) return;
+      reasons.push_back("Insufficient " + std::string(name));
+      hopeless = hopeless || wanted > allocatable;
+    }
+  };
+
+  std::int64_t resource_score(std::int64_t requested, std::int64_t capacity) const {
+    switch (arguments_.strategy) {
+      case Strategy::LeastAllocated:
+        return requested > capacity ? 0 : (capacity - requested) * kMaxNodeScore / capacity;
+      case Strategy::MostAllocated: return std::min(requested, capacity) * kMaxNodeScore / capacity;
+      case Strategy::RequestedToCapacityRatio:
+        return shaped(arguments_.shape, requested > capacity ? 100 : requested * 100 / capacity);
+    }
+    return 0;
+  }
+
+  const Arguments arguments_;
+};
+
+Result<Arguments> parse_arguments(const std::string& config_json) {
+  const auto config = nlohmann::json::parse(config_json);
+  Arguments out;
+  for (const auto& name : config.value("ignoredResources", nlohmann::json::array())) out.ignored.insert(name.get<std::string>());
+  for (const auto& name : config.value("ignoredResourceGroups", nlohmann::json::array())) {
+    out.ignored_groups.push_back(name.get<std::string>());
+  }
+  const auto strategy = config.value("scoringStrategy", nlohmann::json::object());
+  const std::string type = strategy.value("type", "LeastAllocated");
+  if (type == "MostAllocated") out.strategy = Strategy::MostAllocated;
+  if (type == "RequestedToCapacityRatio") out.strategy = Strategy::RequestedToCapacityRatio;
+  if (strategy.contains("resources")) {
+    out.resources.clear();
+    for (const auto& entry : strategy["resources"]) {
+      out.resources.push_back({entry.at("name").get<std::string>(), entry.value("weight", std::int64_t{1})});
+    }
+  }
+  for (const auto& point : strategy.value("/requestedToCapacityRatio/shape"_json_pointer, nlohmann::json::array())) {
+    out.shape.push_back({point.at("utilization").get<std::int64_t>(), point.at("score").get<std::int64_t>()});
+  }
+  if (out.strategy == Strategy::RequestedToCapacityRatio) {
+    if (out.shape.empty()) {
+      return Error(Reason::Invalid, "scoringStrategy.requestedToCapacityRatio.shape: at least one point is required");
+    }
+    const auto out_of_order = std::ranges::adjacent_find(out.shape, std::ranges::greater_equal(), &ShapePoint::utilization);
+    if (out_of_order != out.shape.end()) {
+      return Error(Reason::Invalid, "scoringStrategy.requestedToCapacityRatio.shape: utilization must increase from point to point");
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Plugin>> make_node_resources_fit(const PluginContext& context) {
+  KUBERNEL_TRY(Arguments arguments, catch_as_error("NodeResourcesFit arguments", [&] { return parse_arguments(context.config_json); }));
+  return std::make_unique<NodeResourcesFit>(std::move(arguments));
+}
+
+}  // namespace kubernel::plugins
