@@ -8,7 +8,6 @@
 #include <map>
 #include <mutex>
 #include <set>
-#include <shared_mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -103,7 +102,7 @@ class MemoryBackend final : public storage::Backend {
 
   Result<std::optional<KeyValue>> get(const CallContext& ctx, std::string_view key, Revision at) override {
     KUBERNEL_CHECK_OK(check(ctx));
-    const std::shared_lock lock(mutex_);
+    const std::lock_guard lock(mutex_);
     KUBERNEL_TRY(const Revision revision, readable(at));
     const auto found = keys_.find(key);
     const auto kv = found == keys_.end() ? nullptr : as_of(found->second, revision);
@@ -111,19 +110,10 @@ class MemoryBackend final : public storage::Backend {
   }
 
   Result<Page> range(const CallContext& ctx, const RangeOptions& options) override {
-    const std::shared_lock lock(mutex_);
     Page page;
-    KUBERNEL_TRY(page.revision, readable(options.at));
-    std::size_t seen = 0;
-    for (auto at = keys_.lower_bound(options.start); at != keys_.end(); ++at) {
-      if (!options.end.empty() && at->first >= options.end) break;
-      if (seen++ % kCheckEvery == 0) KUBERNEL_CHECK_OK(check(ctx));
-      const auto kv = as_of(at->second, page.revision);
-      if (!kv) continue;
-      if (options.limit != 0 && page.items.size() == options.limit) {
-        page.more = true;
-        break;
-      }
+    KUBERNEL_TRY(const auto found, find(ctx, options, page));
+    page.items.reserve(found.size());
+    for (const auto& kv : found) {
       if (options.keys_only) {
         page.items.push_back({kv->key, {}, kv->created, kv->modified, kv->version, kv->lease});
       } else {
@@ -134,7 +124,7 @@ class MemoryBackend final : public storage::Backend {
   }
 
   Result<std::int64_t> count(const CallContext& ctx, std::string_view start, std::string_view end) override {
-    const std::shared_lock lock(mutex_);
+    const std::lock_guard lock(mutex_);
     std::int64_t found = 0;
     std::size_t seen = 0;
     for (auto at = keys_.lower_bound(start); at != keys_.end() && (end.empty() || at->first < end); ++at) {
@@ -176,11 +166,32 @@ class MemoryBackend final : public storage::Backend {
   storage::Leases& leases() override { return leases_; }
 
   Result<Stats> stats(const CallContext&) override {
-    const std::shared_lock lock(mutex_);
+    const std::lock_guard lock(mutex_);
     return Stats{.revision = head_, .compacted = compacted_, .keys = live_, .size_bytes = bytes_};
   }
 
  private:
+  // What a page holds; the values are copied later, without the lock.
+  Result<std::vector<std::shared_ptr<const KeyValue>>> find(const CallContext& ctx, const RangeOptions& options,
+                                                            Page& page) const {
+    std::vector<std::shared_ptr<const KeyValue>> out;
+    const std::lock_guard lock(mutex_);
+    KUBERNEL_TRY(page.revision, readable(options.at));
+    std::size_t seen = 0;
+    for (auto at = keys_.lower_bound(options.start); at != keys_.end(); ++at) {
+      if (!options.end.empty() && at->first >= options.end) break;
+      if (seen++ % kCheckEvery == 0) KUBERNEL_CHECK_OK(check(ctx));
+      auto kv = as_of(at->second, page.revision);
+      if (!kv) continue;
+      if (options.limit != 0 && out.size() == options.limit) {
+        page.more = true;
+        break;
+      }
+      out.push_back(std::move(kv));
+    }
+    return out;
+  }
+
   Result<void> check(const CallContext& ctx) const {
     if (ctx.stopping()) return Error(Reason::Cancelled, "storage: the call was cancelled");
     if (ctx.deadline != CallContext::Clock::time_point::max() && clock_.now() >= ctx.deadline) {
@@ -286,7 +297,8 @@ class MemoryBackend final : public storage::Backend {
 
   // Held from choosing a revision until it is published, so that the log gets them in order. Taken before mutex_.
   std::mutex publish_mutex_;
-  mutable std::shared_mutex mutex_;
+  // Not a shared mutex: those let readers starve writers.
+  mutable std::mutex mutex_;
   std::map<std::string, Versions, std::less<>> keys_;
   std::map<LeaseId, std::set<std::string>> attached_;
   Revision head_ = kEmptyStore;
