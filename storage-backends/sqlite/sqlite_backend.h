@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+
+#include <kubernel/storage/backend.h>
+
+namespace kubernel::storage_sqlite {
+
+/// Opens, or creates, the store in the file that context.config_json names (config.schema.json).
+///
+/// Errors: ServiceUnavailable, one line that names the file, when it cannot be opened, is in use by another process,
+/// is no store, or is of a newer version; BadRequest when the configuration is wrong.
+Result<std::unique_ptr<storage::Backend>> open_sqlite(const storage::BackendContext& context);
+
+}  // namespace kubernel::storage_sqlite

@@ -1,0 +1,502 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sqlite_database.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "checksum.h"
+
+namespace kubernel::storage_sqlite {
+
+using storage::Event;
+using storage::KeyValue;
+using storage::LeaseId;
+using storage::Page;
+using storage::RangeOptions;
+using storage::Revision;
+using storage::WatchBatch;
+using storage_common::damaged;
+using storage_common::DatabaseState;
+using storage_common::KeyRange;
+using storage_common::LeasedKey;
+using storage_common::LeaseRecord;
+using storage_common::Row;
+
+namespace {
+
+// Once the log has this many pages, they are copied into the database after a commit; then it is used from its start.
+// About a millisecond of work each time, and less than the file's first length (store_file.cpp).
+constexpr int kCheckpointPages = 1000;
+// How many rows a read looks at between two looks at its deadline.
+constexpr std::size_t kCheckEvery = 1024;
+// Connections kept open for the next reader.
+constexpr std::size_t kIdleReaders = 4;
+// How many revisions a watch's look into the log covers before it goes on with a new query.
+constexpr Revision kChangesWindow = 10'000;
+
+constexpr char kHead[] = "SELECT max(revision) FROM log";
+constexpr char kCompacted[] = "SELECT value FROM meta WHERE name = 'compacted'";
+constexpr char kSwept[] = "SELECT value FROM meta WHERE name = 'swept'";
+
+// The columns decode() reads.
+#define KUBERNEL_ROW "l.revision, l.created, l.version, l.lease, l.previous, l.deleted, l.checksum"
+constexpr char kNewest[] =
+    "SELECT " KUBERNEL_ROW
+    ", l.value, k.revision FROM keys k LEFT JOIN log l ON l.revision = k.revision WHERE k.key = ?1";
+constexpr char kAtRevision[] = "SELECT " KUBERNEL_ROW ", l.value FROM log l WHERE l.revision = ?1";
+constexpr char kRange[] = "SELECT " KUBERNEL_ROW
+                          ", l.value, k.revision, k.key FROM keys k LEFT JOIN log l ON l.revision = k.revision"
+                          " WHERE k.key >= ?1 AND k.key < ?2 AND k.live = 1 ORDER BY k.key";
+constexpr char kRangeToEnd[] = "SELECT " KUBERNEL_ROW
+                               ", l.value, k.revision, k.key FROM keys k LEFT JOIN log l ON l.revision = k.revision"
+                               " WHERE k.key >= ?1 AND k.live = 1 ORDER BY k.key";
+constexpr char kRangeKeys[] = "SELECT " KUBERNEL_ROW
+                              ", NULL, k.revision, k.key FROM keys k LEFT JOIN log l ON l.revision = k.revision"
+                              " WHERE k.key >= ?1 AND k.key < ?2 AND k.live = 1 ORDER BY k.key";
+constexpr char kRangeKeysToEnd[] = "SELECT " KUBERNEL_ROW
+                                   ", NULL, k.revision, k.key FROM keys k LEFT JOIN log l ON l.revision = k.revision"
+                                   " WHERE k.key >= ?1 AND k.live = 1 ORDER BY k.key";
+#undef KUBERNEL_ROW
+constexpr char kKeys[] = "SELECT revision, key FROM keys WHERE key >= ?1 AND key < ?2 ORDER BY key";
+constexpr char kKeysToEnd[] = "SELECT revision, key FROM keys WHERE key >= ?1 ORDER BY key";
+constexpr char kCount[] = "SELECT count(*) FROM keys WHERE key >= ?1 AND key < ?2 AND live = 1";
+constexpr char kCountToEnd[] = "SELECT count(*) FROM keys WHERE key >= ?1 AND live = 1";
+constexpr char kChanges[] =
+    "SELECT revision, created, version, lease, previous, deleted, checksum, value, key FROM log"
+    " WHERE revision >= ?1 AND revision <= ?2 ORDER BY revision";
+constexpr char kLeases[] = "SELECT id, ttl FROM leases";
+
+constexpr char kInsertLog[] =
+    "INSERT INTO log (revision, key, created, version, lease, previous, deleted, checksum, value)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+constexpr char kUpsertKey[] =
+    "INSERT INTO keys (key, revision, live, lease) VALUES (?1, ?2, ?3, ?4)"
+    " ON CONFLICT (key) DO UPDATE SET revision = ?2, live = ?3, lease = ?4";
+constexpr char kLeased[] = "SELECT key, revision FROM keys WHERE lease = ?1 AND lease != 0 ORDER BY key";
+constexpr char kSaveLease[] = "INSERT OR REPLACE INTO leases (id, ttl) VALUES (?1, ?2)";
+constexpr char kEraseLease[] = "DELETE FROM leases WHERE id = ?1";
+constexpr char kSetCompacted[] = "UPDATE meta SET value = ?1 WHERE name = 'compacted'";
+constexpr char kSetSwept[] = "UPDATE meta SET value = ?1 WHERE name = 'swept'";
+constexpr char kSweepOld[] =
+    "DELETE FROM log WHERE revision IN"
+    " (SELECT previous FROM log WHERE revision > ?1 AND revision <= ?2 AND previous > 0)";
+constexpr char kSweepDeletedKeys[] =
+    "DELETE FROM keys WHERE live = 0 AND revision < ?2 AND key IN"
+    " (SELECT key FROM log WHERE revision >= ?1 AND revision < ?2 AND deleted = 1)";
+constexpr char kSweepDeletions[] = "DELETE FROM log WHERE revision >= ?1 AND revision < ?2 AND deleted = 1";
+
+// Reads the row whose columns start with KUBERNEL_ROW and the value, and checks that it is what was written.
+Result<Row> decode(const Query& query, std::string_view key, bool with_value) {
+  auto kv = std::make_shared<KeyValue>();
+  kv->key = std::string(key);
+  kv->modified = query.number(0);
+  kv->created = query.number(1);
+  kv->version = query.number(2);
+  kv->lease = query.number(3);
+  Row row{.kv = nullptr, .previous = query.number(4), .deleted = query.number(5) != 0};
+  if (with_value) {
+    const std::string_view value = query.bytes(7);
+    const auto sum = storage_common::row_checksum(key, value, kv->modified, kv->created, kv->version, kv->lease,
+                                                  row.previous, row.deleted);
+    if (query.number(6) != std::int64_t{sum}) return damaged(key, kv->modified, "its checksum does not fit");
+    kv->value = std::string(value);
+  }
+  row.kv = std::move(kv);
+  return row;
+}
+
+// As decode(), for a join in which the log's row may be missing; column 8 is the revision `keys` names.
+Result<Row> decode_joined(const Query& query, std::string_view key, bool with_value) {
+  if (query.is_null(0)) return damaged(key, query.number(8), "its row is missing");
+  return decode(query, key, with_value);
+}
+
+Result<std::optional<Row>> newest_row(Connection& db, std::string_view key) {
+  Query query(db, kNewest);
+  KUBERNEL_TRY(const bool found, query.bind(key).step());
+  if (!found) return std::optional<Row>();
+  KUBERNEL_TRY(Row row, decode_joined(query, key, true));
+  return std::optional(std::move(row));
+}
+
+Result<std::optional<Row>> row_at(Connection& db, std::string_view key, Revision revision) {
+  Query query(db, kAtRevision);
+  KUBERNEL_TRY(const bool found, query.bind(revision).step());
+  if (!found) return std::optional<Row>();
+  KUBERNEL_TRY(Row row, decode(query, key, true));
+  return std::optional(std::move(row));
+}
+
+// The state of a key as of `at`, whose newest row is at `newest`. Nothing when it did not exist.
+Result<std::optional<Row>> as_of(Connection& db, std::string_view key, Revision newest, Revision at,
+                                 Revision compacted) {
+  for (Revision revision = newest; revision != 0;) {
+    KUBERNEL_TRY(auto row, row_at(db, key, revision));
+    if (!row) {
+      // A deletion from before the compacted revision may be gone; nothing else may.
+      if (revision < compacted) return std::optional<Row>();
+      return damaged(key, revision, "its row is missing");
+    }
+    if (row->kv->modified <= at) return row->deleted ? std::optional<Row>() : std::move(row);
+    revision = row->previous;
+  }
+  return std::optional<Row>();
+}
+
+Query& bind_range(Query& query, std::string_view start, std::string_view end) {
+  query.bind(start);
+  return end.empty() ? query : query.bind(end);
+}
+
+// Ends the snapshot in which several statements read.
+class Snapshot {
+ public:
+  explicit Snapshot(Connection& db) : db_(db), begun_(Query(db, "BEGIN").done()) {}
+  ~Snapshot() { sqlite3_exec(db_.handle(), "ROLLBACK", nullptr, nullptr, nullptr); }
+  Snapshot(const Snapshot&) = delete;
+  Snapshot& operator=(const Snapshot&) = delete;
+
+  /// Takes the snapshot, and makes sure it can answer for `at` (0: now). Returns the revision to read at.
+  Result<Revision> at(Revision at) {
+    KUBERNEL_CHECK_OK(begun_);
+    KUBERNEL_TRY(const Revision head, db_.number(kHead, storage_common::kEmptyStore));
+    KUBERNEL_TRY(compacted, db_.number(kCompacted, 0));
+    if (at == 0) return head;
+    if (at > head) {
+      return Error(Reason::BadRequest,
+                   "revision " + std::to_string(at) + " is in the future; the store is at " + std::to_string(head));
+    }
+    if (at < compacted) {
+      return Error(Reason::Expired, "revision " + std::to_string(at) + " has been compacted; the oldest is " +
+                                        std::to_string(compacted));
+    }
+    return at;
+  }
+
+  Revision compacted = 0;
+
+ private:
+  Connection& db_;
+  Result<void> begun_;
+};
+
+}  // namespace
+
+// The write transaction, on the file's first connection.
+class SqliteDatabase::SqliteWriter final : public storage_common::Writer {
+ public:
+  SqliteWriter(Connection& db, Logger& log) : db_(db), log_(log) {
+    sqlite3_wal_hook(
+        db_.handle(),
+        [](void* self, sqlite3*, const char*, int pages) {
+          static_cast<SqliteWriter*>(self)->wal_pages_ = pages;
+          return SQLITE_OK;
+        },
+        this);
+  }
+
+  Result<Revision> begin() override {
+    if (!stopped_.empty()) return Error(Reason::ServiceUnavailable, stopped_);
+    KUBERNEL_CHECK_OK(guard(Query(db_, "BEGIN IMMEDIATE").done()));
+    if (head_ != 0) return head_;  // Nobody else writes to the file.
+    auto head = guard(db_.number(kHead, storage_common::kEmptyStore));
+    if (!head) rollback();
+    if (head) head_ = *head;
+    return head;
+  }
+
+  std::vector<Result<std::optional<Row>>> newest(std::span<const std::string_view> keys) override {
+    std::vector<Result<std::optional<Row>>> rows;
+    rows.reserve(keys.size());
+    for (const std::string_view key : keys) rows.push_back(newest_row(db_, key));
+    return rows;
+  }
+
+  Result<void> append(std::span<const Row> rows) override {
+    for (const Row& row : rows) KUBERNEL_CHECK_OK(guard(append(row)));
+    return {};
+  }
+
+  Result<std::vector<LeasedKey>> leased(LeaseId id) override {
+    std::vector<LeasedKey> keys;
+    Query query(db_, kLeased);
+    query.bind(id);
+    for (;;) {
+      KUBERNEL_TRY(const bool row, guard(query.step()));
+      if (!row) return keys;
+      keys.push_back({std::string(query.bytes(0)), query.number(1)});
+    }
+  }
+
+  Result<void> save_lease(const LeaseRecord& lease) override {
+    return guard(Query(db_, kSaveLease).bind(lease.id).bind(lease.ttl.count()).done());
+  }
+
+  Result<void> erase_lease(LeaseId id) override { return guard(Query(db_, kEraseLease).bind(id).done()); }
+
+  Result<void> set_compacted(Revision revision) override {
+    return guard(Query(db_, kSetCompacted).bind(revision).done());
+  }
+
+  Result<void> sweep(Revision from, Revision to) override {
+    KUBERNEL_CHECK_OK(guard(Query(db_, kSweepOld).bind(from).bind(to).done()));
+    KUBERNEL_CHECK_OK(guard(Query(db_, kSweepDeletedKeys).bind(from).bind(to).done()));
+    KUBERNEL_CHECK_OK(guard(Query(db_, kSweepDeletions).bind(from).bind(to).done()));
+    return guard(Query(db_, kSetSwept).bind(to).done());
+  }
+
+  Result<void> commit() override {
+    auto committed = guard(Query(db_, "COMMIT").done());
+    if (!committed) {
+      rollback();
+      return committed;
+    }
+    head_ = std::max(head_, appended_);
+    if (wal_pages_ >= checkpoint_at_) checkpoint();
+    return {};
+  }
+
+  void rollback() override {
+    appended_ = 0;
+    // SQLite has already rolled back by itself after some errors.
+    if (sqlite3_get_autocommit(db_.handle()) == 0) {
+      sqlite3_exec(db_.handle(), "ROLLBACK", nullptr, nullptr, nullptr);
+    }
+  }
+
+ private:
+  Result<void> append(const Row& row) {
+    const KeyValue& kv = *row.kv;
+    const auto sum = storage_common::row_checksum(kv.key, kv.value, kv.modified, kv.created, kv.version, kv.lease,
+                                                  row.previous, row.deleted);
+    Query log(db_, kInsertLog);
+    log.bind(kv.modified).bind(kv.key).bind(kv.created).bind(kv.version).bind(kv.lease).bind(row.previous);
+    KUBERNEL_CHECK_OK(log.bind(std::int64_t{row.deleted}).bind(std::int64_t{sum}).bind(kv.value).done());
+    appended_ = kv.modified;
+    Query key(db_, kUpsertKey);
+    return key.bind(kv.key).bind(kv.modified).bind(std::int64_t{!row.deleted}).bind(kv.lease).done();
+  }
+
+  // After an error that says the file cannot be trusted to take a write (a failed write or sync may not be retried: the
+  // kernel may have dropped the data), no write is taken until the store is opened again. A full disk only fails the
+  // writes that meet it.
+  template <class T>
+  Result<T> guard(Result<T> result) {
+    if (result) return result;
+    const int code = db_.code();
+    const int primary = code & 0xff;
+    if (primary == SQLITE_FULL) {
+      return Error(Reason::ServiceUnavailable,
+                   "storage-sqlite: " + db_.path() + ": no space left; free some, nothing was written");
+    }
+    if (primary == SQLITE_IOERR || primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB ||
+        primary == SQLITE_READONLY || primary == SQLITE_CANTOPEN) {
+      stopped_ = "storage-sqlite: writes have stopped until a restart: " + result.error().message();
+      log_error(log_, stopped_, {{"code", code}});
+      return Error(Reason::ServiceUnavailable, stopped_);
+    }
+    return result;
+  }
+
+  // Copies the log's pages into the database. Readers of an older snapshot can make it stop early; the rest is done
+  // later.
+  void checkpoint() {
+    int pages = 0;
+    int copied = 0;
+    const int result = sqlite3_wal_checkpoint_v2(db_.handle(), "main", SQLITE_CHECKPOINT_PASSIVE, &pages, &copied);
+    if (result != SQLITE_OK && result != SQLITE_BUSY) {
+      // Nothing is lost: the log keeps the pages. What is wrong shows at the next write, too.
+      log_warning(log_, "storage-sqlite: checkpoint failed",
+                  {{"file", db_.path()}, {"error", db_.error("checkpoint")}});
+    }
+    checkpoint_at_ = copied == pages ? kCheckpointPages : pages + kCheckpointPages;
+  }
+
+  Connection& db_;
+  Logger& log_;
+  std::string stopped_;  // Why no more writes are taken; empty: they are.
+  Revision head_ = 0;
+  Revision appended_ = 0;
+  int wal_pages_ = 0;
+  int checkpoint_at_ = kCheckpointPages;
+};
+
+// A reader's connection, taken from the pool and put back.
+class SqliteDatabase::Reading {
+ public:
+  explicit Reading(SqliteDatabase& database) : database_(database) {}
+  ~Reading() {
+    const std::lock_guard lock(database_.readers_mutex_);
+    if (connection_ && database_.idle_readers_.size() < kIdleReaders) {
+      database_.idle_readers_.push_back(std::move(connection_));
+    }
+  }
+  Reading(const Reading&) = delete;
+  Reading& operator=(const Reading&) = delete;
+
+  Result<Connection*> open() {
+    {
+      const std::lock_guard lock(database_.readers_mutex_);
+      if (!database_.idle_readers_.empty()) {
+        connection_ = std::move(database_.idle_readers_.back());
+        database_.idle_readers_.pop_back();
+      }
+    }
+    if (!connection_) {
+      KUBERNEL_TRY(connection_, Connection::open(database_.file_->path(), false));
+    }
+    return connection_.get();
+  }
+
+ private:
+  SqliteDatabase& database_;
+  std::unique_ptr<Connection> connection_;
+};
+
+SqliteDatabase::SqliteDatabase(std::unique_ptr<StoreFile> file, const storage::BackendContext& context)
+    : file_(std::move(file)),
+      clock_(context.clock),
+      writer_(std::make_unique<SqliteWriter>(file_->writer(), context.log)) {}
+
+SqliteDatabase::~SqliteDatabase() = default;
+
+storage_common::Writer& SqliteDatabase::writer() {
+  return *writer_;
+}
+
+Result<DatabaseState> SqliteDatabase::state() {
+  Connection& db = file_->writer();
+  DatabaseState state;
+  KUBERNEL_TRY(state.head, db.number(kHead, storage_common::kEmptyStore));
+  KUBERNEL_TRY(state.compacted, db.number(kCompacted, 0));
+  KUBERNEL_TRY(state.swept, db.number(kSwept, 0));
+  KUBERNEL_TRY(state.keys, count(CallContext{}, {}));
+  Query query(db, kLeases);
+  for (;;) {
+    KUBERNEL_TRY(const bool row, query.step());
+    if (!row) return state;
+    state.leases.push_back({query.number(0), std::chrono::seconds(query.number(1))});
+  }
+}
+
+Result<std::optional<KeyValue>> SqliteDatabase::get(const CallContext&, std::string_view key, Revision at) {
+  Reading reading(*this);
+  KUBERNEL_TRY(Connection* const db, reading.open());
+  std::optional<Row> row;
+  if (at == 0) {
+    KUBERNEL_TRY(row, newest_row(*db, key));
+  } else {
+    Snapshot snapshot(*db);
+    KUBERNEL_TRY(const Revision revision, snapshot.at(at));
+    Revision newest = 0;
+    {
+      Query query(*db, "SELECT revision FROM keys WHERE key = ?1");
+      KUBERNEL_TRY(const bool found, query.bind(key).step());
+      if (found) newest = query.number(0);
+    }
+    KUBERNEL_TRY(row, as_of(*db, key, newest, revision, snapshot.compacted));
+  }
+  return row && !row->deleted ? std::optional(*row->kv) : std::nullopt;
+}
+
+Result<Page> SqliteDatabase::range(const CallContext& ctx, const RangeOptions& options) {
+  Reading reading(*this);
+  KUBERNEL_TRY(Connection* const db, reading.open());
+  return options.at == 0 ? range_now(ctx, options, *db) : range_then(ctx, options, *db);
+}
+
+Result<Page> SqliteDatabase::range_now(const CallContext& ctx, const RangeOptions& options, Connection& db) {
+  Snapshot snapshot(db);
+  Page page;
+  KUBERNEL_TRY(page.revision, snapshot.at(0));
+  const bool to_end = options.end.empty();
+  Query query(db, options.keys_only ? (to_end ? kRangeKeysToEnd : kRangeKeys) : (to_end ? kRangeToEnd : kRange));
+  bind_range(query, options.start, options.end);
+  for (std::size_t seen = 1;; ++seen) {
+    KUBERNEL_TRY(const bool found, query.step());
+    if (!found) return page;
+    if (seen % kCheckEvery == 0) KUBERNEL_CHECK_OK(check(ctx));
+    if (options.limit != 0 && page.items.size() == options.limit) {
+      page.more = true;
+      return page;
+    }
+    KUBERNEL_TRY(const Row row, decode_joined(query, query.bytes(9), !options.keys_only));
+    page.items.push_back(*row.kv);
+  }
+}
+
+Result<Page> SqliteDatabase::range_then(const CallContext& ctx, const RangeOptions& options, Connection& db) {
+  Snapshot snapshot(db);
+  Page page;
+  KUBERNEL_TRY(page.revision, snapshot.at(options.at));
+  Query query(db, options.end.empty() ? kKeysToEnd : kKeys);
+  bind_range(query, options.start, options.end);
+  for (std::size_t seen = 1;; ++seen) {
+    KUBERNEL_TRY(const bool found, query.step());
+    if (!found) return page;
+    if (seen % kCheckEvery == 0) KUBERNEL_CHECK_OK(check(ctx));
+    const std::string key(query.bytes(1));
+    KUBERNEL_TRY(const auto row, as_of(db, key, query.number(0), page.revision, snapshot.compacted));
+    if (!row) continue;
+    if (options.limit != 0 && page.items.size() == options.limit) {
+      page.more = true;
+      return page;
+    }
+    page.items.push_back(*row->kv);
+    if (options.keys_only) page.items.back().value.clear();
+  }
+}
+
+Result<std::int64_t> SqliteDatabase::count(const CallContext&, const KeyRange& range) {
+  Reading reading(*this);
+  KUBERNEL_TRY(Connection* const db, reading.open());
+  Query query(*db, range.end.empty() ? kCountToEnd : kCount);
+  KUBERNEL_CHECK_OK(bind_range(query, range.start, range.end).step());
+  return query.number(0);
+}
+
+Result<WatchBatch> SqliteDatabase::changes(Revision from, Revision to, const KeyRange& range, std::size_t max_events) {
+  Reading reading(*this);
+  KUBERNEL_TRY(Connection* const db, reading.open());
+  Snapshot snapshot(*db);
+  KUBERNEL_CHECK_OK(snapshot.at(from));
+  WatchBatch batch{.events = {}, .progress = std::min(to, from + kChangesWindow - 1)};
+  Query query(*db, kChanges);
+  query.bind(from).bind(batch.progress);
+  for (;;) {
+    KUBERNEL_TRY(const bool found, query.step());
+    if (!found) return batch;
+    if (!range.contains(query.bytes(8))) continue;
+    if (batch.events.size() == max_events) {
+      batch.progress = batch.events.back().kv.modified;
+      return batch;
+    }
+    const std::string key(query.bytes(8));
+    KUBERNEL_TRY(const Row row, decode(query, key, true));
+    Event event{.type = row.deleted ? Event::Type::Delete : Event::Type::Put, .kv = *row.kv, .previous = std::nullopt};
+    if (row.previous != 0) {
+      KUBERNEL_TRY(const auto previous, row_at(*db, key, row.previous));
+      if (previous && !previous->deleted) event.previous = *previous->kv;
+    }
+    batch.events.push_back(std::move(event));
+  }
+}
+
+Result<std::int64_t> SqliteDatabase::size_bytes() {
+  Reading reading(*this);
+  KUBERNEL_TRY(Connection* const db, reading.open());
+  KUBERNEL_TRY(const auto pages, db->number("PRAGMA page_count", 0));
+  KUBERNEL_TRY(const auto page_size, db->number("PRAGMA page_size", 0));
+  return pages * page_size;
+}
+
+Result<void> SqliteDatabase::check(const CallContext& ctx) const {
+  if (ctx.stopping()) return Error(Reason::Cancelled, "storage: the call was cancelled");
+  if (ctx.deadline != CallContext::Clock::time_point::max() && clock_.now() >= ctx.deadline) {
+    return Error(Reason::Timeout, "storage: the deadline has passed");
+  }
+  return {};
+}
+
+}  // namespace kubernel::storage_sqlite
