@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/lifecycle/assembly.h"
+
+#include <algorithm>
+#include <set>
+#include <system_error>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "core/base/suggestion.h"
+
+namespace kubernel::lifecycle {
+namespace {
+
+namespace fs = std::filesystem;
+using config::Manifest;
+using config::PluginEntry;
+using nlohmann::json;
+
+constexpr std::string_view kComponentPrefix = "component/";
+
+std::vector<std::string> plugins_in(const std::vector<fs::path>& plugin_path) {
+  std::vector<std::string> names;
+  for (const fs::path& dir : plugin_path) {
+    std::error_code unreadable;
+    for (const auto& entry : fs::directory_iterator(dir, unreadable)) {
+      if (entry.path().extension() == ".so") names.push_back(entry.path().stem().string());
+    }
+  }
+  return names;
+}
+
+// What the plugins verified so far would provide at the point "component".
+std::set<std::string> components_of(const std::vector<AssembledPlugin>& plugins) {
+  std::set<std::string> out;
+  for (const AssembledPlugin& plugin : plugins) {
+    if (plugin.state != PluginState::Loaded) continue;
+    for (const std::string& word : loader::declared(plugin.text)) {
+      if (word.starts_with(kComponentPrefix)) out.insert(word.substr(kComponentPrefix.size()));
+    }
+  }
+  return out;
+}
+
+Result<void> find_and_verify(const Manifest& manifest, AssembledPlugin& plugin) {
+  KUBERNEL_TRY(plugin.file, find_plugin_file(manifest.plugin_path, plugin.name));
+  KUBERNEL_TRY(plugin.text, loader::verify_plugin(plugin.file, plugin.name));
+  return {};
+}
+
+void refuse(AssembledPlugin& plugin, const Error& error) {
+  plugin.state = PluginState::Refused;
+  plugin.why = error.message();
+}
+
+}  // namespace
+
+std::string_view to_string(PluginState state) {
+  switch (state) {
+    case PluginState::Loaded: return "loaded";
+    case PluginState::Skipped: return "skipped";
+    default: return "refused";
+  }
+}
+
+Result<fs::path> find_plugin_file(const std::vector<fs::path>& plugin_path, const std::string& name) {
+  std::string searched;
+  for (const fs::path& dir : plugin_path) {
+    fs::path file = dir / (name + ".so");
+    std::error_code missing;
+    if (fs::exists(file, missing)) return file;
+    searched.append(searched.empty() ? "" : ", ").append(dir.string());
+  }
+  return Error(Reason::NotFound, "no " + name + ".so in " + searched +
+                                     core::did_you_mean(name, plugins_in(plugin_path)));
+}
+
+Assembly::Assembly(const Manifest& manifest) {
+  for (const PluginEntry& entry : manifest.plugins) {
+    AssembledPlugin& plugin = plugins_.emplace_back();
+    plugin.name = entry.name;
+    plugin.required = entry.required;
+    plugin.state = PluginState::Skipped;
+    plugin.why = "the manifest has no component \"" + entry.when_component + "\"";
+  }
+  verify(manifest);
+  for (std::size_t i = 0; i < plugins_.size(); ++i) {
+    if (plugins_[i].state != PluginState::Loaded) continue;
+    auto loaded = configure(manifest, i);
+    if (loaded) loaded = load(i);
+    if (!loaded) refuse(plugins_[i], loaded.error());
+  }
+}
+
+// Verifies what has no condition, then, again and again, what only waited for a component that is now there.
+void Assembly::verify(const Manifest& manifest) {
+  for (bool again = true; again;) {
+    again = false;
+    const std::set<std::string> components = components_of(plugins_);
+    for (std::size_t i = 0; i < plugins_.size(); ++i) {
+      AssembledPlugin& plugin = plugins_[i];
+      const std::string& when = manifest.plugins[i].when_component;
+      if (plugin.state != PluginState::Skipped || !(when.empty() || components.contains(when))) continue;
+      again = true;
+      plugin.state = PluginState::Loaded;
+      plugin.why.clear();
+      if (auto verified = find_and_verify(manifest, plugin); !verified) refuse(plugin, verified.error());
+    }
+  }
+}
+
+Result<void> Assembly::configure(const Manifest& manifest, std::size_t index) {
+  const PluginEntry& entry = manifest.plugins[index];
+  AssembledPlugin& plugin = plugins_[index];
+  const std::string path = entry.path + ".config";
+  json value = json::parse(entry.config_json);
+  const auto text = plugin.text.find("schema");
+  if (text == plugin.text.end()) {
+    if (value.empty()) return {};
+    return manifest.error(path, {{"", "plugin \"" + plugin.name + "\" takes no configuration"}});
+  }
+  auto schema = config::ConfigSchema::parse(text->second);
+  if (!schema) return std::move(schema).error().wrap(plugin.file.string());
+  if (const auto problems = schema->check(value); !problems.empty()) return manifest.error(path, problems);
+  plugin.config_json = value.dump();
+  return {};
+}
+
+Result<void> Assembly::load(std::size_t index) {
+  AssembledPlugin& plugin = plugins_[index];
+  KUBERNEL_TRY(auto provided, loader::load_plugin(plugin.file, plugin.text, taken_));
+  for (loader::Provided& one : provided) {
+    extensions_.push_back({std::move(one.point), std::move(one.name), plugin.name, plugin.config_json, one.type,
+                           std::move(one.spec)});
+  }
+  return {};
+}
+
+std::vector<const plugin::Extension*> Assembly::at(std::string_view point) const {
+  std::vector<const plugin::Extension*> out;
+  for (const plugin::Extension& extension : extensions_) {
+    if (extension.point == point) out.push_back(&extension);
+  }
+  return out;
+}
+
+}  // namespace kubernel::lifecycle
