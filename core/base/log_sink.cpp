@@ -50,14 +50,16 @@ std::size_t utf8_length(std::string_view text) {
   return 0;
 }
 
-// Nothing of `text` can end the line or the string it stands in.
-void append_escaped(std::string& out, std::string_view text) {
+enum class Within : std::uint8_t { Line, Quotes };
+
+// Nothing of `text` can end the line, or the quotes, it stands in.
+void append_escaped(std::string& out, std::string_view text, Within within) {
   while (!text.empty()) {
     const char c = text.front();
     const std::size_t length = utf8_length(text);
     if (length == 0) {
       out += "\xEF\xBF\xBD";  // U+FFFD
-    } else if (c == '"' || c == '\\') {
+    } else if (within == Within::Quotes && (c == '"' || c == '\\')) {
       out += '\\';
       out += c;
     } else if (c == '\n') {
@@ -77,7 +79,7 @@ void append_escaped(std::string& out, std::string_view text) {
 
 void append_quoted(std::string& out, std::string_view text) {
   out += '"';
-  append_escaped(out, text);
+  append_escaped(out, text, Within::Quotes);
   out += '"';
 }
 
@@ -91,13 +93,13 @@ std::string text_line(std::string_view time, std::string_view level, std::string
                       const std::vector<LogField>& fields) {
   std::string out;
   out.append(time).append(" ").append(level).append(" ").append(logger).append(": ");
-  append_escaped(out, message);
+  append_escaped(out, message, Within::Line);
   for (const LogField& field : fields) {
     out.append(" ").append(field.key).append("=");
     if (needs_quotes(field.value)) {
       append_quoted(out, field.value);
     } else {
-      append_escaped(out, field.value);
+      append_escaped(out, field.value, Within::Line);
     }
   }
   return out += '\n';

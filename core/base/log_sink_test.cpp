@@ -58,9 +58,9 @@ TEST(LogSink, LeavesOutWhatIsBelowItsLevel) {
 
 TEST(LogSink, NobodyCanForgeALine) {
   const std::string text = logged(LogLevel::Info, LogFormat::Text,
-                                  [](Logger& log) { log_info(log, "a\nb", {{"k", "x\n2026 error forged"}}); });
+                                  [](Logger& log) { log_info(log, "a \"q\"\nb", {{"k", "x\n2026 error forged"}}); });
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1);
-  EXPECT_NE(text.find("a\\nb k=\"x\\n2026 error forged\""), std::string::npos) << text;
+  EXPECT_NE(text.find("a \"q\"\\nb k=\"x\\n2026 error forged\""), std::string::npos) << text;
 }
 
 TEST(LogSink, JsonStaysJsonWhateverBytesComeIn) {
