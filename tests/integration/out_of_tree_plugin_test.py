@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Installs the project into a directory of its own, builds the example plugin with nothing but what was installed there,
+and loads and runs it with the installed program.
+
+Usage: out_of_tree_plugin_test.py SOURCE_DIR BUILD_DIR PREFIX BINDIR LIBDIR
+"""
+import json
+import os
+import pathlib
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import unittest
+
+source, build, prefix, bindir, libdir = sys.argv[1:6]
+
+
+def run(*command, **options):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+    if done.returncode != 0:
+        raise AssertionError(f"{shlex.join(map(str, command))} exited with {done.returncode}:\n{done.stdout}")
+    return done.stdout
+
+
+class OutOfTreePlugin(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.scratch = pathlib.Path(tempfile.mkdtemp(prefix="kubernel-out-of-tree-"))
+        cls.addClassCleanup(shutil.rmtree, cls.scratch)
+        stage = cls.scratch / "stage"
+        run("meson", "install", "-C", build, "--no-rebuild", "--quiet", "--destdir", stage)
+        cls.installed = pathlib.Path(f"{stage}{prefix}")
+        cls.kernel = cls.installed / bindir / "kubernel"
+        # The files lie below `stage`; whoever asks pkg-config must be told, as for any staged installation.
+        environment = {name: value for name, value in os.environ.items()
+                       if name in ("PATH", "HOME", "TMPDIR", "CCACHE_DIR")}
+        environment["PKG_CONFIG_PATH"] = str(cls.installed / libdir / "pkgconfig")
+        environment["PKG_CONFIG"] = f"pkg-config --define-variable=prefix={cls.installed}"
+        environment["CXX"] = "ccache g++" if shutil.which("ccache") else "g++"
+        example = cls.scratch / "example"
+        shutil.copytree(pathlib.Path(source) / "examples" / "out-of-tree-plugin", example)
+        cls.plugins = cls.scratch / "example-build"
+        run("meson", "setup", cls.plugins, example, env=environment)
+        run("ninja", "-C", cls.plugins, env=environment)
+        cls.manifest = example / "kernel.yaml"
+
+    def test_it_loads_into_the_installed_program(self):
+        listed = json.loads(run(self.kernel, "plugin", "inspect", "-o", "json", self.plugins / "greeter.so"))
+        self.assertTrue(listed["plugins"][0]["loadsHere"], listed)
+        self.assertEqual(listed["plugins"][0]["provides"], ["component/greeter"])
+
+    def test_it_exports_nothing_but_its_entry(self):
+        symbols = [line.split()[-1] for line in
+                   run("nm", "-D", "--defined-only", self.plugins / "greeter.so").splitlines()]
+        self.assertEqual(symbols, ["kubernel_plugin_register"])
+
+    def test_it_runs(self):
+        address = str(self.scratch / "notify")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.bind(address)
+            notify.settimeout(30)
+            kernel = subprocess.Popen(
+                [self.kernel, "run", "--manifest", self.manifest], stderr=subprocess.PIPE, text=True,
+                env={"NOTIFY_SOCKET": address, "KUBERNEL_PLUGIN_PATH": str(self.plugins), "TIME_OF_DAY": "evening"})
+            try:
+                ready = notify.recv(100)
+            finally:
+                kernel.send_signal(signal.SIGTERM)
+                log = kernel.communicate(timeout=30)[1]
+        self.assertEqual(ready, b"READY=1", log)
+        self.assertEqual(kernel.returncode, 0, log)
+        self.assertIn(" info greeter: good evening\n", log)
+        self.assertIn(" info greeter: goodbye\n", log)
+
+    def test_its_configuration_is_checked(self):
+        manifest = self.scratch / "bad.yaml"
+        manifest.write_text(self.manifest.read_text().replace("greeting:", "greting:"))
+        done = subprocess.run([self.kernel, "plugin", "list", "--manifest", manifest], capture_output=True, text=True,
+                              env={"KUBERNEL_PLUGIN_PATH": str(self.plugins)})
+        self.assertEqual(done.returncode, 1)
+        self.assertIn('plugins[0].config.greting: unknown key; did you mean "greeting"?', done.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
