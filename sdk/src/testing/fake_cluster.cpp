@@ -12,6 +12,8 @@
 
 #include <kubernel/api/selector.h>
 #include <kubernel/api/time.h>
+#include <kubernel/schema/patch.h>
+#include <kubernel/schema/schema.h>
 
 namespace kubernel::testing {
 
@@ -670,9 +672,14 @@ Result<Object> FakeCluster::patch(const CallContext& ctx, const Resource& resour
       break;
     }
     case client::PatchType::Merge: document.merge_patch(patch); break;
-    case client::PatchType::StrategicMerge:
+    case client::PatchType::StrategicMerge: {
+      const schema::ResourceInfo* info = schema::find_resource(resource.group, resource.version, resource.plural);
+      if (info == nullptr) return Error(Reason::UnsupportedMediaType, "strategic merge patches need a built-in resource");
+      KUBERNEL_TRY(document, schema::apply_strategic_merge_patch(*info->type, document, patch));
+      break;
+    }
     case client::PatchType::Apply:
-      return Error(Reason::UnsupportedMediaType, "the fake cluster knows JSON and merge patches only");
+      return Error(Reason::UnsupportedMediaType, "the fake cluster does not know server-side apply");
   }
   return update(ctx, resource, key, document, options);
 }

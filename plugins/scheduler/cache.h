@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+
+#include <kubernel/scheduler/node_info.h>
+
+namespace kubernel::plugins {
+
+// What runs where, as far as the scheduler knows: what the API said, and the bindings it has decided on itself and not yet
+// seen confirmed ("assumed" pods). A change touches one NodeInfo; a snapshot shares the rest.
+//
+// Threads: all members may be called concurrently.
+class SchedulerCache {
+ public:
+  void set_node(const api::Object& node);
+  void remove_node(std::string_view name);
+
+  // A bound pod the API reported; takes the place of an assumption about it.
+  void set_pod(std::shared_ptr<const scheduler::PodInfo> pod);
+  void remove_pod(std::string_view uid);
+
+  // From now on `pod` counts on `node`, until it is confirmed, forgotten or removed.
+  void assume(const scheduler::PodInfo& pod, std::string_view node);
+  // Takes an assumption back; does nothing when the API has confirmed it.
+  void forget(std::string_view uid);
+  bool knows(std::string_view uid) const;
+
+  // Everything as of now; the same snapshot again when nothing has changed.
+  std::shared_ptr<const scheduler::Snapshot> snapshot();
+
+ private:
+  struct Placed {
+    std::shared_ptr<const scheduler::PodInfo> pod;
+    bool assumed = false;
+  };
+
+  // The node for editing: a copy when a snapshot still shows it. Null when unknown. Caller holds the mutex.
+  scheduler::NodeInfo* edit(std::string_view name);
+  void place(Placed placed);
+  void displace(std::string_view uid);
+
+  mutable std::mutex mutex_;
+  std::map<std::string, std::shared_ptr<scheduler::NodeInfo>, std::less<>> nodes_;
+  std::map<std::string, Placed, std::less<>> pods_;  // By uid; also pods on nodes not seen yet.
+  std::shared_ptr<const scheduler::Snapshot> current_;  // Null when something changed.
+};
+
+}  // namespace kubernel::plugins

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "queue.h"
+
+#include <kubernel/testing/scheduler.h>
+
+namespace kubernel::plugins {
+namespace {
+
+using namespace std::chrono_literals;
+using scheduler::ClusterEvent;
+
+class ByAge final : public scheduler::QueueSort {
+ public:
+  bool before(const scheduler::QueuedPod& a, const scheduler::QueuedPod& b) const override { return a.queued_at < b.queued_at; }
+};
+
+class SchedulingQueueTest : public testing::SchedulerPluginTest {
+ protected:
+  std::string pop() {
+    const auto next = queue_.pop();
+    if (!next) return "";
+    last_ = *next;
+    return next->pod->key().name;
+  }
+  bool wakes(ClusterEvent event) { return queue_.on_event(event, {}, {}) && queue_.counts().unschedulable == 0; }
+
+  ByAge sort_;
+  // Plugin 0 wants nodes; plugin 1 wants deleted pods, but only for pods named "p".
+  SchedulingQueue queue_{clock_,
+                         sort_,
+                         {{{ClusterEvent::NodeAdded, {}}},
+                          {{ClusterEvent::PodDeleted,
+                            [](const scheduler::PodInfo& pod, const api::Object&, const api::Object&) { return pod.key().name == "p"; }}}},
+                         {}};
+  scheduler::QueuedPod last_;
+};
+
+TEST_F(SchedulingQueueTest, HandsOutEachPodOnceInOrder) {
+  queue_.set(pod("{}", "a"));
+  clock_.advance(1ms);
+  queue_.set(pod("{}", "b"));
+  queue_.set(pod("{}", "a"));
+  EXPECT_EQ(pop(), "a");
+  EXPECT_EQ(pop(), "b");
+  EXPECT_EQ(pop(), "");
+}
+
+TEST_F(SchedulingQueueTest, WakesAPodOnlyForEventsItsRefusersAskedFor) {
+  queue_.set(pod("{}"));
+  pop();
+  queue_.requeue_unschedulable(last_, {0});
+  EXPECT_FALSE(wakes(ClusterEvent::PodDeleted));
+  EXPECT_TRUE(wakes(ClusterEvent::NodeAdded));
+}
+
+TEST_F(SchedulingQueueTest, AsksTheHintWhetherTheEventHelpsThisPod) {
+  queue_.set(pod("{}", "other"));
+  pop();
+  queue_.requeue_unschedulable(last_, {1});
+  EXPECT_FALSE(wakes(ClusterEvent::PodDeleted));
+}
+
+TEST_F(SchedulingQueueTest, AnEventWhileThePodWasBeingScheduledCounts) {
+  queue_.set(pod("{}"));
+  pop();
+  queue_.on_event(ClusterEvent::NodeAdded, {}, {});
+  queue_.requeue_unschedulable(last_, {0});
+  EXPECT_EQ(queue_.counts().backoff, 1U);
+}
+
+TEST_F(SchedulingQueueTest, BacksOffLongerWithEachAttempt) {
+  queue_.set(pod("{}"));
+  pop();
+  queue_.requeue_after_error(last_);
+  clock_.advance(999ms);
+  EXPECT_FALSE(queue_.flush());
+  clock_.advance(1ms);
+  EXPECT_TRUE(queue_.flush());
+  pop();
+  queue_.requeue_after_error(last_);
+  EXPECT_EQ(queue_.next_due(), clock_.now() + 2s);
+}
+
+TEST_F(SchedulingQueueTest, NobodyWaitsForeverForAMissedEvent) {
+  queue_.set(pod("{}"));
+  pop();
+  queue_.requeue_unschedulable(last_, {0});
+  clock_.advance(5min);
+  EXPECT_TRUE(queue_.flush());
+  EXPECT_EQ(pop(), "p");
+}
+
+TEST_F(SchedulingQueueTest, APodDeletedWhileBeingScheduledDoesNotComeBack) {
+  queue_.set(pod("{}"));
+  pop();
+  queue_.remove("u-p");
+  queue_.requeue_unschedulable(last_, {0});
+  queue_.requeue_after_error(last_);
+  EXPECT_EQ(queue_.counts().unschedulable + queue_.counts().backoff + queue_.counts().active, 0U);
+}
+
+}  // namespace
+}  // namespace kubernel::plugins

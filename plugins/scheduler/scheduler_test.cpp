@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The scheduler against a fake cluster, with small plugins of the test's own.
+#include "scheduler.h"
+
+#include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
+
+#include <kubernel/testing/scheduler.h>
+
+namespace kubernel::plugins {
+namespace {
+
+using namespace std::chrono_literals;
+using api::resources::kEvents;
+using api::resources::kNodes;
+using api::resources::kPods;
+using scheduler::ClusterEvent;
+using scheduler::Plugin;
+using scheduler::PluginContext;
+using scheduler::PluginSpec;
+using scheduler::Verdict;
+
+class Sorter final : public Plugin, public scheduler::QueueSort {
+ public:
+  bool before(const scheduler::QueuedPod& a, const scheduler::QueuedPod& b) const override { return a.queued_at < b.queued_at; }
+  std::vector<scheduler::EventInterest> retry_on() const override { return {}; }
+};
+
+// Fits nodes labeled allow=yes; among them prefers the label "score".
+class Labels final : public Plugin, public scheduler::Filter, public scheduler::Score {
+ public:
+  Result<Verdict> filter(const scheduler::PodInfo&, const scheduler::CycleData*, const scheduler::NodeInfo& node) const override {
+    return node.labels()["allow"].string() == "yes" ? Verdict::fits() : Verdict::unresolvable("node(s) were not allowed");
+  }
+  Result<std::int64_t> score(const scheduler::PodInfo&, const scheduler::CycleData*, const scheduler::NodeInfo& node,
+                             const scheduler::Snapshot&) const override {
+    return std::stoll(std::string(node.labels()["score"].string("0")));
+  }
+  void normalize(const scheduler::PodInfo&, const scheduler::CycleData*, std::span<std::int64_t>) const override {}
+  std::vector<scheduler::EventInterest> retry_on() const override {
+    return {{ClusterEvent::NodeAdded, {}}, {ClusterEvent::NodeLabelsChanged, {}}};
+  }
+};
+
+// One pod a node.
+class Single final : public Plugin, public scheduler::Filter {
+ public:
+  Result<Verdict> filter(const scheduler::PodInfo&, const scheduler::CycleData*, const scheduler::NodeInfo& node) const override {
+    return node.pods.empty() ? Verdict::fits() : Verdict::unschedulable("Too many pods");
+  }
+  std::vector<scheduler::EventInterest> retry_on() const override { return {{ClusterEvent::PodDeleted, {}}}; }
+};
+
+// Holds every pod until the test allows or rejects it.
+class Gate final : public Plugin, public scheduler::Permit {
+ public:
+  scheduler::PermitResult permit(const CallContext&, const scheduler::Cycle&, std::string_view) override { return {Verdict::wait(), 30s}; }
+  std::vector<scheduler::EventInterest> retry_on() const override { return {}; }
+};
+
+class Binder final : public Plugin, public scheduler::Bind {
+ public:
+  explicit Binder(client::ApiClient& api) : api_(api) {}
+  Result<Verdict> bind(const CallContext& ctx, const scheduler::Cycle& cycle, std::string_view node) override {
+    auto bound = api_.create(ctx, kPods, cycle.pod->key(), {{"target", {{"name", node}}}}, {.subresource = "binding"});
+    if (!bound) return bound.error();
+    return Verdict::fits();
+  }
+  std::vector<scheduler::EventInterest> retry_on() const override { return {}; }
+
+ private:
+  client::ApiClient& api_;
+};
+
+template <class T>
+Result<std::unique_ptr<Plugin>> make_plugin(const PluginContext&) {
+  return std::make_unique<T>();
+}
+Result<std::unique_ptr<Plugin>> make_binder(const PluginContext& context) {
+  return std::make_unique<Binder>(context.api);
+}
+
+class SchedulerTest : public testing::SchedulerPluginTest {
+ protected:
+  SchedulerTest() {
+    provide("Sorter", make_plugin<Sorter>);
+    provide("Labels", make_plugin<Labels>);
+    provide("Binder", make_binder);
+  }
+  ~SchedulerTest() override {
+    if (!scheduler_) return;
+    scheduler_->stop({});
+    informers_->stop();
+    executor_.run_all();
+  }
+
+  using Make = Result<std::unique_ptr<Plugin>> (*)(const PluginContext&);
+  void provide(const std::string& name, Make factory) {
+    specs_.push_back(std::make_shared<const PluginSpec>(PluginSpec{.make = factory}));
+    extensions_.push_back(std::make_unique<plugin::Extension>(
+        plugin::Extension{"scheduler", name, name, "{}", &typeid(PluginSpec), specs_.back()}));
+  }
+
+  Result<void> start(SchedulerOptions options = {}) {
+    events_ = client::make_event_recorder(cluster_, {"default-scheduler", ""}, log_, clock_, random_, executor_);
+    std::vector<plugin::Provided<PluginSpec>> provided;
+    for (std::size_t i = 0; i < specs_.size(); ++i) provided.push_back({extensions_[i].get(), specs_[i].get()});
+    auto made = Scheduler::make({log_, metrics_, clock_, random_, executor_, executor_, cluster_, *informers_, *events_},
+                                std::move(options), provided);
+    if (!made) return std::move(made).error();
+    scheduler_ = *std::move(made);
+    scheduler_->start();
+    informers_->start();
+    settle();
+    return {};
+  }
+  void settle() { executor_.run_all(); }
+  void pass(std::chrono::milliseconds time) {
+    clock_.advance(time);
+    settle();
+  }
+
+  void put_node(const std::string& name, const std::string& labels) {
+    cluster_.put_text(kNodes, R"({"apiVersion":"v1","kind":"Node","metadata":{"name":")" + name + R"(","labels":)" + labels + "}}");
+  }
+  void put_pod(const std::string& name, const std::string& spec = R"({"schedulerName":"default-scheduler"})") {
+    cluster_.put_text(kPods, R"({"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"default","name":")" + name +
+                                 R"("},"spec":)" + spec + R"(,"status":{"phase":"Pending"}})");
+  }
+  std::string node_of(const std::string& name) {
+    return std::string(cluster_.find(kPods, {"default", name})->pointer("/spec/nodeName").string());
+  }
+  std::string condition_message(const std::string& name) {
+    return std::string(cluster_.find(kPods, {"default", name})->pointer("/status/conditions/0/message").string());
+  }
+
+  testing::RecordingMetrics metrics_;
+  std::vector<std::shared_ptr<const PluginSpec>> specs_;
+  std::vector<std::unique_ptr<plugin::Extension>> extensions_;
+  std::unique_ptr<client::EventRecorder> events_;
+  std::unique_ptr<Scheduler> scheduler_;
+};
+
+TEST_F(SchedulerTest, BindsAPodToTheBestNodeThatFits) {
+  put_node("a", R"({"allow":"yes","score":"10"})");
+  put_node("b", R"({"allow":"yes","score":"90"})");
+  put_node("c", R"({"allow":"no","score":"99"})");
+  put_pod("p");
+  ASSERT_TRUE(start());
+  EXPECT_EQ(node_of("p"), "b");
+}
+
+TEST_F(SchedulerTest, LeavesOtherSchedulersPodsAlone) {
+  put_node("a", R"({"allow":"yes"})");
+  put_pod("p", R"({"schedulerName":"mine"})");
+  ASSERT_TRUE(start());
+  EXPECT_EQ(node_of("p"), "");
+}
+
+TEST_F(SchedulerTest, SaysOnceWhyNoNodeFits) {
+  put_node("a", "{}");
+  put_node("b", "{}");
+  put_pod("p");
+  ASSERT_TRUE(start());
+  EXPECT_EQ(condition_message("p"), "0/2 nodes are available: 2 node(s) were not allowed.");
+  pass(10s);
+  ASSERT_EQ(cluster_.all(kEvents).size(), 1U);
+  EXPECT_EQ(cluster_.all(kEvents)[0].pointer("/reason").string(), "FailedScheduling");
+  EXPECT_EQ(metrics_.value(R"(scheduler_schedule_attempts_total{profile="default-scheduler",result="unschedulable"})"), 1);
+}
+
+TEST_F(SchedulerTest, TriesAgainWhenANodeThatMayFitAppears) {
+  put_pod("p");
+  ASSERT_TRUE(start());
+  EXPECT_EQ(condition_message("p"), "no nodes available to schedule pods");
+  put_node("a", R"({"allow":"yes"})");
+  settle();
+  pass(1s);  // Its back-off.
+  EXPECT_EQ(node_of("p"), "a");
+}
+
+TEST_F(SchedulerTest, CountsAPodItHasJustPlaced) {
+  provide("Single", make_plugin<Single>);
+  put_node("a", R"({"allow":"yes"})");
+  ASSERT_TRUE(start());
+  put_pod("p");
+  put_pod("q");
+  settle();
+  EXPECT_EQ(node_of("p") + node_of("q"), "a");
+}
+
+TEST_F(SchedulerTest, ADeletedPodMakesRoomForTheNext) {
+  provide("Single", make_plugin<Single>);
+  put_node("a", R"({"allow":"yes"})");
+  ASSERT_TRUE(start());
+  put_pod("p");
+  settle();
+  put_pod("q");
+  settle();
+  cluster_.erase(kPods, {"default", "p"});
+  settle();
+  pass(1s);
+  EXPECT_EQ(node_of("q"), "a");
+}
+
+TEST_F(SchedulerTest, AFailedBindingIsTriedAgainAndHoldsNothing) {
+  provide("Single", make_plugin<Single>);
+  put_node("a", R"({"allow":"yes"})");
+  cluster_.fail_next("create/binding", kPods, Error(Reason::ServiceUnavailable, "away"));
+  put_pod("p");
+  ASSERT_TRUE(start());
+  EXPECT_EQ(node_of("p"), "");
+  pass(1s);
+  EXPECT_EQ(node_of("p"), "a");
+}
+
+TEST_F(SchedulerTest, APodHeldByPermitIsBoundWhenItIsAllowed) {
+  provide("Gate", make_plugin<Gate>);
+  put_node("a", R"({"allow":"yes"})");
+  put_pod("p");
+  ASSERT_TRUE(start());
+  EXPECT_EQ(node_of("p"), "");
+  scheduler_->for_each_waiting([](scheduler::WaitingPod& held) { held.allow("Gate"); });
+  settle();
+  EXPECT_EQ(node_of("p"), "a");
+}
+
+TEST_F(SchedulerTest, APodHeldTooLongIsGivenBack) {
+  provide("Gate", make_plugin<Gate>);
+  put_node("a", R"({"allow":"yes"})");
+  put_pod("p");
+  ASSERT_TRUE(start());
+  pass(30s);
+  EXPECT_EQ(node_of("p"), "");
+  EXPECT_EQ(condition_message("p"), "timed out waiting for permission");
+}
+
+TEST_F(SchedulerTest, ManyNodesAreLookedAtInTurn) {
+  for (int i = 0; i < 300; ++i) put_node("n" + std::to_string(i), R"({"allow":"yes"})");
+  SchedulerOptions options;
+  options.algorithm.percentage_of_nodes_to_score = 10;
+  put_pod("p");
+  ASSERT_TRUE(start(options));
+  EXPECT_NE(node_of("p"), "");
+}
+
+TEST_F(SchedulerTest, NeedsExactlyOneQueueSortAndABinder) {
+  const auto without = start({.disabled = {"Binder"}});
+  ASSERT_FALSE(without);
+  EXPECT_THAT(without.error().message(), ::testing::HasSubstr("default-binder"));
+  const auto unknown = start({.disabled = {"Bindr"}});
+  ASSERT_FALSE(unknown);
+  EXPECT_THAT(unknown.error().message(), ::testing::HasSubstr("no loaded plugin provides scheduler/Bindr"));
+}
+
+}  // namespace
+}  // namespace kubernel::plugins
