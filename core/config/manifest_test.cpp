@@ -35,7 +35,7 @@ process: {blockingThreads: 4}
 plugins:
   - name: storage-sqlite
     config: {path: /var/lib/x.db, sync: true, limit: 3, ratio: 0.5, nothing: null, text: "7"}
-  - name: replicaset
+  - name: greeter
     when: {component: controller-manager}
     required: false
 )");

@@ -20,7 +20,7 @@
 
 namespace kubernel::loader {
 
-// The words of the text's `provides` line, in order: "controller/replicaset".
+// The words of the text's `provides` line, in order: "storage/memory".
 std::vector<std::string> declared(const PluginText& text);
 
 // Reads the text of `file` and checks that it is a plugin built for this core and named `expected_name`. Nothing of it

@@ -26,7 +26,7 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& path, bo
 }
 
 Result<void> Connection::run(const char* sql) {
-  if (sqlite3_exec(handle_.get(), sql, nullptr, nullptr, nullptr) != SQLITE_OK) return error(sql);
+  if (sqlite3_exec(handle_.get(), sql, nullptr, nullptr, nullptr) != SQLITE_OK) return error("setup");
   return {};
 }
 
@@ -47,7 +47,7 @@ Error Connection::error(std::string_view what) {
   const int primary = code_ & 0xff;
   const Reason reason =
       primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB ? Reason::Internal : Reason::ServiceUnavailable;
-  return {reason, path_ + ": " + std::string(what) + ": " + sqlite3_errmsg(handle_.get())};
+  return {reason, "storage-sqlite: " + path_ + ": " + std::string(what) + ": " + sqlite3_errmsg(handle_.get())};
 }
 
 sqlite3_stmt* Connection::prepared(const char* sql) {

@@ -292,7 +292,7 @@ class SqliteDatabase::SqliteWriter final : public storage_common::Writer {
     }
     if (primary == SQLITE_IOERR || primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB ||
         primary == SQLITE_READONLY || primary == SQLITE_CANTOPEN) {
-      stopped_ = "storage-sqlite: writes have stopped until a restart: " + result.error().message();
+      stopped_ = "writes have stopped until a restart: " + result.error().message();
       log_error(log_, stopped_, {{"code", code}});
       return Error(Reason::ServiceUnavailable, stopped_);
     }

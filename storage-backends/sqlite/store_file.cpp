@@ -172,16 +172,16 @@ Result<std::unique_ptr<StoreFile>> StoreFile::open(const FileOptions& options) {
   KUBERNEL_TRY(const int locked, lock(options.path));
   std::unique_ptr<StoreFile> file(new StoreFile(options.path, locked));
   KUBERNEL_CHECK_OK(prepare_database(options.path));
-  auto writer = Connection::open(options.path, true);
-  if (!writer) return std::move(writer).error().wrap("storage-sqlite");
-  file->writer_ = *std::move(writer);
-  if (auto configured = configure(*file->writer_, options); !configured) {
-    const int code = file->writer_->code() & 0xff;
-    if (configured.error().reason() != Reason::Internal && code != SQLITE_NOTADB) return std::move(configured).error();
-    return failed(options.path, "is not a store, or is damaged (" + configured.error().message() +
-                                    "); restore it from a backup or choose another path");
-  }
-  return file;
+  auto configured = file->connect(options);
+  if (configured) return file;
+  if (configured.error().reason() != Reason::Internal) return std::move(configured).error();
+  return failed(options.path, "is not a store, or is damaged (" + configured.error().message() +
+                                  "); restore it from a backup or choose another path");
+}
+
+Result<void> StoreFile::connect(const FileOptions& options) {
+  KUBERNEL_TRY(writer_, Connection::open(options.path, true));
+  return configure(*writer_, options);
 }
 
 StoreFile::~StoreFile() {

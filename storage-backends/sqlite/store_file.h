@@ -32,6 +32,7 @@ class StoreFile {
   const std::string& path() const { return path_; }
 
  private:
+  Result<void> connect(const FileOptions& options);
   StoreFile(std::string path, int lock) : path_(std::move(path)), lock_(lock) {}
 
   std::string path_;

@@ -70,13 +70,6 @@ class RealClock final : public Clock {
   std::unique_ptr<Subscription> call_at(TimePoint, std::function<void()>) override { fail("no timer is expected"); }
 };
 
-class NoPoller final : public Poller {
- public:
-  Result<std::unique_ptr<Subscription>> when_readable(int, std::function<void()>) override {
-    return Error(Reason::BadRequest, "no poller");
-  }
-};
-
 struct Bench {
   std::filesystem::path directory;
   double seconds;
@@ -84,7 +77,7 @@ struct Bench {
   testing::ManualExecutor executor;
   testing::RecordingLogger log;
   testing::RecordingMetrics metrics;
-  NoPoller poller;
+  testing::NoPoller poller;
   std::unique_ptr<storage::Backend> store;
 
   void open() {

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json.hpp>  // lint: allow(layers) Decoded holds a document.
 
 #include <kubernel/api/value.h>
 #include <kubernel/base/export.h>

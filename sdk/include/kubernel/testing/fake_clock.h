@@ -60,6 +60,14 @@ class ManualExecutor final : public Executor {
   std::deque<std::function<void()>> tasks_;
 };
 
+/// Refuses every descriptor: for backends that wait for none.
+class NoPoller final : public Poller {
+ public:
+  Result<std::unique_ptr<Subscription>> when_readable(int, std::function<void()>) override {
+    return Error(Reason::BadRequest, "this test has no poller");
+  }
+};
+
 /// A seeded source (splitmix64): the same seed gives the same sequence.
 class SeededRandom final : public Random {
  public:

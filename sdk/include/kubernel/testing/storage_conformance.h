@@ -37,14 +37,6 @@ class StorageInstance {
 
 using MakeStorageInstance = std::function<std::unique_ptr<StorageInstance>()>;
 
-/// Refuses every descriptor: for backends that wait for none.
-class NoPoller final : public Poller {
- public:
-  Result<std::unique_ptr<Subscription>> when_readable(int, std::function<void()>) override {
-    return Error(Reason::BadRequest, "this test has no poller");
-  }
-};
-
 class StorageConformance : public ::testing::TestWithParam<MakeStorageInstance> {
  protected:
   using Revision = storage::Revision;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// For tests: a store in a directory of its own.
+// For tests: a directory of its own for a store, and what a store is opened with.
 
 #pragma once
 
@@ -11,9 +11,7 @@
 
 #include <stdlib.h>
 
-#include <gtest/gtest.h>
-
-#include <kubernel/testing/storage_conformance.h>
+#include <kubernel/testing/fake_clock.h>
 
 #include "sqlite_backend.h"
 
@@ -38,15 +36,17 @@ class ScratchDirectory {
   std::filesystem::path path_;
 };
 
-class SqliteInstance final : public testing::StorageInstance {
- public:
-  Result<std::unique_ptr<storage::Backend>> open(storage::BackendContext context) override {
-    context.config_json = R"({"path":")" + directory_.file("state.db") + R"("})";
-    return open_sqlite(context);
-  }
+/// What a store is opened with when the test looks at nothing of it.
+struct Surroundings {
+  testing::FakeClock clock;
+  testing::ManualExecutor blocking;
+  testing::RecordingLogger log;
+  testing::RecordingMetrics metrics;
+  testing::NoPoller poller;
 
- private:
-  ScratchDirectory directory_;
+  Result<std::unique_ptr<storage::Backend>> open(const std::string& path) {
+    return open_sqlite({R"({"path":")" + path + R"("})", log, metrics, clock, blocking, poller});
+  }
 };
 
 }  // namespace kubernel::storage_sqlite
