@@ -35,6 +35,12 @@ NOT_ENFORCED_TYPES = {
     'PodExecOptions', 'LimitRangeSpec'}
 NOT_ENFORCED_FIELDS = {('HTTPHeader', 'value'), ('Sysctl', 'value')}
 OBSERVED_TYPES = re.compile('Status|Condition|Result|Warning')
+# Lists whose elements may have the same keys as far as the API server is concerned.
+REPEATABLE = {('Container', 'env'), ('Container', 'ports'), ('EphemeralContainerCommon', 'env'),
+              ('EphemeralContainerCommon', 'ports'), ('PodSpec', 'imagePullSecrets'), ('PodSpec', 'hostAliases'),
+              ('ServiceAccount', 'secrets'), ('JSONSchemaProps', 'x-kubernetes-validations')}
+# +oneOf of these groups: none may be set as well.
+OPTIONAL_UNIONS = {'DeviceNodeSelection', 'ValidRequestValues', 'AllocationMode'}
 UNCHECKED_PACKAGES = ('k8s.io/apimachinery', 'k8s.io/apiserver', 'k8s.io/api/admission/', 'k8s.io/api/apidiscovery',
                       'k8s.io/metrics', 'k8s.io/api/imagepolicy')
 
@@ -52,6 +58,13 @@ class Field:
         self.required = bool(raw.get('required'))
         self.enforced = self._enforced(owner)
         self.markers = raw.get('validation', [])
+        self.unique_keys = (raw.get('listType') == 'map' and not OBSERVED_TYPES.search(owner['name']) and
+                            not owner['pkg'].startswith(UNCHECKED_PACKAGES) and
+                            (owner['name'], self.json) not in REPEATABLE)
+        self.unique_items = any(m.endswith('unique=set') for m in self.markers)
+        one_of = raw.get('oneOf', '')
+        self.one_of = '' if one_of in OPTIONAL_UNIONS else one_of
+        self.zero_or_one_of = one_of if one_of in OPTIONAL_UNIONS else raw.get('zeroOrOneOf', '')
 
     @staticmethod
     def _form(raw):
@@ -102,7 +115,13 @@ class Field:
         return json.dumps(self.raw['default'])
 
     @property
+    def is_resource_list(self):
+        return self.kind == 'Quantity' and self.raw.get('go_type', '').endswith('ResourceList')
+
+    @property
     def named(self):
+        if self.is_resource_list:
+            return 'k8s.io.api.core.v1.ResourceList'
         named = self.raw.get('named', '')
         return named if isinstance(named, str) else named[-1] or ''
 
@@ -154,6 +173,10 @@ class Facts:
             self.types[raw['id']] = Type(raw)
         self.resources = self._rows(folder, 'resources.jsonl')
         self.groups = self._rows(folder, 'groups.jsonl')
+        self.defaults = {}
+        for row in self._rows(folder, 'defaults.jsonl'):
+            if 'type' in row:
+                self.defaults.setdefault(row['type'], []).append(row)
 
     @staticmethod
     def _rows(folder, name):

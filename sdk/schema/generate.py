@@ -5,6 +5,7 @@
 import os
 import sys
 
+import defaults
 import facts as api_facts
 import tables
 import views
@@ -25,6 +26,8 @@ def main(arguments):
         print('\n'.join(views.header_name(p) for p in facts.view_packages()))
     elif len(arguments) == 2 and arguments[0] == 'tables':
         write = writer(arguments[1])
+        facts.defaulted = defaults.types_with_rules(facts)
+        defaults.write_defaults(facts, write)
         tables.write_header(facts, write)
         tables.write_types(facts, write, TABLE_FILES)
         tables.write_index(facts, write)

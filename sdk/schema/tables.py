@@ -60,10 +60,12 @@ class Pool:
             if raw.get(key):
                 put(name, str(raw[key]))
         for name, text in (('format', raw.get('format', '')), ('key_format', field.marker('eachKey=format')),
-                           ('named', field.named), ('one_of', raw.get('oneOf', '')),
-                           ('zero_or_one_of', raw.get('zeroOrOneOf', ''))):
+                           ('named', field.named), ('one_of', field.one_of), ('zero_or_one_of', field.zero_or_one_of)):
             if text:
                 put(name, sv(text))
+        for name in ('unique_keys', 'unique_items'):
+            if getattr(field, name):
+                put(name, 'true')
         if not parts:
             return 'kNoRules'
         text = ', '.join(parts)
@@ -111,7 +113,8 @@ def type_text(facts, pool, t, lines):
     lines.append(
         f'constexpr Type t_{symbol}{{{sv(t.id)}, {sv(t.group)}, {sv(t.version)}, {sv(t.name)}, {fields_text}, '
         f'{pool.indexes([i for _, i in proto])}, {members_text}, {pool.indexes(order)}, {flag(t.raw.get("proto"))}, '
-        f'{flag(t.kind)}, {flag(t.raw.get("structType") == "atomic")}}};')
+        f'{flag(t.kind)}, {flag(t.raw.get("structType") == "atomic")}, '
+        f'{"&d_" + symbol if t.id in facts.defaulted else "nullptr"}}};')
 
 
 PREAMBLE = HEADER + '''#include "schema_tables.h"
@@ -145,6 +148,8 @@ def write_header(facts, write):
         lines.append(f'extern const Type t_{t.symbol};')
         if t.fields:
             lines.append(f'extern const Field f_{t.symbol}[{len(t.fields)}];')
+        if t.id in facts.defaulted:
+            lines.append(f'extern const Defaulting d_{t.symbol};')
     lines.append('''
 /// A registered kind.
 struct KindRow {

@@ -12,6 +12,7 @@ std::string_view go_type_name(std::string_view id) {
 
 std::string go_element_name(const Field& field) {
   if (field.kind == Kind::Struct) return std::string(go_type_name(field.type->id));
+  if (field.kind == Kind::Quantity) return "resource.Quantity";  // `named` may be the name of a map of them.
   if (!field.rules->named.empty()) return std::string(go_type_name(field.rules->named));
   switch (field.kind) {
     case Kind::Bool: return "bool";
@@ -20,13 +21,13 @@ std::string go_element_name(const Field& field) {
     case Kind::Int64: return "int64";
     case Kind::Float64: return "float64";
     case Kind::Bytes: return "[]uint8";
-    case Kind::Quantity: return "resource.Quantity";
     case Kind::StringList: return "[]string";
     default: return "string";
   }
 }
 
 std::string go_field_name(const Field& field) {
+  if (field.kind == Kind::Quantity && !field.rules->named.empty()) return std::string(go_type_name(field.rules->named));
   switch (field.shape) {
     case Shape::Single: return go_element_name(field);
     case Shape::List: return "[]" + go_element_name(field);

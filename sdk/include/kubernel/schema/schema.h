@@ -19,6 +19,7 @@
 namespace kubernel::schema {
 
 struct Type;
+struct Defaulting;  // What apply_defaults() uses.
 
 enum class Kind : std::uint8_t {
   String, Bool, Int32, Int64, Float64, Bytes, Any,
@@ -44,6 +45,8 @@ struct FieldRules {
   std::string_view named;         ///< Id of the named scalar type (of a list: of its elements), "k8s.io.api.core.v1.PodPhase".
   std::string_view one_of;        ///< Exactly one of the fields with the same word here is set.
   std::string_view zero_or_one_of;  ///< At most one of them is.
+  bool unique_keys = false;         ///< Of a list with list_map_keys: two elements with the same keys are refused.
+  bool unique_items = false;        ///< Equal elements are refused.
 };
 
 struct Field {
@@ -83,6 +86,7 @@ struct Type {
   bool has_proto;
   bool root_kind;
   bool struct_atomic;
+  const Defaulting* defaulting;  ///< Null: there is nothing to default in it or below.
 
   /// The field with that JSON name, embedded structs included; null when there is none.
   KUBERNEL_EXPORT const Field* find(std::string_view json_name) const noexcept;
