@@ -49,15 +49,17 @@ class OutOfTreePlugin(unittest.TestCase):
         run("ninja", "-C", cls.plugins, env=environment)
         cls.manifest = example / "kernel.yaml"
 
-    def test_it_loads_into_the_installed_program(self):
-        listed = json.loads(run(self.kernel, "plugin", "inspect", "-o", "json", self.plugins / "greeter.so"))
-        self.assertTrue(listed["plugins"][0]["loadsHere"], listed)
-        self.assertEqual(listed["plugins"][0]["provides"], ["component/greeter"])
+    def test_they_load_into_the_installed_program(self):
+        files = [self.plugins / "greeter.so", self.plugins / "quiet-nodes.so"]
+        listed = json.loads(run(self.kernel, "plugin", "inspect", "-o", "json", *files))["plugins"]
+        self.assertEqual([one["loadsHere"] for one in listed], [True, True], listed)
+        self.assertEqual([one["provides"] for one in listed], [["component/greeter"], ["scheduler/QuietNodes"]])
 
-    def test_it_exports_nothing_but_its_entry(self):
-        symbols = [line.split()[-1] for line in
-                   run("nm", "-D", "--defined-only", self.plugins / "greeter.so").splitlines()]
-        self.assertEqual(symbols, ["kubernel_plugin_register"])
+    def test_they_export_nothing_but_their_entry(self):
+        for name in ("greeter", "quiet-nodes"):
+            symbols = [line.split()[-1] for line in
+                       run("nm", "-D", "--defined-only", self.plugins / f"{name}.so").splitlines()]
+            self.assertEqual(symbols, ["kubernel_plugin_register"])
 
     def test_it_runs(self):
         address = str(self.scratch / "notify")
