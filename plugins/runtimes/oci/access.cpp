@@ -71,6 +71,13 @@ Result<OciRuntime::PreparedExec> OciRuntime::start_exec(const CallContext& ctx, 
   return out;
 }
 
+void OciRuntime::discard_exec(const PreparedExec& exec) {
+  wait_for_monitor(exec.started.sync.get());
+  if (const auto removed = remove_tree(exec.directory); !removed) {
+    log_warning(surroundings_.log, "cannot remove the directory of an exec", {{"error", removed.error()}});
+  }
+}
+
 // The relay, the exit code that conmon sends on the sync pipe, and the directory to remove.
 class OciRuntime::ExecSession final : public Session {
  public:
@@ -91,9 +98,9 @@ class OciRuntime::ExecSession final : public Session {
     watch_.reset();
     if (relay_) relay_->close();
     kill_process(exec_.started.process);
-    if (const auto removed = remove_tree(exec_.directory); !removed) {
-      log_warning(runtime_log_, "cannot remove the directory of an exec", {{"error", removed.error()}});
-    }
+    // Its monitor needs a moment, for which this thread does not wait.
+    const auto exec = std::make_shared<PreparedExec>(std::move(exec_));
+    runtime_.run_later([runtime = &runtime_, exec] { runtime->discard_exec(*exec); });
   }
   int stdin_fd() const override { return relay_->stdin_fd(); }
   int stdout_fd() const override { return relay_->stdout_fd(); }
@@ -104,9 +111,9 @@ class OciRuntime::ExecSession final : public Session {
 
  private:
   static constexpr int kLost = 255;  // conmon was killed.
-  ExecSession(OciRuntime& runtime, PreparedExec exec) : runtime_log_(runtime.surroundings_.log), exec_(std::move(exec)) {}
+  ExecSession(OciRuntime& runtime, PreparedExec exec) : runtime_(runtime), exec_(std::move(exec)) {}
 
-  Logger& runtime_log_;
+  OciRuntime& runtime_;
   PreparedExec exec_;
   std::shared_ptr<Relay> relay_;
   std::shared_ptr<std::atomic<bool>> state_ = std::make_shared<std::atomic<bool>>(false);
@@ -158,9 +165,7 @@ Result<ExecResult> OciRuntime::exec_sync(const CallContext& ctx, std::string_vie
     else result = message.error();
   }
   if (!result) kill_process(exec.started.process);
-  if (const auto removed = remove_tree(exec.directory); !removed) {
-    log_warning(surroundings_.log, "cannot remove the directory of an exec", {{"error", removed.error()}});
-  }
+  discard_exec(exec);
   if (!result) return std::move(result).error();
   return out;
 }

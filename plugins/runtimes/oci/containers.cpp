@@ -170,8 +170,10 @@ Result<void> OciRuntime::start_container(const CallContext& ctx, std::string_vie
 
 // Watches the monitor; when that is gone, the container's own process.
 void OciRuntime::watch(const ContainerPtr& container) {
-  std::unique_ptr<Subscription> before;  // Destroyed after the lock.
+  UniqueFd before_fd;  // Outlives the subscription to it; both go after the lock.
+  std::unique_ptr<Subscription> before;
   std::unique_lock lock(container->mutex);
+  before_fd = std::move(container->watched);
   before = std::move(container->watch);
   container->watched = open_process(container->record.monitor);
   const bool monitored = static_cast<bool>(container->watched);

@@ -119,6 +119,16 @@ Result<MonitorMessage> read_message(const CallContext& ctx, int fd) {
   }
 }
 
+void wait_for_monitor(int sync) {
+  CallContext ctx;
+  ctx.deadline = CallContext::Clock::now() + std::chrono::seconds(5);
+  std::array<char, 256> ignored{};
+  while (wait_readable(ctx, sync, ctx.deadline)) {
+    const ssize_t got = read(sync, ignored.data(), ignored.size());
+    if (got == 0 || (got < 0 && errno != EINTR)) return;
+  }
+}
+
 std::string runtime_message(std::string_view text) {
   while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.remove_suffix(1);
   std::string_view line = text.substr(text.rfind('\n') == std::string_view::npos ? 0 : text.rfind('\n') + 1);

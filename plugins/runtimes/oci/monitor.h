@@ -90,6 +90,9 @@ class Monitor {
 Result<MonitorMessage> read_message(const CallContext& ctx, int fd);
 Result<MonitorMessage> parse_message(std::string_view line);
 
+/// Waits until the monitor of an exec has ended: until then it uses the exec's directory. At most a few seconds.
+void wait_for_monitor(int sync);
+
 /// Connects to "attach" in a bundle.
 Result<UniqueFd> connect_attach(const std::string& directory);
 

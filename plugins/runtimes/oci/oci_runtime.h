@@ -121,6 +121,7 @@ class OciRuntime final : public ContainerRuntime, public ContainerAccess {
   // access.cpp
   struct PreparedExec;
   Result<PreparedExec> start_exec(const CallContext& ctx, std::string_view id, const ExecOptions& options);
+  void discard_exec(const PreparedExec& exec);
 
   OciRuntimeOptions options_;
   Cgroups cgroups_;
