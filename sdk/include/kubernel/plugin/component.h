@@ -39,7 +39,7 @@ class Process {
 
 /// Lent to a component for its whole life. All references outlive the component.
 struct ComponentContext {
-  std::string name;         ///< The plugin's name in the manifest.
+  std::string name;         ///< The name it was provided under.
   std::string config_json;  ///< Checked against the plugin's schema, defaults filled in.
   Logger& log;
   Metrics& metrics;
