@@ -119,7 +119,9 @@ TEST(EpollPoller, DestroyingASubscriptionWaitsForItsCallback) {
 TEST(EpollPoller, ADescriptorCanBeSubscribedAgainAfterwards) {
   EpollPoller poller;
   const Pipe pipe;
-  { const auto first = poller.when_readable(pipe.reader(), [] {}); }
+  {
+    const auto first = poller.when_readable(pipe.reader(), [] {});
+  }
   std::promise<char> seen;
   const auto second = poller.when_readable(pipe.reader(), [&] { seen.set_value(pipe.take()); });
   ASSERT_TRUE(second);

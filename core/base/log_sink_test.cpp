@@ -37,28 +37,35 @@ std::string logged(LogLevel level, LogFormat format, const std::function<void(Lo
 
 TEST(LogSink, WritesATextLine) {
   EXPECT_EQ(logged(LogLevel::Info, LogFormat::Text,
-                   [](Logger& log) { log_info(log, "started", {{"port", 6443}, {"why", "two words"}, {"none", ""}}); }),
+                   [](Logger& log) {
+                     log_info(log, "started", {{"port", 6443}, {"why", "two words"}, {"none", ""}});
+                   }),
             "2026-01-01T00:00:00.000000Z info part: started port=6443 why=\"two words\" none=\"\"\n");
 }
 
 TEST(LogSink, WritesAJsonLine) {
   EXPECT_EQ(logged(LogLevel::Info, LogFormat::Json,
-                   [](Logger& log) { log_warning(log, "slow \"disk\"", {{"ms", 12}, {"level", "x"}}); }),
+                   [](Logger& log) {
+                     log_warning(log, "slow \"disk\"", {{"ms", 12}, {"level", "x"}});
+                   }),
             "{\"time\":\"2026-01-01T00:00:00.000000Z\",\"level\":\"warning\",\"logger\":\"part\","
             "\"message\":\"slow \\\"disk\\\"\",\"ms\":\"12\",\"level_\":\"x\"}\n");
 }
 
 TEST(LogSink, LeavesOutWhatIsBelowItsLevel) {
-  EXPECT_EQ(logged(LogLevel::Warning, LogFormat::Text, [](Logger& log) {
-              EXPECT_FALSE(log.enabled(LogLevel::Info));
-              log_debug(log, "no");
-              log_info(log, "no");
-            }), "");
+  EXPECT_EQ(logged(LogLevel::Warning, LogFormat::Text,
+                   [](Logger& log) {
+                     EXPECT_FALSE(log.enabled(LogLevel::Info));
+                     log_debug(log, "no");
+                     log_info(log, "no");
+                   }),
+            "");
 }
 
 TEST(LogSink, NobodyCanForgeALine) {
-  const std::string text = logged(LogLevel::Info, LogFormat::Text,
-                                  [](Logger& log) { log_info(log, "a \"q\"\nb", {{"k", "x\n2026 error forged"}}); });
+  const std::string text = logged(LogLevel::Info, LogFormat::Text, [](Logger& log) {
+    log_info(log, "a \"q\"\nb", {{"k", "x\n2026 error forged"}});
+  });
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1);
   EXPECT_NE(text.find("a \"q\"\\nb k=\"x\\n2026 error forged\""), std::string::npos) << text;
 }
@@ -67,8 +74,9 @@ TEST(LogSink, JsonStaysJsonWhateverBytesComeIn) {
   std::string bytes;
   for (int c = 0; c < 256; ++c) bytes += static_cast<char>(c);
   bytes += "caf\xC3\xA9 \xE2\x82\xAC \xF0\x9F\x98\x80 \xED\xA0\x80 \xC0\xAF";
-  const std::string line =
-      logged(LogLevel::Info, LogFormat::Json, [&](Logger& log) { log_info(log, bytes, {{"k", bytes}}); });
+  const std::string line = logged(LogLevel::Info, LogFormat::Json, [&](Logger& log) {
+    log_info(log, bytes, {{"k", bytes}});
+  });
   const auto parsed = nlohmann::json::parse(line);
   EXPECT_NE(parsed.at("k").get<std::string>().find("caf\xC3\xA9 \xE2\x82\xAC \xF0\x9F\x98\x80"), std::string::npos);
 }

@@ -33,17 +33,17 @@ TEST(MetricsRegistry, AHistogramCountsCumulatively) {
   h.observe(0.1);
   h.observe(0.5);
   h.observe(7);
-  EXPECT_EQ(metrics.render(),
-            "# HELP seconds Time.\n# TYPE seconds histogram\n"
-            "seconds_bucket{verb=\"get\",le=\"0.1\"} 2\nseconds_bucket{verb=\"get\",le=\"1\"} 3\n"
-            "seconds_bucket{verb=\"get\",le=\"+Inf\"} 4\nseconds_sum{verb=\"get\"} 7.65\nseconds_count{verb=\"get\"} 4\n");
+  EXPECT_EQ(
+      metrics.render(),
+      "# HELP seconds Time.\n# TYPE seconds histogram\n"
+      "seconds_bucket{verb=\"get\",le=\"0.1\"} 2\nseconds_bucket{verb=\"get\",le=\"1\"} 3\n"
+      "seconds_bucket{verb=\"get\",le=\"+Inf\"} 4\nseconds_sum{verb=\"get\"} 7.65\nseconds_count{verb=\"get\"} 4\n");
 }
 
 TEST(MetricsRegistry, EscapesLabelValuesAndHelp) {
   MetricsRegistry metrics;
   metrics.counter("a", "one\\two\nthree \"four\"", {{"x", "q\"b\\n\n"}}).add(1);
-  EXPECT_EQ(metrics.render(),
-            "# HELP a one\\\\two\\nthree \"four\"\n# TYPE a counter\na{x=\"q\\\"b\\\\n\\n\"} 1\n");
+  EXPECT_EQ(metrics.render(), "# HELP a one\\\\two\\nthree \"four\"\n# TYPE a counter\na{x=\"q\\\"b\\\\n\\n\"} 1\n");
 }
 
 TEST(MetricsRegistryDeathTest, OneNameWithTwoTypesEndsTheProcess) {

@@ -20,7 +20,8 @@
 namespace kubernel::core {
 namespace {
 
-// The fields of /proc/self/stat after the command's name, which may hold anything; the first is field 3 (proc_pid_stat(5)).
+// The fields of /proc/self/stat after the command's name, which may hold anything; the first is field 3
+// (proc_pid_stat(5)).
 std::vector<std::string> stat_fields() {
   std::ifstream in("/proc/self/stat");
   const std::string text{std::istreambuf_iterator<char>(in), {}};

@@ -26,7 +26,8 @@ struct ThreadPool::State {
       : options(std::move(o)),
         log(l),
         threads_gauge(metrics.gauge("executor_threads", "Threads of an executor.", {{"executor", options.name}})),
-        queue_gauge(metrics.gauge("executor_queue_length", "Tasks waiting for a thread.", {{"executor", options.name}})),
+        queue_gauge(
+            metrics.gauge("executor_queue_length", "Tasks waiting for a thread.", {{"executor", options.name}})),
         refused(metrics.counter("executor_refused_total", "Tasks refused because the queue was full.",
                                 {{"executor", options.name}})),
         exceptions(metrics.counter("executor_task_exceptions_total", "Tasks that ended by throwing.",
@@ -42,8 +43,8 @@ struct ThreadPool::State {
   mutable std::mutex mutex;
   std::deque<std::function<void()>> queue;
   Workers workers;
-  Workers ended;                 // Their threads have returned, or are about to, and want joining.
-  std::vector<Worker*> idle;     // The last one to become idle is the first to be woken: the others can end.
+  Workers ended;                  // Their threads have returned, or are about to, and want joining.
+  std::vector<Worker*> idle;      // The last one to become idle is the first to be woken: the others can end.
   std::condition_variable quiet;  // The last worker has ended.
   bool stopping = false;
 

@@ -15,7 +15,8 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::array<std::string_view, 7> kTypes = {"string", "integer", "number", "boolean", "object", "array", "null"};
+constexpr std::array<std::string_view, 7> kTypes = {"string", "integer", "number", "boolean",
+                                                    "object", "array",   "null"};
 // std::regex recurses once per character, and nobody configures with longer strings.
 constexpr std::size_t kLongestMatched = 8192;
 
@@ -200,10 +201,11 @@ bool fits_keyword(const std::string& keyword, const json& value) {
 }
 
 Result<void> check_keyword(const std::string& keyword, const json& value, const std::string& path) {
-  static const std::vector<std::string> kKeywords = {
-      "type",     "properties", "required",  "additionalProperties", "items",    "enum",     "const",    "minimum",
-      "maximum",  "minLength",  "maxLength", "pattern",              "minItems", "maxItems", "default",  "title",
-      "examples", "$schema",    "$id",       "description"};
+  static const std::vector<std::string> kKeywords = {"type",     "properties", "required",  "additionalProperties",
+                                                     "items",    "enum",       "const",     "minimum",
+                                                     "maximum",  "minLength",  "maxLength", "pattern",
+                                                     "minItems", "maxItems",   "default",   "title",
+                                                     "examples", "$schema",    "$id",       "description"};
   if (std::find(kKeywords.begin(), kKeywords.end(), keyword) == kKeywords.end()) {
     return bad(path, "keyword \"" + keyword + "\" is not supported" + core::did_you_mean(keyword, kKeywords));
   }

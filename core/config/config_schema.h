@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // ConfigSchema: the part of JSON Schema that configuration needs. Keywords: type, properties, required,
-// additionalProperties, items, enum, const, minimum, maximum, minLength, maxLength, minItems, maxItems, pattern, default;
-// title, description, examples, $schema and $id say something to people. Any other keyword is an error, because a rule
-// that is not checked misleads whoever wrote it.
+// additionalProperties, items, enum, const, minimum, maximum, minLength, maxLength, minItems, maxItems, pattern,
+// default; title, description, examples, $schema and $id say something to people. Any other keyword is an error,
+// because a rule that is not checked misleads whoever wrote it.
 
 #pragma once
 

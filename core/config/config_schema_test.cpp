@@ -112,18 +112,17 @@ TEST_P(BadSchemas, AreRefused) {
 
 INSTANTIATE_TEST_SUITE_P(
     ConfigSchema, BadSchemas,
-    ::testing::Values(
-        BadSchema{"not_json", "{", "schema is not JSON"},
-        BadSchema{"not_an_object", "[]", "schema: a schema must be an object"},
-        BadSchema{"unknown_keyword", R"({"propertys":{}})",
-                  "schema: keyword \"propertys\" is not supported; did you mean \"properties\"?"},
-        BadSchema{"nested", R"({"properties":{"a":{"format":"date"}}})",
-                  "schema: properties.a: keyword \"format\" is not supported"},
-        BadSchema{"unknown_type", R"({"type":"int"})", "schema: \"type\" cannot be \"int\""},
-        BadSchema{"negative_length", R"({"minLength":-1})", "schema: \"minLength\" cannot be -1"},
-        BadSchema{"bad_pattern", R"({"pattern":"["})", "schema: pattern: "},
-        BadSchema{"default_breaks_the_rule", R"({"properties":{"a":{"type":"string","default":1}}})",
-                  "schema: properties.a.default: expected string, got integer"}),
+    ::testing::Values(BadSchema{"not_json", "{", "schema is not JSON"},
+                      BadSchema{"not_an_object", "[]", "schema: a schema must be an object"},
+                      BadSchema{"unknown_keyword", R"({"propertys":{}})",
+                                "schema: keyword \"propertys\" is not supported; did you mean \"properties\"?"},
+                      BadSchema{"nested", R"({"properties":{"a":{"format":"date"}}})",
+                                "schema: properties.a: keyword \"format\" is not supported"},
+                      BadSchema{"unknown_type", R"({"type":"int"})", "schema: \"type\" cannot be \"int\""},
+                      BadSchema{"negative_length", R"({"minLength":-1})", "schema: \"minLength\" cannot be -1"},
+                      BadSchema{"bad_pattern", R"({"pattern":"["})", "schema: pattern: "},
+                      BadSchema{"default_breaks_the_rule", R"({"properties":{"a":{"type":"string","default":1}}})",
+                                "schema: properties.a.default: expected string, got integer"}),
     [](const auto& row) { return std::string(row.param.name); });
 
 }  // namespace

@@ -99,8 +99,7 @@ std::vector<fs::path> search_path(const json& document, const fs::path& file, co
 // `document` fits the schema, so nothing below can be missing or of another type.
 void take(const json& document, Manifest& manifest) {
   manifest.log_level = level_named(document.at("log").at("level").get<std::string>());
-  manifest.log_format =
-      document.at("log").at("format") == "json" ? core::LogFormat::Json : core::LogFormat::Text;
+  manifest.log_format = document.at("log").at("format") == "json" ? core::LogFormat::Json : core::LogFormat::Text;
   const json& process = document.at("process");
   manifest.blocking_threads = process.at("blockingThreads").get<std::size_t>();
   manifest.blocking_queue = process.at("blockingQueue").get<std::size_t>();

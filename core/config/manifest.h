@@ -57,8 +57,9 @@ struct Manifest {
 };
 
 // Reads and checks a manifest. ${VAR} and ${VAR:-default} in scalars are replaced; $${ stands for a plain ${. A scalar
-// without quotes gets its type after that, so `port: ${PORT}` is a number. Relative directories in pluginPath are relative
-// to the manifest. `default_plugin_dir` serves when neither the manifest nor KUBERNEL_PLUGIN_PATH names a directory.
+// without quotes gets its type after that, so `port: ${PORT}` is a number. Relative directories in pluginPath are
+// relative to the manifest. `default_plugin_dir` serves when neither the manifest nor KUBERNEL_PLUGIN_PATH names a
+// directory.
 //
 // Errors: NotFound when the file cannot be read; Invalid, with file:line:column and all problems, for everything else.
 Result<Manifest> load_manifest(const std::filesystem::path& file, const Environment& environment,

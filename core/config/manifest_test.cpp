@@ -18,8 +18,8 @@ Environment environment(std::map<std::string, std::string> variables) {
 }
 
 Result<Manifest> parsed(const std::string& body, const Environment& variables = environment({})) {
-  return parse_manifest("apiVersion: kubernel/v1alpha1\nkind: PluginManifest\n" + body, "/etc/kubernel/m.yaml", variables,
-                        "/usr/lib/plugins");
+  return parse_manifest("apiVersion: kubernel/v1alpha1\nkind: PluginManifest\n" + body, "/etc/kubernel/m.yaml",
+                        variables, "/usr/lib/plugins");
 }
 
 std::string refusal(const std::string& body, const Environment& variables = environment({})) {
@@ -62,8 +62,7 @@ TEST(Manifest, HasDefaults) {
 }
 
 TEST(Manifest, ThePathOfTheEnvironmentGoesFirst) {
-  const auto manifest =
-      parsed("pluginPath: [/c]\nplugins: []\n", environment({{"KUBERNEL_PLUGIN_PATH", "/a::/b"}}));
+  const auto manifest = parsed("pluginPath: [/c]\nplugins: []\n", environment({{"KUBERNEL_PLUGIN_PATH", "/a::/b"}}));
   ASSERT_TRUE(manifest);
   EXPECT_EQ(manifest->plugin_path, (std::vector<std::filesystem::path>{"/a", "/b", "/c"}));
 }
@@ -80,7 +79,8 @@ plugins:
       empty: "${MISSING:-}"
       empty_takes_the_default: ${EMPTY:-7}
       literal: $${PORT} and $PORT
-)", environment({{"PORT", "6443"}, {"EMPTY", ""}}));
+)",
+                               environment({{"PORT", "6443"}, {"EMPTY", ""}}));
   ASSERT_TRUE(manifest) << manifest.error().message();
   EXPECT_EQ(manifest->plugins[0].config_json,
             R"({"empty":"","empty_takes_the_default":7,"literal":"${PORT} and $PORT","part":"127.0.0.1:6443",)"
@@ -94,8 +94,8 @@ TEST(Manifest, AMissingVariableIsNamedWithItsPlace) {
 }
 
 TEST(Manifest, AVariableCannotBringStructure) {
-  const auto manifest = parsed("plugins:\n  - name: a\n    config: {x: \"${X}\"}\n",
-                               environment({{"X", "\"}\n  - name: evil"}}));
+  const auto manifest =
+      parsed("plugins:\n  - name: a\n    config: {x: \"${X}\"}\n", environment({{"X", "\"}\n  - name: evil"}}));
   ASSERT_TRUE(manifest);
   EXPECT_EQ(manifest->plugins.size(), 1U);
 }
@@ -120,10 +120,10 @@ TEST(Manifest, APluginListedTwiceIsRefused) {
 }
 
 TEST(Manifest, AnotherKindIsRefused) {
-  const auto manifest = parse_manifest("apiVersion: v1\nkind: PluginManifest\nplugins: []\n", "m.yaml", environment({}), "");
+  const auto manifest =
+      parse_manifest("apiVersion: v1\nkind: PluginManifest\nplugins: []\n", "m.yaml", environment({}), "");
   ASSERT_FALSE(manifest);
-  EXPECT_EQ(manifest.error().message(),
-            "m.yaml:1:1: apiVersion: must be one of \"kubernel/v1alpha1\", is \"v1\"");
+  EXPECT_EQ(manifest.error().message(), "m.yaml:1:1: apiVersion: must be one of \"kubernel/v1alpha1\", is \"v1\"");
 }
 
 TEST(Manifest, BrokenYamlHasAPlace) {

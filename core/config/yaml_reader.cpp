@@ -8,8 +8,8 @@
 #include <cstdint>
 #include <limits>
 
-#include <nlohmann/json.hpp>
 #include <yaml-cpp/yaml.h>
+#include <nlohmann/json.hpp>
 
 namespace kubernel::config {
 namespace {
@@ -61,8 +61,8 @@ Result<std::string> substitute(std::string_view text, const Environment& environ
     } else if (dash != std::string_view::npos) {
       out.append(inside.substr(dash + 2));
     } else {
-      return Error(Reason::Invalid, "environment variable " + name + " is not set; set it or write ${" + name +
-                                        ":-default}");
+      return Error(Reason::Invalid,
+                   "environment variable " + name + " is not set; set it or write ${" + name + ":-default}");
     }
   }
   return out;

@@ -72,8 +72,8 @@ Result<fs::path> find_plugin_file(const std::vector<fs::path>& plugin_path, cons
     if (fs::exists(file, missing)) return file;
     searched.append(searched.empty() ? "" : ", ").append(dir.string());
   }
-  return Error(Reason::NotFound, "no " + name + ".so in " + searched +
-                                     core::did_you_mean(name, plugins_in(plugin_path)));
+  return Error(Reason::NotFound,
+               "no " + name + ".so in " + searched + core::did_you_mean(name, plugins_in(plugin_path)));
 }
 
 Assembly::Assembly(const Manifest& manifest) {
@@ -131,8 +131,8 @@ Result<void> Assembly::load(std::size_t index) {
   AssembledPlugin& plugin = plugins_[index];
   KUBERNEL_TRY(auto provided, loader::load_plugin(plugin.file, plugin.text, taken_));
   for (loader::Provided& one : provided) {
-    extensions_.push_back({std::move(one.point), std::move(one.name), plugin.name, plugin.config_json, one.type,
-                           std::move(one.spec)});
+    extensions_.push_back(
+        {std::move(one.point), std::move(one.name), plugin.name, plugin.config_json, one.type, std::move(one.spec)});
   }
   return {};
 }

@@ -14,7 +14,8 @@ namespace {
 using std::chrono::duration_cast;
 using std::chrono::milliseconds;
 
-// The pauses between two looks at the components' readiness. Nothing else tells of it, and it is only until the first time.
+// The pauses between two looks at the components' readiness. Nothing else tells of it, and it is only until the first
+// time.
 constexpr milliseconds kFirstPause{1};
 constexpr milliseconds kLongestPause{200};
 
@@ -86,7 +87,8 @@ Result<void> Lifecycle::prepare() {
   services_.close();
   const std::lock_guard lock(mutex_);
   for (const std::size_t i : order) {
-    slots_.push_back(std::make_unique<Slot>(Slot{found[i], components[i].spec, State::Waiting, nullptr, nullptr, nullptr}));
+    slots_.push_back(
+        std::make_unique<Slot>(Slot{found[i], components[i].spec, State::Waiting, nullptr, nullptr, nullptr}));
   }
   return {};
 }
@@ -95,8 +97,8 @@ Result<void> Lifecycle::start() {
   KUBERNEL_CHECK_OK(prepare());
   for (const auto& slot : slots_) {
     const auto began = surroundings_.clock.now();
-    auto started = stop_source_.stop_requested() ? Result<void>(Error(Reason::Cancelled, "stop was requested"))
-                                                 : start(*slot);
+    auto started =
+        stop_source_.stop_requested() ? Result<void>(Error(Reason::Cancelled, "stop was requested")) : start(*slot);
     if (!started) {
       stop();
       return std::move(started).error().wrap("component " + slot->extension->name + " of plugin " +
@@ -167,7 +169,8 @@ void Lifecycle::stop(Slot& slot, Clock::TimePoint deadline) {
       log_error(*log_, "component has not stopped by its deadline",
                 {{"component", name}, {"seconds", stop_deadline(slot.spec->group).count()}});
     });
-    const auto lost = surroundings_.clock.call_at(deadline + kStopGrace, [this, &name] { surroundings_.abandon(name); });
+    const auto lost =
+        surroundings_.clock.call_at(deadline + kStopGrace, [this, &name] { surroundings_.abandon(name); });
     const auto stopped = seam(slot, "stop", [&]() -> Result<void> {
       slot.component->stop(CallContext{{}, deadline});
       return {};
@@ -237,7 +240,8 @@ void Lifecycle::when_ready(std::function<void()> callback) {
 
 void Lifecycle::ask_until_ready(milliseconds pause) {
   const std::vector<Check> checks = readiness();
-  const bool ready = std::all_of(checks.begin(), checks.end(), [](const Check& check) { return check.problem.empty(); });
+  const bool ready =
+      std::all_of(checks.begin(), checks.end(), [](const Check& check) { return check.problem.empty(); });
   std::function<void()> callback;
   std::unique_ptr<Subscription> before;  // The timer whose callback this is; destroyed after the lock is released.
   {
@@ -247,9 +251,9 @@ void Lifecycle::ask_until_ready(milliseconds pause) {
     if (ready) {
       callback = std::exchange(ready_callback_, nullptr);
     } else {
-      ready_timer_ = surroundings_.clock.call_at(
-          surroundings_.clock.now() + pause,
-          [this, next = std::min(pause * 2, kLongestPause)] { ask_until_ready(next); });
+      ready_timer_ =
+          surroundings_.clock.call_at(surroundings_.clock.now() + pause,
+                                      [this, next = std::min(pause * 2, kLongestPause)] { ask_until_ready(next); });
     }
   }
   if (callback) callback();

@@ -17,11 +17,11 @@
 namespace kubernel::lifecycle {
 namespace {
 
+using plugin::Group;
+using std::chrono::seconds;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using plugin::Group;
-using std::chrono::seconds;
 
 struct Note {
   static constexpr std::string_view kService = "note";
@@ -107,8 +107,8 @@ class LifecycleTest : public ::testing::Test {
   Lifecycle& lifecycle() {
     if (!lifecycle_) {
       lifecycle_ = std::make_unique<Lifecycle>(
-          extensions_, Surroundings{[this](std::string_view) { return std::make_unique<Forward>(log_); }, metrics_, clock_,
-                                    random_, executor_, executor_, poller_,
+          extensions_, Surroundings{[this](std::string_view) { return std::make_unique<Forward>(log_); }, metrics_,
+                                    clock_, random_, executor_, executor_, poller_,
                                     [this](std::string_view name) { abandoned_.emplace_back(name); }});
     }
     return *lifecycle_;
@@ -143,8 +143,8 @@ TEST_F(LifecycleTest, StartsInOrderAndStopsInReverse) {
   EXPECT_THAT(script_.events, ElementsAre("start store", "start server", "start node"));
   script_.events.clear();
   lifecycle().stop();
-  EXPECT_THAT(script_.events, ElementsAre("stop node", "destroy node", "stop server", "destroy server", "stop store",
-                                          "destroy store"));
+  EXPECT_THAT(script_.events,
+              ElementsAre("stop node", "destroy node", "stop server", "destroy server", "stop store", "destroy store"));
   script_.events.clear();
   lifecycle().stop();
   EXPECT_TRUE(script_.events.empty());
@@ -207,7 +207,9 @@ TEST_F(LifecycleTest, AnExceptionIsAnErrorAndIsCounted) {
 
 TEST_F(LifecycleTest, AMakeThatFailsThrowsOrReturnsNothingIsNamed) {
   component("server", Group::Server);
-  script_.on_make["server"] = []() -> Result<std::unique_ptr<plugin::Component>> { return Error(Reason::Invalid, "no"); };
+  script_.on_make["server"] = []() -> Result<std::unique_ptr<plugin::Component>> {
+    return Error(Reason::Invalid, "no");
+  };
   EXPECT_EQ(lifecycle().start().error().message(), "component server of plugin server-plugin: no");
   lifecycle_.reset();
   script_.on_make["server"] = []() -> Result<std::unique_ptr<plugin::Component>> { throw std::runtime_error("boom"); };

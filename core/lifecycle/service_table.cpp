@@ -35,8 +35,8 @@ std::shared_ptr<void> ServiceTable::find_raw(std::string_view name, const std::t
   const auto found = entries_.find(name);
   if (found == entries_.end()) return nullptr;
   if (*found->second.type != type) {
-    end_process("service \"" + std::string(name) + "\" is a " + found->second.type->name() + " and was asked for as a " +
-                type.name());
+    end_process("service \"" + std::string(name) + "\" is a " + found->second.type->name() +
+                " and was asked for as a " + type.name());
   }
   return found->second.service;
 }

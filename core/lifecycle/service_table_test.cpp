@@ -50,7 +50,8 @@ TEST(ServiceTableDeathTest, AnUndeclaredOfferEndsTheProcess) {
   ServiceTable table;
   EXPECT_DEATH(plugin::offer(table, std::make_shared<Store>()), "\"store\" was offered outside of a component's start");
   table.open_for("a", {});
-  EXPECT_DEATH(plugin::offer(table, std::make_shared<Store>()), "component \"a\" offers service \"store\", which it does");
+  EXPECT_DEATH(plugin::offer(table, std::make_shared<Store>()),
+               "component \"a\" offers service \"store\", which it does");
 }
 
 TEST(ServiceTableDeathTest, AnotherTypeEndsTheProcess) {

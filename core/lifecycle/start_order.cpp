@@ -21,9 +21,8 @@ Result<Offers> collect_offers(std::span<const Startable> components, std::span<c
   for (std::size_t i = 0; i < components.size(); ++i) {
     for (const std::string& service : components[i].spec->offers) {
       if (std::find(built_in.begin(), built_in.end(), service) != built_in.end()) {
-        return Error(Reason::Invalid,
-                     "component " + quoted(components[i].name) + " offers service " + quoted(service) +
-                         ", which is the core's own");
+        return Error(Reason::Invalid, "component " + quoted(components[i].name) + " offers service " + quoted(service) +
+                                          ", which is the core's own");
       }
       const auto [at, added] = offers.emplace(service, i);
       if (added) continue;
@@ -102,8 +101,8 @@ class GroupSorter {
       names += quoted(components_[at].name) + " → ";
       at = blocker(components_[at].spec->needs, at).value_or(at);
     }
-    return Error(Reason::Invalid, "components need each other's services in a circle: " + names +
-                                      quoted(components_[at].name));
+    return Error(Reason::Invalid,
+                 "components need each other's services in a circle: " + names + quoted(components_[at].name));
   }
 
   std::span<const Startable> components_;

@@ -20,11 +20,11 @@ struct Startable {
 
 std::string_view to_string(plugin::Group group);
 
-// Indices into `components` (which are in manifest order), by group, and within a group in manifest order, except that a
-// component comes after those of its group that offer what it needs or wants. `built_in` services are always there.
+// Indices into `components` (which are in manifest order), by group, and within a group in manifest order, except that
+// a component comes after those of its group that offer what it needs or wants. `built_in` services are always there.
 //
-// Errors: Invalid, in one line, when a needed service is offered by nobody, only by a later group, or in a circle, or when
-// two components offer the same one.
+// Errors: Invalid, in one line, when a needed service is offered by nobody, only by a later group, or in a circle, or
+// when two components offer the same one.
 Result<std::vector<std::size_t>> start_order(std::span<const Startable> components,
                                              std::span<const std::string> built_in);
 

@@ -42,8 +42,8 @@ using Taken = std::map<std::string, std::string, std::less<>>;
 // Loads the verified plugin in `file` and returns what it provides. What it provides is added to `taken`. The plugin is
 // never unloaded: objects, vtables and type information of it may outlive every handle.
 //
-// Errors: Invalid when it cannot be linked, does not register, or registers something else than it declares; AlreadyExists
-// when `taken` has a name it provides. `taken` is unchanged on error. The message begins with the file.
+// Errors: Invalid when it cannot be linked, does not register, or registers something else than it declares;
+// AlreadyExists when `taken` has a name it provides. `taken` is unchanged on error. The message begins with the file.
 Result<std::vector<Provided>> load_plugin(const std::filesystem::path& file, const PluginText& text, Taken& taken);
 
 }  // namespace kubernel::loader

@@ -20,8 +20,8 @@ using PluginText = std::map<std::string, std::string, std::less<>>;
 // Errors: Invalid when the block does not start with magic=kubernel-plugin, a line has no '=', or a key comes twice.
 Result<PluginText> parse_plugin_text(std::string_view block);
 
-// Reads the .kubernel.plugin section of an ELF64 file without loading it. The file is untrusted: whatever its bytes are,
-// only headers and the one section are read, up to a limit.
+// Reads the .kubernel.plugin section of an ELF64 file without loading it. The file is untrusted: whatever its bytes
+// are, only headers and the one section are read, up to a limit.
 //
 // Errors: NotFound when the file cannot be opened; Invalid when it is not a little-endian ELF64 shared object, is
 // truncated, or has no such section.

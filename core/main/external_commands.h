@@ -11,8 +11,8 @@
 
 namespace kubernel::core {
 
-// Directories that may hold kubernel-VERB: those of $KUBERNEL_LIBEXEC (colons between), the one the running executable is
-// in, and the installed one.
+// Directories that may hold kubernel-VERB: those of $KUBERNEL_LIBEXEC (colons between), the one the running executable
+// is in, and the installed one.
 std::vector<std::filesystem::path> command_directories();
 
 // The verbs found there, sorted, each once.

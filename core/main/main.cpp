@@ -32,7 +32,8 @@ using Action = std::function<int()>;
 using Actions = std::map<const CLI::App*, Action>;
 
 void add_output(CLI::App& command, Options& options) {
-  command.add_option("-o,--output", options.output, "Output format: text or json")->check(CLI::IsMember({"text", "json"}));
+  command.add_option("-o,--output", options.output, "Output format: text or json")
+      ->check(CLI::IsMember({"text", "json"}));
 }
 
 CLI::Option* add_manifest(CLI::App& command, Options& options) {
@@ -55,28 +56,32 @@ void add_run(CLI::App& app, Options& options, Actions& actions) {
 void add_plugin(CLI::App& app, Options& options, Actions& actions) {
   CLI::App* const plugin = app.add_subcommand("plugin", "Look at plugins");
   plugin->require_subcommand(1);
-  plugin->footer("examples:\n"
-                 "  kubernel plugin list --manifest kernel.yaml\n"
-                 "  kubernel plugin inspect ./my-plugin.so");
+  plugin->footer(
+      "examples:\n"
+      "  kubernel plugin list --manifest kernel.yaml\n"
+      "  kubernel plugin inspect ./my-plugin.so");
 
   CLI::App* const list = plugin->add_subcommand("list", "Show what a manifest loads, skips and refuses, and why");
   add_manifest(*list, options);
   add_output(*list, options);
-  list->footer("Loads the plugins and starts nothing. Exits with 1 when a required plugin is refused.\n\n"
-               "examples:\n"
-               "  kubernel plugin list --manifest kernel.yaml\n"
-               "  kubernel plugin list --manifest kernel.yaml -o json");
+  list->footer(
+      "Loads the plugins and starts nothing. Exits with 1 when a required plugin is refused.\n\n"
+      "examples:\n"
+      "  kubernel plugin list --manifest kernel.yaml\n"
+      "  kubernel plugin list --manifest kernel.yaml -o json");
   actions[list] = [&options] { return list_plugins(options.manifest, options.output == "json"); };
 
-  CLI::App* const inspect = plugin->add_subcommand("inspect", "Show what plugin files offer and whether they load here");
+  CLI::App* const inspect =
+      plugin->add_subcommand("inspect", "Show what plugin files offer and whether they load here");
   inspect->add_option("FILE", options.files, "Plugin files")->required();
   inspect->add_flag("--no-load", options.no_load, "Only read the files; run nothing of them");
   add_output(*inspect, options);
-  inspect->footer("A file built for this core is also loaded, to compare what it registers with what it declares.\n"
-                  "Exits with 1 when a file does not load here.\n\n"
-                  "examples:\n"
-                  "  kubernel plugin inspect ./my-plugin.so\n"
-                  "  kubernel plugin inspect --no-load -o json *.so");
+  inspect->footer(
+      "A file built for this core is also loaded, to compare what it registers with what it declares.\n"
+      "Exits with 1 when a file does not load here.\n\n"
+      "examples:\n"
+      "  kubernel plugin inspect ./my-plugin.so\n"
+      "  kubernel plugin inspect --no-load -o json *.so");
   actions[inspect] = [&options] { return inspect_plugins(options.files, !options.no_load, options.output == "json"); };
 }
 

@@ -132,8 +132,7 @@ void print_text(const std::filesystem::path& file, const Inspected& inspected) {
 }  // namespace
 
 int list_plugins(const std::filesystem::path& manifest_file, bool as_json_text) {
-  const auto manifest =
-      config::load_manifest(manifest_file, config::process_environment(), KUBERNEL_PLUGIN_DIR);
+  const auto manifest = config::load_manifest(manifest_file, config::process_environment(), KUBERNEL_PLUGIN_DIR);
   if (!manifest) {
     std::fprintf(stderr, "kubernel: %s\n", manifest.error().message().c_str());
     return kExitFailure;

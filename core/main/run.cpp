@@ -85,7 +85,13 @@ struct Surroundings {
   }
 
   lifecycle::Surroundings lent() {
-    return {[this](std::string_view name) { return sink.logger(name); }, metrics, clock, random, blocking, compute, poller,
+    return {[this](std::string_view name) { return sink.logger(name); },
+            metrics,
+            clock,
+            random,
+            blocking,
+            compute,
+            poller,
             [this](std::string_view component) {
               log_error(*log, "component does not stop; the process ends without it", {{"component", component}});
               _exit(kExitFailure);
@@ -138,8 +144,7 @@ int live(Surroundings& surroundings, const Assembly& assembly) {
 int run(const std::filesystem::path& manifest_file) {
   configure_memory();
   raise_descriptor_limit();
-  const auto manifest =
-      config::load_manifest(manifest_file, config::process_environment(), KUBERNEL_PLUGIN_DIR);
+  const auto manifest = config::load_manifest(manifest_file, config::process_environment(), KUBERNEL_PLUGIN_DIR);
   if (!manifest) {
     std::fprintf(stderr, "kubernel: %s\n", manifest.error().message().c_str());
     return kExitFailure;

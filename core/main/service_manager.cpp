@@ -26,7 +26,8 @@ Result<void> notify_service_manager(const std::string& address, std::string_view
 
   const UniqueFd socket_fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   if (!socket_fd) return failed(std::strerror(errno));
-  if (sendto(socket_fd.get(), state.data(), state.size(), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&to), length) < 0) {
+  if (sendto(socket_fd.get(), state.data(), state.size(), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&to),
+             length) < 0) {
     return failed(std::strerror(errno));
   }
   return {};

@@ -23,7 +23,8 @@ TEST(NotifyServiceManager, ReachesAnAbstractSocket) {
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path + 1, name.data() + 1, name.size() - 1);
   ASSERT_EQ(bind(receiver.get(), reinterpret_cast<const sockaddr*>(&address),
-                 static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size())), 0);
+                 static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size())),
+            0);
   ASSERT_TRUE(notify_service_manager(name, "READY=1"));
   std::array<char, 64> got{};
   ASSERT_EQ(recv(receiver.get(), got.data(), got.size(), 0), 7);

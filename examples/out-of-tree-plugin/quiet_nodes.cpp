@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A scheduler plugin of one's own: keeps pods off nodes that carry the label "example.com/quiet", unless the pod carries it
-// too. Load it and it decides, beside the filters that are loaded already.
+// A scheduler plugin of one's own: keeps pods off nodes that carry the label "example.com/quiet", unless the pod
+// carries it too. Load it and it decides, beside the filters that are loaded already.
 
 #include <memory>
 #include <string>

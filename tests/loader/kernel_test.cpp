@@ -23,10 +23,10 @@
 namespace kubernel {
 namespace {
 
+using nlohmann::json;
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
 using ::testing::Not;
-using nlohmann::json;
 namespace fs = std::filesystem;
 
 std::string variable(const char* name) {
@@ -47,7 +47,8 @@ class Kernel : public ::testing::Test {
   std::string manifest(const std::string& plugins) const {
     const fs::path file = scratch_ / "m.yaml";
     std::ofstream(file) << "apiVersion: kubernel/v1alpha1\nkind: PluginManifest\npluginPath: [" << plugins_.string()
-                        << "]\nlog: {level: debug}\nplugins:\n" << plugins;
+                        << "]\nlog: {level: debug}\nplugins:\n"
+                        << plugins;
     return file;
   }
 
@@ -81,8 +82,9 @@ class Kernel : public ::testing::Test {
 // ---- Wrong usage: exit code 2, one line.
 
 TEST_F(Kernel, AnUnknownFlagIsNamed) {
-  EXPECT_EQ(failure(2, {"run", "--manifst", "x"}),
-            "kubernel run: unknown flag \"--manifst\"; did you mean \"--manifest\"? (kubernel run --help tells more)\n");
+  EXPECT_EQ(
+      failure(2, {"run", "--manifst", "x"}),
+      "kubernel run: unknown flag \"--manifst\"; did you mean \"--manifest\"? (kubernel run --help tells more)\n");
 }
 
 TEST_F(Kernel, AnUnknownCommandIsNamed) {
@@ -96,9 +98,14 @@ TEST_F(Kernel, AMissingFlagIsNamed) {
 }
 
 TEST_F(Kernel, HelpIsEverywhereAndHasExamples) {
-  for (const std::vector<std::string>& words :
-       {std::vector<std::string>{"--help"}, {"help"}, {}, {"run", "--help"}, {"help", "plugin", "inspect"},
-        {"plugin", "--help"}, {"plugin", "list", "-h"}, {"version", "--help"}}) {
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"--help"},
+                                                {"help"},
+                                                {},
+                                                {"run", "--help"},
+                                                {"help", "plugin", "inspect"},
+                                                {"plugin", "--help"},
+                                                {"plugin", "list", "-h"},
+                                                {"version", "--help"}}) {
     const ChildOutput output = run(words);
     EXPECT_EQ(output.exit_code, 0);
     EXPECT_THAT(output.standard_output, HasSubstr("examples:\n"));
@@ -115,8 +122,9 @@ TEST_F(Kernel, AMissingManifestIsNamed) {
 
 TEST_F(Kernel, ABadManifestIsNamedWithThePlace) {
   const std::string file = manifest("  - nmae: sleeper\n");
-  EXPECT_THAT(failure(1, {"run", "-m", file}),
-              HasSubstr(file + ":6:5: plugins[0]: missing \"name\"; plugins[0].nmae: unknown key; did you mean \"name\"?"));
+  EXPECT_THAT(
+      failure(1, {"run", "-m", file}),
+      HasSubstr(file + ":6:5: plugins[0]: missing \"name\"; plugins[0].nmae: unknown key; did you mean \"name\"?"));
 }
 
 TEST_F(Kernel, AMissingPluginIsNamed) {
@@ -192,7 +200,8 @@ TEST_F(Kernel, InspectSaysWhetherAFileLoadsHere) {
   EXPECT_EQ(good.exit_code, 0);
   EXPECT_THAT(good.standard_output, HasSubstr("  provides       greeting/Hello greeting/Bye\n"));
   EXPECT_THAT(good.standard_output, HasSubstr("  loads here     yes\n"));
-  const ChildOutput bad = run({"plugin", "inspect", "-o", "json", plugins_ / "undeclared.so", plugins_ / "bad-schema.so"});
+  const ChildOutput bad =
+      run({"plugin", "inspect", "-o", "json", plugins_ / "undeclared.so", plugins_ / "bad-schema.so"});
   EXPECT_EQ(bad.exit_code, 1);
   const json listed = json::parse(bad.standard_output);
   EXPECT_EQ(listed.at("plugins").at(0).at("loadsHere"), false);
@@ -299,8 +308,8 @@ TEST_F(Kernel, ASecondSignalEndsItAtOnce) {
 }
 
 TEST_F(Kernel, AnOptionalPluginThatIsRefusedIsOneWarning) {
-  Running kernel(
-      options({"run", "-m", manifest("  - name: sleeper\n  - name: refuses\n    required: false\n")}), scratch_);
+  Running kernel(options({"run", "-m", manifest("  - name: sleeper\n  - name: refuses\n    required: false\n")}),
+                 scratch_);
   ASSERT_EQ(kernel.notice(), "READY=1") << kernel.log();
   kernel.send(SIGTERM);
   EXPECT_EQ(kernel.exit_code(), 0);

@@ -26,8 +26,8 @@ std::string random_suffix(Random& random, std::size_t length) {
 std::string random_uuid(Random& random) {
   constexpr std::string_view kDigits = "0123456789abcdef";
   const std::array<std::uint64_t, 2> words = {
-      (random.next() & ~std::uint64_t{0xF000}) | 0x4000,                              // version 4
-      (random.next() & ~(std::uint64_t{3} << 62U)) | (std::uint64_t{2} << 62U),       // variant 10
+      (random.next() & ~std::uint64_t{0xF000}) | 0x4000,                         // version 4
+      (random.next() & ~(std::uint64_t{3} << 62U)) | (std::uint64_t{2} << 62U),  // variant 10
   };
   std::string out;
   for (unsigned i = 0; i < 32; ++i) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A component that does nothing until it is stopped; with "stubborn", its stop() never returns.
-#define KUBERNEL_PLUGIN_SCHEMA                                                        \
-  R"({"type": "object", "additionalProperties": false, "properties": )"               \
+#define KUBERNEL_PLUGIN_SCHEMA                                          \
+  R"({"type": "object", "additionalProperties": false, "properties": )" \
   R"({"stubborn": {"type": "boolean", "default": false}, "fail": {"type": "string"}}})"
 
 #include <condition_variable>
