@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The verbs. Subresources with rules of their own: subresources.cpp.
+#include <algorithm>
+#include <utility>
+
+#include <kubernel/schema/patch.h>
+
+#include "pipeline/api.h"
+#include "registry/errors.h"
+
+namespace kubernel::apiserver {
+
+namespace {
+
+Error no_namespace() { return bad_request("an empty namespace may not be set during creation"); }
+
+json as_json(const api::Object& object) { return object.to_json(); }
+
+Result<json> apply_patch(client::PatchType type, const schema::Type& schema_type, const json& current, const json& patch) {
+  switch (type) {
+    case client::PatchType::Json:
+      return schema::apply_json_patch(current, patch);
+    case client::PatchType::Merge:
+      return schema::apply_merge_patch(current, patch);
+    case client::PatchType::StrategicMerge:
+      return schema::apply_strategic_merge_patch(schema_type, current, patch);
+    case client::PatchType::Apply:
+      break;
+  }
+  return Error(Reason::UnsupportedMediaType, "server-side apply is not supported by this server");
+}
+
+}  // namespace
+
+Result<api::Object> Api::get(const Caller& caller, const Target& target, std::string_view resource_version) const {
+  KUBERNEL_CHECK_OK(authorize(caller, "get", target, {}));
+  KUBERNEL_TRY(const Store* store, store_for(target, "get"));
+  KUBERNEL_TRY(api::Object object, store->get(caller.ctx, target.key, resource_version));
+  if (target.subresource != "scale") return object;
+  return api::Object::from_json(make_scale(as_json(object)));
+}
+
+Result<ListResult> Api::list(const Caller& caller, const Target& target, const Selectors& selectors, ListQuery query) const {
+  KUBERNEL_CHECK_OK(authorize(caller, "list", target, selectors));
+  KUBERNEL_TRY(const Store* store, store_for(target, "list"));
+  KUBERNEL_TRY(query.filter, make_filter(target, *store, selectors));
+  if (query.limit < 0) query.limit = 0;
+  return store->list(caller.ctx, query);
+}
+
+Result<std::shared_ptr<Watcher>> Api::watch(const Caller& caller, const Target& target, const Selectors& selectors,
+                                            WatchQuery query) const {
+  KUBERNEL_CHECK_OK(authorize(caller, "watch", target, selectors));
+  KUBERNEL_TRY(const Store* store, store_for(target, "watch"));
+  KUBERNEL_TRY(query.filter, make_filter(target, *store, selectors));
+  return store->watch(caller.ctx, query);
+}
+
+Result<api::Object> Api::create(const Caller& caller, const Target& target, const Body& body, bool dry_run) const {
+  KUBERNEL_CHECK_OK(authorize(caller, "create", target, {}));
+  const WireType wire = wire_type(target);
+  if (VirtualResource* computed = find_virtual(target)) {
+    KUBERNEL_TRY(json document, decode(caller, *wire.type, wire.gvk, body));
+    KUBERNEL_TRY(const json answer, computed->create(caller, target, std::move(document)));
+    return api::Object::from_json(answer);
+  }
+  if (target.info->plural == "bindings" && target.info->group.empty()) {
+    KUBERNEL_TRY(json document, decode(caller, *wire.type, wire.gvk, body));
+    Target pod{find("", "v1", "pods"), "binding", {target.key.ns, text(document, {"metadata", "name"})}};
+    return bind_pod(caller, pod, document, dry_run);
+  }
+  KUBERNEL_TRY(const Store* store, store_for(target, "create"));
+  if (target.info->namespaced && target.key.ns.empty()) return no_namespace();
+  KUBERNEL_TRY(json document, decode(caller, *wire.type, wire.gvk, body));
+  KUBERNEL_CHECK_OK(check_names(target, document));
+  if (target.subresource == "binding") return bind_pod(caller, target, document, dry_run);
+  if (target.subresource == "eviction") return evict_pod(caller, target, document, dry_run);
+  if (!target.subresource.empty()) return method_not_supported(*target.info, "create");
+  return store->create(caller.ctx, target.key, std::move(document),
+                       hooks(caller, target, admission::Operation::Create, dry_run), dry_run);
+}
+
+Result<Updated> Api::update_object(const Caller& caller, const Target& target, const Wish& wish,
+                                   std::function<Result<json>()> created, bool dry_run) const {
+  KUBERNEL_TRY(const Store* store, store_for(target, "update"));
+  UpdateRequest request;
+  request.key = target.key;
+  request.dry_run = dry_run;
+  request.part = target.subresource.empty() ? Part::Object : target.subresource == "status" ? Part::Status : Part::Anything;
+  request.desired = [&](const api::Object& current) { return wish(as_json(current)); };
+  request.created = std::move(created);
+  request.hooks = hooks(caller, target, admission::Operation::Update, dry_run);
+  return store->update(caller.ctx, request);
+}
+
+Result<Updated> Api::update(const Caller& caller, const Target& target, const Body& body, bool dry_run) const {
+  KUBERNEL_CHECK_OK(authorize(caller, "update", target, {}));
+  KUBERNEL_TRY(const Store* store, store_for(target, "update"));
+  const WireType wire = wire_type(target);
+  KUBERNEL_TRY(json document, decode(caller, *wire.type, wire.gvk, body));
+  KUBERNEL_CHECK_OK(check_names(target, document));
+  if (target.subresource == "scale") return update_scale(caller, target, [&](const json&) { return document; }, dry_run);
+  std::function<Result<json>()> created;
+  if (target.subresource.empty() && store->strategy().traits().create_on_update) {
+    created = [&]() -> Result<json> {
+      KUBERNEL_CHECK_OK(authorize(caller, "create", target, {}));
+      json fresh = document;
+      erase_member(fresh, {"metadata"}, "resourceVersion");
+      return fresh;
+    };
+  }
+  const Wish wish = [&](const json& current) -> Result<json> {
+    if (target.subresource == "finalize") {
+      json out = current;
+      copy_member(make_member(out, {"spec"}), member(document, {"spec"}), "finalizers");
+      copy_member(make_member(out, {"metadata"}), member(document, {"metadata"}), "resourceVersion");
+      return out;
+    }
+    if (target.subresource == "approval") {
+      json out = current;
+      copy_member(make_member(out, {"status"}), member(document, {"status"}), "conditions");
+      copy_member(make_member(out, {"metadata"}), member(document, {"metadata"}), "resourceVersion");
+      return out;
+    }
+    if (target.subresource == "ephemeralcontainers" || target.subresource == "resize") {
+      return method_not_supported(*target.info, "update");
+    }
+    return document;
+  };
+  return update_object(caller, target, wish, std::move(created), dry_run);
+}
+
+Result<Updated> Api::patch(const Caller& caller, const Target& target, client::PatchType type, const json& patch,
+                           bool dry_run) const {
+  KUBERNEL_CHECK_OK(authorize(caller, "patch", target, {}));
+  KUBERNEL_CHECK_OK(store_for(target, "patch"));
+  if (target.subresource == "ephemeralcontainers" || target.subresource == "resize") {
+    return method_not_supported(*target.info, "patch");
+  }
+  const WireType wire = wire_type(target);
+  const Wish wish = [&](const json& current) -> Result<json> {
+    KUBERNEL_TRY(const json patched, apply_patch(type, *wire.type, current, patch));
+    const std::string bytes = patched.dump();
+    KUBERNEL_TRY(json document, decode(caller, *wire.type, wire.gvk, Body{Body::Form::Json, nullptr, bytes}));
+    KUBERNEL_CHECK_OK(check_names(target, document));
+    return document;
+  };
+  if (target.subresource == "scale") return update_scale(caller, target, wish, dry_run);
+  return update_object(caller, target, wish, {}, dry_run);
+}
+
+Result<Removed> Api::remove(const Caller& caller, const Target& target, const client::DeleteOptions& options) const {
+  KUBERNEL_CHECK_OK(authorize(caller, "delete", target, {}));
+  KUBERNEL_TRY(const Store* store, store_for(target, "delete"));
+  DeleteRequest request{target.key, options, {}};
+  request.validate = [&](const api::Object& current) -> Result<void> {
+    const WireType wire = wire_type(target);
+    admission::Request admit{admission::Operation::Delete, caller.user, target.info->resource(), target.subresource, wire.gvk,
+                             target.key, nullptr, &current, options.dry_run};
+    for (const auto& plugin : admission_) {
+      if (!plugin->handles(admit.operation, admit.resource, admit.subresource)) continue;
+      KUBERNEL_CHECK_OK(plugin->validate(caller.ctx, admit));
+    }
+    return {};
+  };
+  return store->remove(caller.ctx, request);
+}
+
+Result<ListResult> Api::remove_all(const Caller& caller, const Target& target, const Selectors& selectors, ListQuery query,
+                                   const client::DeleteOptions& options) const {
+  KUBERNEL_CHECK_OK(authorize(caller, "deletecollection", target, selectors));
+  KUBERNEL_TRY(const Store* store, store_for(target, "deletecollection"));
+  KUBERNEL_TRY(query.filter, make_filter(target, *store, selectors));
+  KUBERNEL_TRY(ListResult found, store->list(caller.ctx, query));
+  for (const api::Object& object : found.items) {
+    if (caller.ctx.stopping()) return Error(Reason::Cancelled, "request was cancelled");
+    auto removed = store->remove(caller.ctx, DeleteRequest{object.key(), options, {}});
+    if (!removed && removed.error().reason() != Reason::NotFound) return std::move(removed).error();
+  }
+  return found;
+}
+
+}  // namespace kubernel::apiserver
