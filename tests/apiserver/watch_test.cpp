@@ -125,7 +125,7 @@ TEST(Watch, AReaderThatFellOutOfTheRingExpires) {
 TEST(Watch, AQuietWatcherIsNotExpiredByEventsItDoesNotWant) {
   Fixture f;
   make(f, "a");
-  const auto w = watch(f, {.label_selector = "x=yes"});
+  const auto w = watch(f, {.label_selector = "x=yes", .bookmarks = false});
   EXPECT_TRUE(take(f, *w).empty());
   for (int i = 0; i < 120; ++i) {
     f.clock().advance(std::chrono::seconds(80));

@@ -168,7 +168,7 @@ Result<Filter> Api::make_filter(const Target& target, const Store& store, const 
 Result<json> Api::decode(const Caller& caller, const schema::Type& type, const api::GroupVersionKind& gvk, const Body& body) const {
   schema::Decoded decoded;
   if (body.form == Body::Form::Protobuf) {
-    KUBERNEL_TRY(decoded, schema::decode_protobuf(body.bytes));
+    return Error(Reason::UnsupportedMediaType, "this server does not read application/vnd.kubernetes.protobuf");
   } else {
     const std::string own_text = body.document != nullptr ? body.document->dump() : std::string();
     const std::string_view bytes = body.document != nullptr ? std::string_view(own_text) : body.bytes;

@@ -125,7 +125,8 @@ Result<ListResult> Store::list_at(const CallContext& ctx, const Filter& filter, 
 }
 
 Result<std::shared_ptr<Watcher>> Store::watch(const CallContext& ctx, const WatchQuery& query) const {
-  ResourceCache::WatchStart start{query.filter, 0, query.bookmarks, query.send_initial_events, query.send_initial_events};
+  ResourceCache::WatchStart start{query.filter, 0, query.bookmarks,
+                                   query.send_initial_events && query.bookmarks, query.send_initial_events};
   if (query.resource_version.empty()) {
     KUBERNEL_CHECK_OK(context_.caches.sync(ctx));
   } else if (query.resource_version != "0") {

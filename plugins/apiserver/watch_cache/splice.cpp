@@ -132,6 +132,17 @@ std::optional<Place> find_version(std::string_view json) {
 
 }  // namespace
 
+std::string_view raw_metadata(std::string_view json) {
+  Scanner scan(json);
+  if (!scan.enter('{')) return "{}";
+  while (const auto key = scan.next_key()) {
+    const std::size_t begin = scan.at();
+    if (!scan.skip_value()) return "{}";
+    if (*key == "metadata") return json.substr(begin, scan.at() - begin);
+  }
+  return "{}";
+}
+
 Result<std::string> with_resource_version(std::string_view json, std::int64_t revision) {
   const auto place = find_version(json);
   if (!place) return Error(Reason::Internal, "stored object has no metadata");

@@ -22,4 +22,7 @@ Result<std::string> with_resource_version(std::string_view json, std::int64_t re
 /// `json` without metadata.resourceVersion.
 std::string without_resource_version(std::string_view json);
 
+/// The text of the metadata object; "{}" when there is none. Lifetime: that of `json`.
+std::string_view raw_metadata(std::string_view json);
+
 }  // namespace kubernel::apiserver
