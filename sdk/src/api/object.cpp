@@ -7,6 +7,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <kubernel/schema/codec.h>
+
 #include "api/document.h"
 #include "api/json_writer.h"
 
@@ -144,7 +146,15 @@ nlohmann::json Object::to_json() const {
 }
 
 Result<std::shared_ptr<const std::string>> Object::protobuf() const {
-  return Error(Reason::NotAcceptable, "this build has no protobuf form of " + head().gvk.kind);
+  if (rep_ == nullptr) return Error(Reason::NotAcceptable, "an object that holds nothing has no protobuf form");
+  using Bytes = std::shared_ptr<const std::string>;
+  const Bytes* made = rep_->protobuf.load(std::memory_order_acquire);
+  if (made == nullptr) {
+    KUBERNEL_TRY(std::string bytes, schema::encode_protobuf(body()));
+    auto fresh = std::make_unique<const Bytes>(std::make_shared<const std::string>(std::move(bytes)));
+    if (rep_->protobuf.compare_exchange_strong(made, fresh.get(), std::memory_order_acq_rel)) made = fresh.release();
+  }
+  return *made;
 }
 
 Result<Object> Object::with(const std::function<void(nlohmann::json&)>& edit) const {

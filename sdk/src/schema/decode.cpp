@@ -9,6 +9,7 @@
 #include <kubernel/api/time.h>
 
 #include "api/json_scanner.h"
+#include "schema/any_json.h"
 #include "schema/base64.h"
 #include "schema/go_names.h"
 
@@ -58,6 +59,9 @@ class Decoder {
   Decoder(std::string_view text, Strictness strictness) : in_(text), strict_(strictness != Strictness::Ignore) {}
 
   bool root(const Type& type, json& out);
+  bool root_of_any(json& out) {
+    return any(out, 0) && (in_.at_end() || in_.fail_at_character("after top-level value"));
+  }
   JsonScanner& scanner() { return in_; }
   const std::string& value_error() const { return value_error_; }
   std::vector<std::string>& warnings() { return warnings_; }
@@ -493,6 +497,13 @@ std::string joined(const std::vector<std::string>& words) {
 }
 
 }  // namespace
+
+Result<json> parse_any_json(std::string_view text) {
+  Decoder decoder(text, Strictness::Ignore);
+  json document;
+  if (!decoder.root_of_any(document)) return Error(Reason::BadRequest, decoder.scanner().error());
+  return Result<json>(std::move(document));
+}
 
 Result<Decoded> decode_json(const Type& type, std::string_view text, Strictness strictness) {
   Decoder decoder(text, strictness);

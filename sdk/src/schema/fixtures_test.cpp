@@ -9,6 +9,8 @@
 
 #include <gtest/gtest.h>
 
+#include "schema/base64.h"
+
 namespace kubernel::schema {
 namespace {
 
@@ -49,6 +51,65 @@ TEST(Fixtures, JsonReadsStrictlyAndWritesBackByteForByte) {
     const auto decoded = decode_json(*fixture.type, fixture.json, Strictness::Strict);
     ASSERT_TRUE(decoded) << fixture.name << ": " << decoded.error().message();
     EXPECT_EQ(encode_json(*fixture.type, decoded->document), fixture.json) << fixture.name;
+  }
+}
+
+std::string bytes_of(const Fixture& fixture) {
+  std::string bytes;
+  EXPECT_EQ(base64_decode(fixture.protobuf_base64, bytes), "");
+  return bytes;
+}
+
+TEST(Fixtures, JsonBecomesTheSameProtobufByteForByte) {
+  for (const Fixture& fixture : fixtures()) {
+    const auto document = api::Document::parse(fixture.json);
+    ASSERT_TRUE(document) << fixture.name;
+    const std::string wanted = bytes_of(fixture);
+    const auto message = encode_message(*fixture.type, (*document)->root());
+    ASSERT_TRUE(message) << fixture.name << ": " << message.error().message();
+    const auto wanted_message = protobuf_message(wanted);
+    ASSERT_TRUE(wanted_message) << fixture.name << ": " << wanted_message.error().message();
+    EXPECT_TRUE(*message == *wanted_message) << fixture.name;
+    // A watch event's JSON does not say what kind it is.
+    if (!(*document)->root()["kind"]) continue;
+    const auto bytes = encode_protobuf((*document)->root());
+    ASSERT_TRUE(bytes) << fixture.name << ": " << bytes.error().message();
+    EXPECT_TRUE(*bytes == wanted) << fixture.name;
+  }
+}
+
+TEST(Fixtures, ProtobufBecomesTheSameJsonByteForByte) {
+  for (const Fixture& fixture : fixtures()) {
+    const std::string bytes = bytes_of(fixture);
+    const auto from_json = decode_json(*fixture.type, fixture.json, Strictness::Strict);
+    ASSERT_TRUE(from_json);
+    if (fixture.type->find("kind") == nullptr) {
+      // A watch event does not say what kind it is; its reader knows.
+      const auto message = decode_message(*fixture.type, *protobuf_message(bytes));
+      ASSERT_TRUE(message) << fixture.name << ": " << message.error().message();
+      EXPECT_EQ(message->dump(), from_json->document.dump()) << fixture.name;
+      continue;
+    }
+    const auto decoded = decode_protobuf(bytes);
+    ASSERT_TRUE(decoded) << fixture.name << ": " << decoded.error().message();
+    EXPECT_EQ(encode_json(*fixture.type, decoded->document), fixture.json) << fixture.name;
+    EXPECT_EQ(decoded->document.dump(), from_json->document.dump()) << fixture.name;
+  }
+}
+
+/// No text, however broken, may do more than be refused.
+TEST(Fixtures, TruncatedAndDamagedProtobufIsRefusedOrReadButNeverMore) {
+  for (const Fixture& fixture : fixtures()) {
+    const std::string bytes = bytes_of(fixture);
+    const std::size_t step = bytes.size() / 16 + 1;
+    for (std::size_t length = 0; length < bytes.size(); length += step) {
+      (void)decode_protobuf(std::string_view(bytes).substr(0, length));
+    }
+    for (std::size_t at = 4; at < bytes.size(); at += step) {
+      std::string damaged = bytes;
+      damaged[at] = static_cast<char>(damaged[at] ^ (1 << at % 8));
+      (void)decode_protobuf(damaged);
+    }
   }
 }
 

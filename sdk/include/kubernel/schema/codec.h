@@ -4,6 +4,7 @@
 
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,7 +36,8 @@ struct Decoded {
 KUBERNEL_EXPORT Result<Decoded> decode_json(const Type& type, std::string_view text, Strictness strictness);
 
 /// Reads protobuf: the "k8s\0" envelope around a runtime.Unknown whose kind names a registered type.
-/// `document` gets apiVersion and kind. Errors: BadRequest.
+/// `document` gets apiVersion and kind and is as decode_json() would make it from the same object's JSON.
+/// Errors: BadRequest.
 KUBERNEL_EXPORT Result<Decoded> decode_protobuf(std::string_view bytes);
 
 /// Writes `value` (an object of a registered kind with apiVersion and kind) as "k8s\0" + runtime.Unknown, with upstream's rules: fields ascend,
@@ -43,8 +45,22 @@ KUBERNEL_EXPORT Result<Decoded> decode_protobuf(std::string_view bytes);
 /// Errors: NotAcceptable when the kind has no protobuf form.
 KUBERNEL_EXPORT Result<std::string> encode_protobuf(api::Value value);
 
-/// The message alone, without envelope: `items` of a list, watch events (metav1.WatchEvent) and meta types are built from it.
+/// Reads a message without envelope. Errors: BadRequest.
+KUBERNEL_EXPORT Result<nlohmann::json> decode_message(const Type& type, std::string_view message);
+
+/// The message alone, without envelope, of any type that has one. Errors: NotAcceptable.
 KUBERNEL_EXPORT Result<std::string> encode_message(const Type& type, api::Value value);
+
+/// The message inside the envelope: what encode_message() makes, and what a list's items are. Errors: BadRequest.
+/// Lifetime: a part of `bytes`.
+KUBERNEL_EXPORT Result<std::string_view> protobuf_message(std::string_view bytes);
+
+/// A list with its envelope, spliced from its items' messages. `metadata` is the ListMeta.
+KUBERNEL_EXPORT std::string encode_protobuf_list(std::string_view api_version, std::string_view kind, api::Value metadata,
+                                                 std::span<const std::string_view> items);
+
+/// One frame of a protobuf watch stream, without the four bytes of length in front: `object` is an object with its envelope.
+KUBERNEL_EXPORT std::string encode_watch_event(std::string_view event_type, std::string_view object);
 
 /// Fills the defaults of `document`, an object of `type`: the +default markers and the rules of defaults.jsonl
 /// (apps/v1 Deployment strategy, Service ports' protocol, probes' thresholds, …). Idempotent.
