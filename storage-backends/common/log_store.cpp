@@ -27,7 +27,7 @@ using storage::Revision;
 using storage::Stats;
 
 // A compaction step holds writers up; it is made smaller when it took longer than this.
-constexpr std::chrono::milliseconds kStepTime{4};
+constexpr std::chrono::milliseconds kStepTime{2};
 constexpr Revision kFirstStep = 128;
 constexpr Revision kLargestStep = 4096;
 
@@ -238,11 +238,13 @@ class LogStore final : public storage::Backend {
     return log_.append(pending.take_entries());
   }
 
-  // Runs `work` in a write transaction of its own.
-  Result<void> transaction(const std::function<Result<void>()>& work) {
+  // Runs `work` in a write transaction of its own. `held`: how long other writers could not write.
+  Result<void> transaction(const std::function<Result<void>()>& work, Clock::TimePoint::duration* held = nullptr) {
     Result<void> result;
     queue_.exclusive([&]() -> CommitQueue::After {
+      const auto began = clock_.now();
       result = in_transaction(work);
+      if (held != nullptr) *held = clock_.now() - began;
       return {};
     });
     return result;
@@ -312,18 +314,12 @@ class LogStore final : public storage::Backend {
     while (swept_ < revision) {
       KUBERNEL_CHECK_OK(check(ctx));
       const Revision to = std::min(swept_ + step, revision);
-      Clock::TimePoint began;
-      Clock::TimePoint ended;
-      KUBERNEL_CHECK_OK(transaction([&] {
-        began = clock_.now();
-        auto swept = writer_.sweep(swept_, to);
-        ended = clock_.now();
-        return swept;
-      }));
+      Clock::TimePoint::duration held{0};
+      KUBERNEL_CHECK_OK(transaction([&] { return writer_.sweep(swept_, to); }, &held));
       instruments_.compacted.add(static_cast<double>(to - swept_));
       swept_ = to;
-      if (ended - began > kStepTime) step = std::max<Revision>(step / 2, 1);
-      if (ended - began < kStepTime / 4) step = std::min(step * 2, kLargestStep);
+      if (held > kStepTime) step = std::max<Revision>(step / 2, 1);
+      if (held < kStepTime / 3) step = std::min(step * 2, kLargestStep);
     }
     return {};
   }

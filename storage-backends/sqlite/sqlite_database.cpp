@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "checkpointer.h"
 #include "checksum.h"
 
 namespace kubernel::storage_sqlite {
@@ -25,9 +26,6 @@ using storage_common::Row;
 
 namespace {
 
-// Once the log has this many pages, they are copied into the database after a commit; then it is used from its start.
-// About a millisecond of work each time, and less than the file's first length (store_file.cpp).
-constexpr int kCheckpointPages = 1000;
 // How many rows a read looks at between two looks at its deadline.
 constexpr std::size_t kCheckEvery = 1024;
 // Connections kept open for the next reader.
@@ -186,15 +184,8 @@ class Snapshot {
 // The write transaction, on the file's first connection.
 class SqliteDatabase::SqliteWriter final : public storage_common::Writer {
  public:
-  SqliteWriter(Connection& db, Logger& log) : db_(db), log_(log) {
-    sqlite3_wal_hook(
-        db_.handle(),
-        [](void* self, sqlite3*, const char*, int pages) {
-          static_cast<SqliteWriter*>(self)->wal_pages_ = pages;
-          return SQLITE_OK;
-        },
-        this);
-  }
+  SqliteWriter(Connection& db, const storage::BackendContext& context)
+      : db_(db), log_(context.log), checkpointer_(db, context.blocking, context.log) {}
 
   Result<Revision> begin() override {
     if (!stopped_.empty()) return Error(Reason::ServiceUnavailable, stopped_);
@@ -253,7 +244,7 @@ class SqliteDatabase::SqliteWriter final : public storage_common::Writer {
       return committed;
     }
     head_ = std::max(head_, appended_);
-    if (wal_pages_ >= checkpoint_at_) checkpoint();
+    checkpointer_.after_commit();
     return {};
   }
 
@@ -299,27 +290,12 @@ class SqliteDatabase::SqliteWriter final : public storage_common::Writer {
     return result;
   }
 
-  // Copies the log's pages into the database. Readers of an older snapshot can make it stop early; the rest is done
-  // later.
-  void checkpoint() {
-    int pages = 0;
-    int copied = 0;
-    const int result = sqlite3_wal_checkpoint_v2(db_.handle(), "main", SQLITE_CHECKPOINT_PASSIVE, &pages, &copied);
-    if (result != SQLITE_OK && result != SQLITE_BUSY) {
-      // Nothing is lost: the log keeps the pages. What is wrong shows at the next write, too.
-      log_warning(log_, "storage-sqlite: checkpoint failed",
-                  {{"file", db_.path()}, {"error", db_.error("checkpoint")}});
-    }
-    checkpoint_at_ = copied == pages ? kCheckpointPages : pages + kCheckpointPages;
-  }
-
   Connection& db_;
   Logger& log_;
   std::string stopped_;  // Why no more writes are taken; empty: they are.
   Revision head_ = 0;
   Revision appended_ = 0;
-  int wal_pages_ = 0;
-  int checkpoint_at_ = kCheckpointPages;
+  Checkpointer checkpointer_;
 };
 
 // A reader's connection, taken from the pool and put back.
@@ -357,7 +333,7 @@ class SqliteDatabase::Reading {
 SqliteDatabase::SqliteDatabase(std::unique_ptr<StoreFile> file, const storage::BackendContext& context)
     : file_(std::move(file)),
       clock_(context.clock),
-      writer_(std::make_unique<SqliteWriter>(file_->writer(), context.log)) {}
+      writer_(std::make_unique<SqliteWriter>(file_->writer(), context)) {}
 
 SqliteDatabase::~SqliteDatabase() = default;
 

@@ -356,7 +356,7 @@ TEST_F(SqliteTrouble, TheFileDoesNotGrowWhileHistoryIsCompacted) {
     if (round == 4) size = store_->stats({})->size_bytes;
   }
   EXPECT_LE(store_->stats({})->size_bytes, size + size / 10);
-  EXPECT_LE(std::filesystem::file_size(path_ + "-wal"), 12U << 20U);
+  EXPECT_LE(std::filesystem::file_size(path_ + "-wal"), 24U << 20U);
 }
 
 TEST_F(SqliteTrouble, AnInterruptedCompactionIsFinishedByTheNext) {

@@ -9,13 +9,17 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -46,14 +50,6 @@ long resident_kb() {
   return 0;
 }
 
-long long written_bytes() {
-  std::ifstream io("/proc/self/io");
-  for (std::string line; std::getline(io, line);) {
-    if (line.starts_with("write_bytes:")) return std::atoll(line.c_str() + 12);
-  }
-  return 0;
-}
-
 double cpu_seconds() {
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
@@ -70,11 +66,42 @@ class RealClock final : public Clock {
   std::unique_ptr<Subscription> call_at(TimePoint, std::function<void()>) override { fail("no timer is expected"); }
 };
 
+// Two threads, as the process's pool has them.
+class Pool final : public Executor {
+ public:
+  Pool() {
+    for (auto& thread : threads_) thread = std::jthread([this](const std::stop_token& stop) { run(stop); });
+  }
+  Result<void> submit(std::function<void()> task) override {
+    const std::lock_guard lock(mutex_);
+    tasks_.push_back(std::move(task));
+    ready_.notify_one();
+    return {};
+  }
+
+ private:
+  void run(const std::stop_token& stop) {
+    std::unique_lock lock(mutex_);
+    while (ready_.wait(lock, stop, [this] { return !tasks_.empty(); })) {
+      const auto task = std::move(tasks_.front());
+      tasks_.pop_front();
+      lock.unlock();
+      task();
+      lock.lock();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable_any ready_;
+  std::deque<std::function<void()>> tasks_;
+  std::array<std::jthread, 2> threads_;
+};
+
 struct Bench {
   std::filesystem::path directory;
   double seconds;
   RealClock clock;
-  testing::ManualExecutor executor;
+  Pool executor;
   testing::RecordingLogger log;
   testing::RecordingMetrics metrics;
   testing::NoPoller poller;
@@ -109,7 +136,6 @@ void writers(Bench& bench, const char* goal, int count, std::size_t value_size) 
   const std::string commits = "kubernel_storage_commits_total";
   const double commits_before = bench.metrics.value(commits);
   const double cpu_before = cpu_seconds();
-  const auto written_before = written_bytes();
   const auto began = Steady::now();
   {
     std::vector<std::jthread> threads;
@@ -128,8 +154,7 @@ void writers(Bench& bench, const char* goal, int count, std::size_t value_size) 
         }
       });
     }
-    while (since(began) < bench.seconds)
-      std::this_thread::yield(), std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    std::this_thread::sleep_for(std::chrono::duration<double>(bench.seconds));
     stop = true;
   }
   const double elapsed = since(began);
@@ -140,10 +165,9 @@ void writers(Bench& bench, const char* goal, int count, std::size_t value_size) 
   const double syncs = bench.metrics.value(commits) - commits_before;
   std::printf(
       "%s %2d writers, %4zu B values: %8.0f writes/s, p50 %6.0f us, p99 %6.0f us, max %6.0f us, %5.1f writes/commit,"
-      " %4.1f us CPU/write, %5.0f B written/write\n",
+      " %4.1f us CPU/write\n",
       goal, count, value_size, writes / elapsed, quantile(all, 0.5) * 1e6, quantile(all, 0.99) * 1e6, all.back() * 1e6,
-      writes / syncs, (cpu_seconds() - cpu_before) / writes * 1e6,
-      static_cast<double>(written_bytes() - written_before) / writes);
+      writes / syncs, (cpu_seconds() - cpu_before) / writes * 1e6);
 }
 
 // Loads `count` keys from 64 writers, then looks at memory and the file.
@@ -217,6 +241,7 @@ void compaction(Bench& bench, int revisions) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
   if (argc < 2) fail("usage: storage-bench DIRECTORY [SECONDS]");
   Bench bench{.directory = std::filesystem::path(argv[1]) / "storage-bench",
               .seconds = argc > 2 ? std::atof(argv[2]) : 5};

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "checkpointer.h"
+
+#include <atomic>
+#include <mutex>
+
+namespace kubernel::storage_sqlite {
+namespace {
+
+// From this length on the log is copied; a page has 4 KiB.
+constexpr int kCopyFrom = 1000;
+// A log this long is copied by the writer at once: the pool does not get round to it.
+constexpr int kTooLong = 4 * kCopyFrom;
+
+// The log's length and how much of it is in the database now. Readers of an older snapshot can end a copy early.
+struct Copied {
+  int pages = 0;
+  int copied = 0;
+};
+
+Copied copy(Connection& db, Logger& log) {
+  Copied done;
+  const int result =
+      sqlite3_wal_checkpoint_v2(db.handle(), "main", SQLITE_CHECKPOINT_PASSIVE, &done.pages, &done.copied);
+  if (result != SQLITE_OK && result != SQLITE_BUSY) {
+    // Nothing is lost: the log keeps the pages. What is wrong shows at the next write, too.
+    log_warning(log, "the write-ahead log could not be copied", {{"error", db.error("checkpoint")}});
+  }
+  return done;
+}
+
+}  // namespace
+
+struct Checkpointer::Shared {
+  std::mutex mutex;  // Held while a copy runs on the pool.
+  std::string path;
+  std::unique_ptr<Connection> connection;
+  bool closed = false;
+  std::atomic<bool> under_way = false;
+  std::atomic<bool> rest_is_left = false;
+
+  void run(Logger& log) {
+    const std::lock_guard lock(mutex);
+    if (closed) return;
+    if (!connection) {
+      auto opened = Connection::open(path, true);
+      if (opened) {
+        connection = *std::move(opened);
+      } else {
+        log_warning(log, "the write-ahead log could not be copied", {{"error", opened.error()}});
+      }
+    }
+    if (connection) copy(*connection, log);
+    rest_is_left = true;
+    under_way = false;
+  }
+};
+
+Checkpointer::Checkpointer(Connection& writer, Executor& executor, Logger& log)
+    : writer_(writer), executor_(executor), log_(log), shared_(std::make_shared<Shared>()) {
+  shared_->path = writer.path();
+  sqlite3_wal_hook(
+      writer_.handle(),
+      [](void* self, sqlite3*, const char*, int pages) {
+        static_cast<Checkpointer*>(self)->pages_ = pages;
+        return SQLITE_OK;
+      },
+      this);
+}
+
+Checkpointer::~Checkpointer() {
+  const std::lock_guard lock(shared_->mutex);
+  shared_->closed = true;
+  shared_->connection.reset();
+}
+
+void Checkpointer::after_commit() {
+  if (pages_ < kCopyFrom) return;
+  if (shared_->rest_is_left.exchange(false)) {
+    copy_rest();
+    return;
+  }
+  if (pages_ < again_at_) return;
+  if (pages_ >= kTooLong) {
+    copy_rest();
+    return;
+  }
+  if (shared_->under_way.exchange(true)) return;
+  const auto submitted = executor_.submit([shared = shared_, log = &log_] { shared->run(*log); });
+  if (!submitted) shared_->under_way = false;  // Tried again at the next commit.
+}
+
+void Checkpointer::copy_rest() {
+  const Copied done = copy(writer_, log_);
+  again_at_ = done.copied == done.pages ? 0 : pages_ + kCopyFrom;
+}
+
+}  // namespace kubernel::storage_sqlite

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Checkpointer: copies SQLite's write-ahead log into the database beside the writer, not in its way.
+
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <kubernel/base/executor.h>
+#include <kubernel/base/log.h>
+
+#include "connection.h"
+
+namespace kubernel::storage_sqlite {
+
+/// Most of the log is copied on the pool while writes go on. They make the log longer meanwhile, so it is never
+/// copied whole and could never be used from its start again: the writer copies that rest, which is short, itself.
+///
+/// Threads: after_commit() on the writer's thread.
+class Checkpointer {
+ public:
+  Checkpointer(Connection& writer, Executor& executor, Logger& log);
+  /// Waits for a copy that is running; afterwards none is started any more.
+  ~Checkpointer();
+  Checkpointer(const Checkpointer&) = delete;
+  Checkpointer& operator=(const Checkpointer&) = delete;
+
+  /// To be called after each commit, outside any transaction.
+  void after_commit();
+
+ private:
+  struct Shared;
+
+  void copy_rest();
+
+  Connection& writer_;
+  Executor& executor_;
+  Logger& log_;
+  int pages_ = 0;     // The log's length after the last commit.
+  int again_at_ = 0;  // The length at which a copy that readers stopped early is tried again.
+  std::shared_ptr<Shared> shared_;
+};
+
+}  // namespace kubernel::storage_sqlite
