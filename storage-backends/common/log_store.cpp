@@ -26,8 +26,10 @@ using storage::RangeOptions;
 using storage::Revision;
 using storage::Stats;
 
-// A compaction step holds writers up; it is made smaller when it took longer than this.
+// A compaction step holds writers up; it is made smaller when its work took longer than this. The sync that follows is
+// not counted: a smaller step would not make it shorter, and on a slow disk compaction would come to a standstill.
 constexpr std::chrono::milliseconds kStepTime{2};
+constexpr Revision kSmallestStep = 64;
 constexpr Revision kFirstStep = 128;
 constexpr Revision kLargestStep = 4096;
 
@@ -238,13 +240,11 @@ class LogStore final : public storage::Backend {
     return log_.append(pending.take_entries());
   }
 
-  // Runs `work` in a write transaction of its own. `held`: how long other writers could not write.
-  Result<void> transaction(const std::function<Result<void>()>& work, Clock::TimePoint::duration* held = nullptr) {
+  // Runs `work` in a write transaction of its own.
+  Result<void> transaction(const std::function<Result<void>()>& work) {
     Result<void> result;
     queue_.exclusive([&]() -> CommitQueue::After {
-      const auto began = clock_.now();
       result = in_transaction(work);
-      if (held != nullptr) *held = clock_.now() - began;
       return {};
     });
     return result;
@@ -314,12 +314,17 @@ class LogStore final : public storage::Backend {
     while (swept_ < revision) {
       KUBERNEL_CHECK_OK(check(ctx));
       const Revision to = std::min(swept_ + step, revision);
-      Clock::TimePoint::duration held{0};
-      KUBERNEL_CHECK_OK(transaction([&] { return writer_.sweep(swept_, to); }, &held));
+      Clock::TimePoint::duration worked{0};
+      KUBERNEL_CHECK_OK(transaction([&] {
+        const auto began = clock_.now();
+        auto swept = writer_.sweep(swept_, to);
+        worked = clock_.now() - began;
+        return swept;
+      }));
       instruments_.compacted.add(static_cast<double>(to - swept_));
       swept_ = to;
-      if (held > kStepTime) step = std::max<Revision>(step / 2, 1);
-      if (held < kStepTime / 3) step = std::min(step * 2, kLargestStep);
+      if (worked > kStepTime) step = std::max(step / 2, kSmallestStep);
+      if (worked < kStepTime / 3) step = std::min(step * 2, kLargestStep);
     }
     return {};
   }
