@@ -34,9 +34,9 @@ struct ServerTls {
 
 struct Limits {
   std::size_t max_header_bytes = 64 * 1024;
-  std::chrono::milliseconds header_timeout{10'000};  ///< From accept (or the last response) to a complete head.
+  std::chrono::milliseconds header_timeout{10'000};  ///< From accept, or from the first byte of a later request, to a complete head.
   std::chrono::milliseconds body_idle_timeout{30'000};
-  std::chrono::milliseconds idle_timeout{180'000};
+  std::chrono::milliseconds idle_timeout{180'000};  ///< Without a request; also without progress of a response the peer does not read.
   std::size_t max_connections = 10'000;
   std::uint32_t max_concurrent_streams = 250;     ///< HTTP/2, per connection.
   std::uint32_t stream_window_bytes = 256 * 1024;
