@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Makes C++ from the API facts: generate.py list-views | tables OUTDIR | views OUTDIR"""
+"""Makes C++ from the API facts: generate.py list-views | tables OUTDIR | views OUTDIR | builders OUTDIR"""
 
 import os
 import sys
 
+import builders
 import defaults
 import facts as api_facts
 import tables
@@ -33,6 +34,8 @@ def main(arguments):
         tables.write_index(facts, write)
     elif len(arguments) == 2 and arguments[0] == 'views':
         views.write_views(facts, writer(arguments[1]))
+    elif len(arguments) == 2 and arguments[0] == 'builders':
+        builders.write_builders(facts, writer(arguments[1]))
     else:
         sys.exit(__doc__)
 

@@ -30,6 +30,8 @@ READERS = {'String': 'text_', 'Bytes': 'text_', 'Bool': 'flag_', 'Int32': 'integ
 
 
 class ViewWriter:
+    by_value = ('Single',)  # Shapes whose accessors return the element's class itself, not a List or Map of it.
+
     def __init__(self, facts, package):
         self.facts = facts
         self.package = package
@@ -94,7 +96,7 @@ class ViewWriter:
             done.add(t.id)
             for owner, index in t.members(self.facts.types):
                 field = owner.fields[index]
-                if field.kind == 'Struct' and field.shape == 'Single':
+                if field.kind == 'Struct' and field.shape in self.by_value:
                     other = self.facts.types[field.type_id]
                     if other.view_package == self.package:
                         visit(other)
