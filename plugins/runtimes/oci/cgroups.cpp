@@ -20,6 +20,7 @@ namespace kubernel::runtime::oci {
 namespace {
 
 constexpr std::int64_t kMinShares = 2, kMaxShares = 262'144;
+constexpr const char* kUnifiedPlace = "/sys/fs/cgroup/unified";
 constexpr const char* kV2Controllers[] = {"cpu", "cpuset", "io", "memory", "pids"};
 
 std::vector<std::string> words(std::string_view text, char separator) {
@@ -173,10 +174,7 @@ Result<void> Cgroups::make(const std::string& path, const Resources& resources) 
 }
 
 Result<void> Cgroups::make_v1(const std::string& path, const Resources& r) const {
-  for (const std::string& tree : trees()) {
-    if (tree == unified_) continue;
-    KUBERNEL_CHECK_OK(make_directories(tree + path));
-  }
+  for (const auto& [controller, tree] : by_controller_) KUBERNEL_CHECK_OK(make_directories(tree + path));
   if (const auto cpuset = by_controller_.find("cpuset"); cpuset != by_controller_.end()) {
     KUBERNEL_CHECK_OK(inherit_cpuset(cpuset->second, path));
     if (!r.cpuset_cpus.empty()) KUBERNEL_CHECK_OK(set(at("cpuset", path, "cpuset.cpus"), r.cpuset_cpus));
@@ -242,6 +240,8 @@ Result<void> Cgroups::remove(const CallContext& ctx, const std::string& path) co
       end_processes(ctx, processes_in(tree + path));
     }
   }
+  // crun makes plain directories and files at the place of a version 2 tree also where none is mounted.
+  if (unified_.empty()) return remove_tree(kUnifiedPlace + path);
   return {};
 }
 
