@@ -8,11 +8,15 @@
 
 #include <kubernel/client/events.h>
 #include <kubernel/client/informer.h>
+#include <kubernel/crypto/cluster_pki.h>
+#include <kubernel/net/server.h>
 
 #include "config.h"
 #include "node/machine.h"
 #include "node/node_agent.h"
 #include "pods/pod_workers.h"
+#include "server/kubelet_server.h"
+#include "server/serving_certificate.h"
 
 namespace kubernel::kubelet {
 
@@ -20,6 +24,8 @@ namespace {
 
 constexpr const char* kKubeletVersion = "v1.36.0";
 constexpr std::int64_t kReservedMemory = 100LL << 20;
+constexpr std::chrono::hours kCertificateCheck{24};
+constexpr std::chrono::seconds kStreamsMayFinish{2};
 
 std::string host_name() {
   char buffer[256] = {};
@@ -58,6 +64,8 @@ class Kubelet final : public plugin::Component {
   Result<void> make_parts(const CallContext& ctx);
   void read_node();
   void start_informers();
+  Result<void> start_server();
+  void renew_certificate();
   NodeInput observe();
   void node_registered(const api::Object& node);
   void configure_network();
@@ -88,6 +96,13 @@ class Kubelet final : public plugin::Component {
   std::unique_ptr<Kit> kit_;
   std::unique_ptr<PodWorkers> workers_;
   std::unique_ptr<NodeAgent> agent_;
+  std::unique_ptr<NodeAuth> auth_;
+  std::unique_ptr<FileWatcher> file_watcher_;
+  std::unique_ptr<KubeletServer> routes_;
+  std::unique_ptr<net::Server> server_;
+  std::string certificate_;
+  int port_ = 0;
+  std::unique_ptr<Subscription> certificate_timer_;
   std::vector<std::unique_ptr<Subscription>> handlers_of_informers_;
   std::atomic<bool> ended_ = false;
   std::mutex network_mutex_;
@@ -188,12 +203,56 @@ void Kubelet::start_informers() {
   informers_->start();
 }
 
+Result<void> Kubelet::start_server() {
+  if (config_.listen.empty()) return {};
+  auto tls = serving_tls(config_, addresses_, host_name(), context_.clock.wall_now());
+  if (!tls) return std::move(tls).error();
+  certificate_ = tls->identity.certificate_chain_pem;
+  auto watcher = FileWatcher::open(context_.poller);
+  if (watcher) {
+    file_watcher_ = *std::move(watcher);
+  } else {
+    log_warning(context_.log, "logs cannot be followed", {{"error", watcher.error()}});
+  }
+  auth_ = std::make_unique<NodeAuth>(*api_, context_.clock, config_.node_name);
+  routes_ = std::make_unique<KubeletServer>(ServerParts{*auth_, *workers_, *cache_, *runtime_.containers, config_.node_name,
+                                                        file_watcher_.get(), context_.poller, tasks_, context_.log, context_.metrics});
+  net::ServerOptions options;
+  options.listen = {config_.listen};
+  options.tls = std::make_unique<net::ServerTls>(*std::move(tls));
+  auto opened = net::open_server({context_.log, context_.metrics, context_.clock, context_.blocking}, std::move(options),
+                                 [this](net::Exchange& exchange) { routes_->handle(exchange); });
+  if (!opened) return std::move(opened).error();
+  server_ = *std::move(opened);
+  const std::string address = server_->addresses().front();
+  port_ = std::atoi(address.substr(address.rfind(':') + 1).c_str());
+  certificate_timer_ = tasks_.run_after(kCertificateCheck, [this] { renew_certificate(); });
+  return {};
+}
+
+// Once a day: takes over files that were renewed, and reissues a certificate that ends soon.
+void Kubelet::renew_certificate() {
+  const auto now = context_.clock.wall_now();
+  const auto mine = crypto::read_certificate(certificate_);
+  if (!config_.tls_certificate_file.empty() || !mine || crypto::ends_soon(*mine, now)) {
+    auto tls = serving_tls(config_, addresses_, host_name(), now);
+    const auto replaced = tls ? server_->replace_identity(tls->identity) : Result<void>(tls.error());
+    if (replaced) {
+      certificate_ = tls->identity.certificate_chain_pem;
+    } else {
+      log_warning(context_.log, "cannot renew the kubelet's serving certificate", {{"error", replaced.error()}});
+    }
+  }
+  if (!ended_) certificate_timer_ = tasks_.run_after(kCertificateCheck, [this] { renew_certificate(); });
+}
+
 Result<void> Kubelet::start(const CallContext& ctx) {
   read_node();
   connect();
   KUBERNEL_CHECK_OK(open_runtime());
   KUBERNEL_CHECK_OK(open_network());
   KUBERNEL_CHECK_OK(make_parts(ctx));
+  KUBERNEL_CHECK_OK(start_server());
   cache_->start();
   agent_->start();
   start_informers();
@@ -206,7 +265,7 @@ NodeInput Kubelet::observe() {
                   .machine = machine_,
                   .addresses = addresses_,
                   .hostname = host_name(),
-                  .port = 0,
+                  .port = port_,
                   .runtime_version = runtime_.name + "://" + runtime_.version,
                   .kubelet_version = kKubeletVersion,
                   .images = {},
@@ -270,6 +329,12 @@ void Kubelet::configure_network() {
 
 void Kubelet::end(const CallContext& ctx) {
   if (ended_.exchange(true)) return;
+  if (server_) {
+    // A followed log would go on for ever: such streams are broken off.
+    CallContext soon = ctx;
+    soon.deadline = std::min(ctx.deadline, context_.clock.now() + kStreamsMayFinish);
+    server_->shutdown(soon);
+  }
   if (agent_) agent_->stop();
   if (informers_) informers_->stop();
   handlers_of_informers_.clear();
@@ -278,6 +343,9 @@ void Kubelet::end(const CallContext& ctx) {
   if (objects_) objects_->stop();
   // Containers run on: the next kubelet adopts them.
   if (!tasks_.stop(ctx)) log_warning(context_.log, "some of the kubelet's tasks did not end in time");
+  certificate_timer_.reset();
+  server_.reset();
+  routes_.reset();
   workers_.reset();
 }
 
