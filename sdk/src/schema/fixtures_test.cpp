@@ -97,7 +97,21 @@ TEST(Fixtures, ProtobufBecomesTheSameJsonByteForByte) {
   }
 }
 
-/// No text, however broken, may do more than be refused.
+TEST(Fixtures, DamagedJsonIsRefusedExactlyWhenAnotherParserRefusesIt) {
+  for (const Fixture& fixture : fixtures()) {
+    const std::size_t step = fixture.json.size() / 24 + 1;
+    for (std::size_t at = 0; at < fixture.json.size(); at += step) {
+      std::string damaged = fixture.json;
+      damaged[at] = static_cast<char>(damaged[at] ^ (1 << at % 8));
+      for (const std::string& text : {damaged, fixture.json.substr(0, at)}) {
+        EXPECT_EQ(api::Document::parse(text).has_value(), nlohmann::json::accept(text)) << text;
+        (void)decode_json(*fixture.type, text, Strictness::Warn);
+      }
+    }
+  }
+}
+
+/// No message, however broken, may do more than be refused.
 TEST(Fixtures, TruncatedAndDamagedProtobufIsRefusedOrReadButNeverMore) {
   for (const Fixture& fixture : fixtures()) {
     const std::string bytes = bytes_of(fixture);
