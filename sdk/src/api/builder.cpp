@@ -16,7 +16,9 @@ void Builder::identify_(std::string_view api_version, std::string_view kind) {
   assign_(place_("kind"), kind);
 }
 
-nlohmann::json& Builder::place_(std::string_view name) { return (*object_)[std::string(name)]; }
+nlohmann::json& Builder::place_(std::string_view name) {
+  return (*object_)[std::string(name)];
+}
 
 nlohmann::json& Builder::element_(std::string_view name) {
   nlohmann::json& list = place_(name);
@@ -30,10 +32,20 @@ nlohmann::json& Builder::entry_(std::string_view name, std::string_view key) {
   return map[std::string(key)];
 }
 
-void Builder::assign_(nlohmann::json& place, std::string_view value) { place = std::string(value); }
-void Builder::assign_(nlohmann::json& place, std::int64_t value) { place = value; }
-void Builder::assign_(nlohmann::json& place, double value) { place = value; }
-void Builder::assign_(nlohmann::json& place, bool value) { place = value; }
-void Builder::assign_(nlohmann::json& place, const nlohmann::json& value) { place = value; }
+void Builder::assign_(nlohmann::json& place, std::string_view value) {
+  place = std::string(value);
+}
+void Builder::assign_(nlohmann::json& place, std::int64_t value) {
+  place = value;
+}
+void Builder::assign_(nlohmann::json& place, double value) {
+  place = value;
+}
+void Builder::assign_(nlohmann::json& place, bool value) {
+  place = value;
+}
+void Builder::assign_(nlohmann::json& place, const nlohmann::json& value) {
+  place = value;
+}
 
 }  // namespace kubernel::api

@@ -28,7 +28,8 @@ TEST(Builder, WritesAPod) {
 }
 
 TEST(Builder, KeepsWhatTheDocumentHas) {
-  auto document = nlohmann::json::parse(R"({"metadata":{"name":"a","labels":{"x":"y"}},"spec":{"replicas":1},"own":true})");
+  auto document =
+      nlohmann::json::parse(R"({"metadata":{"name":"a","labels":{"x":"y"}},"spec":{"replicas":1},"own":true})");
   apps::v1::DeploymentBuilder deployment(document);
   deployment.metadata().put_labels("x", "z").put_labels("b", "c");
   deployment.spec().set_replicas(0);

@@ -12,7 +12,8 @@
 namespace kubernel::api::detail {
 namespace {
 
-constexpr std::uint32_t kOwnString = 1U << 3;  ///< In a tag while parsing: `first` is an offset into the unescaped strings.
+constexpr std::uint32_t kOwnString =
+    1U << 3;  ///< In a tag while parsing: `first` is an offset into the unescaped strings.
 constexpr std::uint32_t kNoKey = ~std::uint32_t{0};
 
 std::uint32_t make_tag(Value::Kind kind, std::size_t size) {
@@ -25,7 +26,8 @@ std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
   return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
 }
 
-/// The member names of one text, each once. Cleared by raising the generation, so that small texts pay for no large table.
+/// The member names of one text, each once. Cleared by raising the generation, so that small texts pay for no large
+/// table.
 class KeyTable {
  public:
   void clear() {
@@ -126,8 +128,8 @@ class KeyTable {
   std::uint32_t generation_ = 0;
 };
 
-/// Parses into reusable memory. While parsing, Node::key is the name's number (or kNoKey) and Node::first of a container
-/// is an index into `done_`.
+/// Parses into reusable memory. While parsing, Node::key is the name's number (or kNoKey) and Node::first of a
+/// container is an index into `done_`.
 class Parser {
  public:
   /// Returns the error, or an empty text.
@@ -380,15 +382,21 @@ NodeBlock& NodeBlock::operator=(NodeBlock&& other) noexcept {
   return *this;
 }
 
-NodeBlock::~NodeBlock() { ::operator delete(memory_); }
+NodeBlock::~NodeBlock() {
+  ::operator delete(memory_);
+}
 
-const Node* NodeBlock::root() const noexcept { return root_of(memory_); }
+const Node* NodeBlock::root() const noexcept {
+  return root_of(memory_);
+}
 
 std::size_t NodeBlock::bytes_of(const void* memory) noexcept {
   return memory != nullptr ? static_cast<const Header*>(memory)->bytes : 0;
 }
 
-void* NodeBlock::release() noexcept { return std::exchange(memory_, nullptr); }
+void* NodeBlock::release() noexcept {
+  return std::exchange(memory_, nullptr);
+}
 
 NodeBlock NodeBlock::own(void* memory) noexcept {
   NodeBlock block;

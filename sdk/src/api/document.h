@@ -20,7 +20,7 @@ struct Node {
     const char* string;    ///< In the parsed text, or behind the nodes when it had escapes.
     std::int64_t integer;  ///< Also 0 or 1 for a Bool.
     double number;
-    std::int64_t first;    ///< Of a container: how many nodes from here to the first child.
+    std::int64_t first;  ///< Of a container: how many nodes from here to the first child.
   };
   std::uint32_t tag;  ///< Value::Kind in the low bits, length of the string or number of children above.
   std::int32_t key;   ///< Distance in bytes to the name's record (std::uint32_t length, then the text); 0: has no name.

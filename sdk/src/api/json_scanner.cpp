@@ -11,7 +11,9 @@
 namespace kubernel::api::detail {
 namespace {
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
 
 /// Skips what a string may hold literally and needs no further look: ASCII but quote, backslash and control characters.
 const char* skip_plain(const char* at, const char* end) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The lexical half of our JSON reading: strict RFC 8259, with the error texts of Go's encoding/json, which API users know.
+// The lexical half of our JSON reading: strict RFC 8259, with the error texts of Go's encoding/json, which API users
+// know.
 
 #pragma once
 
@@ -26,8 +27,8 @@ struct ScannedNumber {
   double number = 0;  ///< Set in either case.
 };
 
-/// Walks over one text. Each function that returns bool has noted the error when it returns false; nothing may be called
-/// after that but error() and offset().
+/// Walks over one text. Each function that returns bool has noted the error when it returns false; nothing may be
+/// called after that but error() and offset().
 class JsonScanner {
  public:
   explicit JsonScanner(std::string_view text) noexcept

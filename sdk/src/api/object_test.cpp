@@ -50,11 +50,10 @@ TEST(Object, WithGivesADifferentObjectAndLeavesThisOneAlone) {
 }
 
 TEST(Object, MetadataOfAWrongTypeIsInvalidAndNamesTheField) {
-  for (const auto& [text, field] : {std::pair{R"({"metadata":{"name":7}})", "metadata.name"},
-                                    std::pair{R"({"metadata":[]})", "metadata"},
-                                    std::pair{R"({"metadata":{"labels":"x"}})", "metadata.labels"},
-                                    std::pair{R"({"metadata":{"generation":"1"}})", "metadata.generation"},
-                                    std::pair{R"({"kind":{}})", "kind"}}) {
+  for (const auto& [text, field] :
+       {std::pair{R"({"metadata":{"name":7}})", "metadata.name"}, std::pair{R"({"metadata":[]})", "metadata"},
+        std::pair{R"({"metadata":{"labels":"x"}})", "metadata.labels"},
+        std::pair{R"({"metadata":{"generation":"1"}})", "metadata.generation"}, std::pair{R"({"kind":{}})", "kind"}}) {
     const auto object = Object::parse(text);
     ASSERT_FALSE(object) << text;
     EXPECT_EQ(object.error().reason(), Reason::Invalid);

@@ -3,7 +3,9 @@
 
 namespace kubernel::api {
 
-std::string to_string(const ObjectKey& key) { return key.ns.empty() ? key.name : key.ns + "/" + key.name; }
+std::string to_string(const ObjectKey& key) {
+  return key.ns.empty() ? key.name : key.ns + "/" + key.name;
+}
 
 ObjectKey parse_object_key(std::string_view text) {
   const std::size_t slash = text.find('/');

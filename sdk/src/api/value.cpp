@@ -69,7 +69,9 @@ void dump_container(Value value, std::string& out) {
 
 }  // namespace
 
-Value::Kind Value::kind() const noexcept { return node_ != nullptr ? node_->kind() : Kind::Missing; }
+Value::Kind Value::kind() const noexcept {
+  return node_ != nullptr ? node_->kind() : Kind::Missing;
+}
 
 std::string_view Value::string(std::string_view fallback) const noexcept {
   return kind() == Kind::String ? node_->text() : fallback;
@@ -84,15 +86,21 @@ double Value::number(double fallback) const noexcept {
   return kind() == Kind::Integer ? static_cast<double>(node_->integer) : fallback;
 }
 
-bool Value::boolean(bool fallback) const noexcept { return kind() == Kind::Bool ? node_->integer != 0 : fallback; }
+bool Value::boolean(bool fallback) const noexcept {
+  return kind() == Kind::Bool ? node_->integer != 0 : fallback;
+}
 
-std::size_t Value::size() const noexcept { return is_container(node_) ? node_->size() : 0; }
+std::size_t Value::size() const noexcept {
+  return is_container(node_) ? node_->size() : 0;
+}
 
 Value Value::operator[](std::string_view key) const noexcept {
   return kind() == Kind::Object ? Value(find(*node_, key)) : Value();
 }
 
-Value Value::at(std::size_t index) const noexcept { return index < size() ? Value(node_->children() + index) : Value(); }
+Value Value::at(std::size_t index) const noexcept {
+  return index < size() ? Value(node_->children() + index) : Value();
+}
 
 Value Value::pointer(std::string_view path) const noexcept {
   Value value = *this;
@@ -126,8 +134,12 @@ Value::Iterator Value::end() const noexcept {
   return it;
 }
 
-Value Value::Iterator::operator*() const noexcept { return Value(node_); }
-std::string_view Value::Iterator::key() const noexcept { return node_->name(); }
+Value Value::Iterator::operator*() const noexcept {
+  return Value(node_);
+}
+std::string_view Value::Iterator::key() const noexcept {
+  return node_->name();
+}
 Value::Iterator& Value::Iterator::operator++() noexcept {
   ++node_;
   return *this;
@@ -185,9 +197,13 @@ Result<std::shared_ptr<const Document>> Document::parse(std::string text) {
   return std::shared_ptr<const Document>(std::move(document));
 }
 
-Document::~Document() { detail::NodeBlock::own(nodes_); }
+Document::~Document() {
+  detail::NodeBlock::own(nodes_);
+}
 
-Value Document::root() const noexcept { return detail::ValueAccess::make(detail::NodeBlock::root_of(nodes_)); }
+Value Document::root() const noexcept {
+  return detail::ValueAccess::make(detail::NodeBlock::root_of(nodes_));
+}
 
 std::size_t Document::memory_bytes() const noexcept {
   return sizeof(*this) + text_.capacity() + detail::NodeBlock::bytes_of(nodes_);

@@ -108,7 +108,9 @@ struct BadText {
   const char* error;
 };
 class BadTexts : public testing::TestWithParam<BadText> {};
-TEST_P(BadTexts, AreRefusedWithGosWording) { EXPECT_EQ(error_of(GetParam().text), GetParam().error); }
+TEST_P(BadTexts, AreRefusedWithGosWording) {
+  EXPECT_EQ(error_of(GetParam().text), GetParam().error);
+}
 INSTANTIATE_TEST_SUITE_P(
     Json, BadTexts,
     testing::Values(BadText{"", "unexpected end of JSON input (at byte 0)"},
@@ -151,11 +153,11 @@ TEST(Value, EqualityIgnoresTheOrderOfMembersOnly) {
 }
 
 TEST(Value, DumpsAsGoDoes) {
-  const auto d = parse(R"({"a":"<&>\u2028\u0001\b\u007f","b":[1.50,1e21,1e-7,1e20,-0.000001,12.0],"c":null,"d":[],"e":{}})");
-  EXPECT_EQ(d->root().dump(),
-            R"({"a":"\u003c\u0026\u003e\u2028\u0001\b)"
-            "\x7f"
-            R"(","b":[1.5,1e+21,1e-7,100000000000000000000,-0.000001,12],"c":null,"d":[],"e":{}})");
+  const auto d =
+      parse(R"({"a":"<&>\u2028\u0001\b\u007f","b":[1.50,1e21,1e-7,1e20,-0.000001,12.0],"c":null,"d":[],"e":{}})");
+  EXPECT_EQ(d->root().dump(), R"({"a":"\u003c\u0026\u003e\u2028\u0001\b)"
+                              "\x7f"
+                              R"(","b":[1.5,1e+21,1e-7,100000000000000000000,-0.000001,12],"c":null,"d":[],"e":{}})");
 }
 
 TEST(Value, ToJsonIsACopyToEdit) {

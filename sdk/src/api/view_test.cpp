@@ -18,7 +18,8 @@ Object parse(const char* text) {
 }
 
 TEST(View, ReadsAPod) {
-  const Object object = parse(R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"web-0","labels":{"app":"web"}},"spec":{
+  const Object object =
+      parse(R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"web-0","labels":{"app":"web"}},"spec":{
       "nodeName":"n1","hostNetwork":true,"terminationGracePeriodSeconds":0,"nodeSelector":{"disk":"ssd"},
       "containers":[{"name":"a","image":"i","command":["sh","-c"],"resources":{"limits":{"cpu":"1"}},
                      "livenessProbe":{"httpGet":{"port":"http"}}},{"name":"b"}]},
@@ -54,7 +55,8 @@ TEST(View, OfWhatIsNotThereReadsAsEmptyAndUsesTheSchemasDefaults) {
 }
 
 TEST(View, CrossesPackagesAndKeywords) {
-  const Object deployment = parse(R"({"spec":{"replicas":3,"selector":{"matchExpressions":[{"key":"a","operator":"In"}]},
+  const Object deployment =
+      parse(R"({"spec":{"replicas":3,"selector":{"matchExpressions":[{"key":"a","operator":"In"}]},
       "template":{"spec":{"hostPID":true}}}})");
   const apps::v1::Deployment view(deployment);
   EXPECT_EQ(view.spec().replicas(), 3);

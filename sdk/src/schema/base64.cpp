@@ -19,9 +19,13 @@ constexpr std::array<std::int8_t, 256> make_values() {
 }
 constexpr std::array<std::int8_t, 256> kValues = make_values();
 
-std::string problem_at(std::size_t offset) { return "illegal base64 data at input byte " + std::to_string(offset); }
+std::string problem_at(std::size_t offset) {
+  return "illegal base64 data at input byte " + std::to_string(offset);
+}
 
-bool is_break(char c) { return c == '\n' || c == '\r'; }
+bool is_break(char c) {
+  return c == '\n' || c == '\r';
+}
 
 /// The padding that starts at `at`, after `digits` digits of the last group; nothing may follow it.
 std::string check_padding(std::string_view text, std::size_t at, int digits) {
@@ -43,7 +47,8 @@ std::string base64_encode(std::string_view bytes) {
   for (std::size_t i = 0; i < bytes.size(); i += 3) {
     const std::size_t count = std::min<std::size_t>(3, bytes.size() - i);
     std::uint32_t group = 0;
-    for (std::size_t j = 0; j < 3; ++j) group = group << 8 | (j < count ? static_cast<unsigned char>(bytes[i + j]) : 0U);
+    for (std::size_t j = 0; j < 3; ++j)
+      group = group << 8 | (j < count ? static_cast<unsigned char>(bytes[i + j]) : 0U);
     for (std::size_t j = 0; j < 4; ++j) out.push_back(j <= count ? kAlphabet[group >> (18 - 6 * j) & 63] : '=');
   }
   return out;

@@ -34,7 +34,9 @@ std::string_view token_name(char first) {
   }
 }
 
-bool starts_number(char c) { return c == '-' || (c >= '0' && c <= '9'); }
+bool starts_number(char c) {
+  return c == '-' || (c >= '0' && c <= '9');
+}
 
 json zero_element(Kind kind) {
   switch (kind) {
@@ -52,8 +54,8 @@ json zero_element(Kind kind) {
   }
 }
 
-/// Reads one text by its schema. A value of the wrong type is noted (the first one counts) and skipped, so that a syntax error
-/// further on is still found: Go, too, reports that first.
+/// Reads one text by its schema. A value of the wrong type is noted (the first one counts) and skipped, so that a
+/// syntax error further on is still found: Go, too, reports that first.
 class Decoder {
  public:
   Decoder(std::string_view text, Strictness strictness) : in_(text), strict_(strictness != Strictness::Ignore) {}
@@ -96,8 +98,8 @@ class Decoder {
 
   JsonScanner in_;
   bool strict_;
-  bool quiet_ = false;  ///< Inside a type that reads itself in Go; there nothing is reported.
-  std::string path_;    ///< "spec.containers[0]", kept only when strict.
+  bool quiet_ = false;                    ///< Inside a type that reads itself in Go; there nothing is reported.
+  std::string path_;                      ///< "spec.containers[0]", kept only when strict.
   std::vector<std::string_view> fields_;  ///< Names of the fields on the way, as Go's errors list them.
   std::string_view struct_;               ///< The innermost struct.
   std::string value_error_;
@@ -133,7 +135,8 @@ bool Decoder::skip_wrong(const std::string& go_type) {
 void Decoder::warn(std::string_view what, std::string_view name) {
   if (!strict_ || quiet_ || warnings_.size() >= kMaxWarnings) return;
   std::string warning = std::string(what) + " field \"" + path_ + (path_.empty() ? "" : ".") + std::string(name) + "\"";
-  if (std::find(warnings_.begin(), warnings_.end(), warning) == warnings_.end()) warnings_.push_back(std::move(warning));
+  if (std::find(warnings_.begin(), warnings_.end(), warning) == warnings_.end())
+    warnings_.push_back(std::move(warning));
 }
 
 bool Decoder::read_string(std::string& out) {
@@ -304,8 +307,7 @@ bool Decoder::map(const Field& field, json& out, int depth) {
 
 bool Decoder::element(const Field& field, json& out, int depth) {
   switch (field.kind) {
-    case Kind::Struct:
-      return in_.peek() == '{' ? object(*field.type, out, depth) : skip_wrong(go_element_name(field));
+    case Kind::Struct: return in_.peek() == '{' ? object(*field.type, out, depth) : skip_wrong(go_element_name(field));
     case Kind::StringList: {
       if (in_.peek() != '[') return skip_wrong(go_element_name(field));
       Field strings = field;
@@ -339,8 +341,7 @@ bool Decoder::scalar(const Field& field, json& out) {
       out = number.number;
       return true;
     }
-    case Kind::IntOrString:
-      return first == '"' ? text(field, out) : integer(field, INT32_MIN, INT32_MAX, out);
+    case Kind::IntOrString: return first == '"' ? text(field, out) : integer(field, INT32_MIN, INT32_MAX, out);
     case Kind::Quantity: return quantity(field, out);
     default: return text(field, out);
   }
@@ -433,7 +434,6 @@ bool Decoder::schema_or(const Field& field, json& out, int depth) {
   quiet_ = outer_quiet;
   return good;
 }
-
 
 bool Decoder::any(json& out, int depth) {
   const char first = in_.peek();

@@ -8,7 +8,9 @@ namespace {
 
 using nlohmann::json;
 
-const Type& type_of(std::string_view group, std::string_view kind) { return *find_kind(group, "v1", kind); }
+const Type& type_of(std::string_view group, std::string_view kind) {
+  return *find_kind(group, "v1", kind);
+}
 
 json decode(std::string_view group, std::string_view kind, std::string_view text) {
   auto decoded = decode_json(type_of(group, kind), text, Strictness::Strict);
@@ -37,18 +39,21 @@ INSTANTIATE_TEST_SUITE_P(
                 "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32"},
         Refused{"Deployment", R"({"spec":{"replicas":1.5}})",
                 "json: cannot unmarshal number 1.5 into Go struct field DeploymentSpec.spec.replicas of type int32"},
-        Refused{"Deployment", R"({"spec":{"replicas":2147483648}})",
-                "json: cannot unmarshal number 2147483648 into Go struct field DeploymentSpec.spec.replicas of type int32"},
+        Refused{
+            "Deployment", R"({"spec":{"replicas":2147483648}})",
+            "json: cannot unmarshal number 2147483648 into Go struct field DeploymentSpec.spec.replicas of type int32"},
         Refused{"Deployment", R"({"spec":{"template":{"spec":{"containers":[{"env":[{"name":"a","value":1}]}]}}}})",
                 "json: cannot unmarshal number into Go struct field "
                 "EnvVar.spec.template.spec.containers.env.value of type string"},
         Refused{"Pod", R"({"spec":{"containers":{}}})",
                 "json: cannot unmarshal object into Go struct field PodSpec.spec.containers of type []v1.Container"},
-        Refused{"Pod", R"({"spec":[]})", "json: cannot unmarshal array into Go struct field Pod.spec of type v1.PodSpec"},
+        Refused{"Pod", R"({"spec":[]})",
+                "json: cannot unmarshal array into Go struct field Pod.spec of type v1.PodSpec"},
         Refused{"Pod", R"({"metadata":{"labels":{"a":true}}})",
                 "json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.labels of type string"},
-        Refused{"Pod", R"({"spec":{"restartPolicy":1}})",
-                "json: cannot unmarshal number into Go struct field PodSpec.spec.restartPolicy of type v1.RestartPolicy"},
+        Refused{
+            "Pod", R"({"spec":{"restartPolicy":1}})",
+            "json: cannot unmarshal number into Go struct field PodSpec.spec.restartPolicy of type v1.RestartPolicy"},
         Refused{"Pod", R"([])", "json: cannot unmarshal array into Go value of type v1.Pod"},
         Refused{"Pod", R"({"spec":{"hostNetwork":1}} x)", "invalid character 'x' after top-level value"},
         Refused{"Pod", R"({"spec":{)", "unexpected end of JSON input"},
@@ -73,15 +78,18 @@ TEST(Decode, DropsUnknownFieldsAndReportsThemUnlessTheyAreIgnored) {
 }
 
 TEST(Decode, NullMeansAbsentAndZeroInLists) {
-  EXPECT_EQ(decode("", "Pod", R"({"spec":{"nodeName":null,"containers":null,"volumes":[null]},"metadata":null})").dump(),
-            R"({"spec":{"volumes":[{}]}})");
+  EXPECT_EQ(
+      decode("", "Pod", R"({"spec":{"nodeName":null,"containers":null,"volumes":[null]},"metadata":null})").dump(),
+      R"({"spec":{"volumes":[{}]}})");
   EXPECT_EQ(decode("", "ConfigMap", R"({"data":{"a":null}})").dump(), R"({"data":{"a":""}})");
 }
 
 TEST(Decode, BringsQuantitiesTimesAndBytesIntoTheirCanonicalForm) {
-  EXPECT_EQ(decode("", "Pod", R"({"metadata":{"creationTimestamp":"2026-01-02T03:04:05.678+01:00"},
-      "spec":{"overhead":{"cpu":0.5,"memory":"1024Mi"}}})").dump(),
-            R"({"metadata":{"creationTimestamp":"2026-01-02T02:04:05Z"},"spec":{"overhead":{"cpu":"500m","memory":"1Gi"}}})");
+  EXPECT_EQ(
+      decode("", "Pod", R"({"metadata":{"creationTimestamp":"2026-01-02T03:04:05.678+01:00"},
+      "spec":{"overhead":{"cpu":0.5,"memory":"1024Mi"}}})")
+          .dump(),
+      R"({"metadata":{"creationTimestamp":"2026-01-02T02:04:05Z"},"spec":{"overhead":{"cpu":"500m","memory":"1Gi"}}})");
   EXPECT_EQ(decode("", "Secret", "{\"data\":{\"a\":\"YWJj\\nZGVm\"}}").dump(), R"({"data":{"a":"YWJjZGVm"}})");
 }
 
@@ -97,8 +105,9 @@ TEST(Decode, KeepsWhatIsAnyJson) {
 
 TEST(Decode, ReadsTheAlternativeFormsOfSchemas) {
   const Type& schema = *find_type("k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps");
-  const char* text = R"({"additionalProperties":false,"dependencies":{"a":["b"],"c":{"type":"string"}},)"
-                     R"("items":{"type":"object"},"not":{"items":[{"type":"string"}]},"x-kubernetes-int-or-string":true})";
+  const char* text =
+      R"({"additionalProperties":false,"dependencies":{"a":["b"],"c":{"type":"string"}},)"
+      R"("items":{"type":"object"},"not":{"items":[{"type":"string"}]},"x-kubernetes-int-or-string":true})";
   const auto decoded = decode_json(schema, text, Strictness::Strict);
   ASSERT_TRUE(decoded) << decoded.error().message();
   EXPECT_EQ(decoded->document, json::parse(text));
@@ -111,19 +120,22 @@ TEST(Decode, RefusesTooDeepNestingAlsoBelowUnknownFields) {
 }
 
 TEST(Encode, WritesMembersInGosOrderAndFollowsItsOmissionRules) {
-  EXPECT_EQ(encode_json(type_of("apps", "Deployment"), json::object()),
-            R"({"metadata":{},"spec":{"selector":null,"template":{"metadata":{},"spec":{"containers":null}},"strategy":{}},"status":{}})");
-  EXPECT_EQ(encode_json(type_of("", "Service"), json::parse(R"({"spec":{"ports":[{"port":80}],"selector":{}},"kind":"Service",
+  EXPECT_EQ(
+      encode_json(type_of("apps", "Deployment"), json::object()),
+      R"({"metadata":{},"spec":{"selector":null,"template":{"metadata":{},"spec":{"containers":null}},"strategy":{}},"status":{}})");
+  EXPECT_EQ(
+      encode_json(type_of("", "Service"), json::parse(R"({"spec":{"ports":[{"port":80}],"selector":{}},"kind":"Service",
       "apiVersion":"v1","metadata":{"name":"a<b","labels":{"b":"2","a":"1"},"annotations":{}}})")),
-            R"({"kind":"Service","apiVersion":"v1","metadata":{"name":"a\u003cb","labels":{"a":"1","b":"2"}},)"
-            R"("spec":{"ports":[{"port":80,"targetPort":0}]},"status":{"loadBalancer":{}}})");
+      R"({"kind":"Service","apiVersion":"v1","metadata":{"name":"a\u003cb","labels":{"a":"1","b":"2"}},)"
+      R"("spec":{"ports":[{"port":80,"targetPort":0}]},"status":{"loadBalancer":{}}})");
   EXPECT_EQ(encode_json(type_of("rbac.authorization.k8s.io", "ClusterRole"), json::parse(R"({"rules":[]})")),
             R"({"metadata":{},"rules":[]})");
 }
 
 TEST(Encode, KeepsPointersToZeroAndDropsPlainZeroes) {
-  EXPECT_EQ(encode_json(*find_type("k8s.io.api.core.v1.PodSpec"),
-                        json::parse(R"({"containers":[],"terminationGracePeriodSeconds":0,"hostNetwork":false,"priority":0})")),
+  EXPECT_EQ(encode_json(
+                *find_type("k8s.io.api.core.v1.PodSpec"),
+                json::parse(R"({"containers":[],"terminationGracePeriodSeconds":0,"hostNetwork":false,"priority":0})")),
             R"({"containers":[],"terminationGracePeriodSeconds":0,"priority":0})");
 }
 

@@ -37,8 +37,8 @@ void apply_rule(const Type& type, json& object, std::string_view path, const Def
   const std::string name(step);
   if (dot == std::string_view::npos) {
     const auto at = object.find(name);
-    const bool applies = at == object.end() || at->is_null() ||
-                         (rule.when == DefaultRule::When::Empty && is_empty_value(*at));
+    const bool applies =
+        at == object.end() || at->is_null() || (rule.when == DefaultRule::When::Empty && is_empty_value(*at));
     if (applies) object[name] = json::parse(rule.value);
     return;
   }

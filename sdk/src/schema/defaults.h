@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What apply_defaults() knows about one type. The tables are generated from defaults.jsonl; rules that are more than a value
-// at a path are the functions below, named in sdk/schema/defaults.py.
+// What apply_defaults() knows about one type. The tables are generated from defaults.jsonl; rules that are more than a
+// value at a path are the functions below, named in sdk/schema/defaults.py.
 
 #pragma once
 
@@ -26,8 +26,8 @@ struct DefaultRule {
 
 /// Of a type with rules in itself or below.
 struct Defaulting {
-  std::span<const DefaultRule> rules;         ///< Applied first.
-  void (*function)(nlohmann::json& object);   ///< May be null.
+  std::span<const DefaultRule> rules;        ///< Applied first.
+  void (*function)(nlohmann::json& object);  ///< May be null.
 };
 
 namespace defaults {

@@ -80,8 +80,8 @@ void raise(Amounts& most, const Amounts& other) {
   }
 }
 
-/// What the pod's containers need at once: all app containers and sidecars together, or the hungriest init container with the
-/// sidecars that were started before it.
+/// What the pod's containers need at once: all app containers and sidecars together, or the hungriest init container
+/// with the sidecars that were started before it.
 Amounts aggregate(const json& spec, const char* what) {
   Amounts sum;
   for (const json& container : list_at(spec, "containers")) add(sum, amounts(container, what));
@@ -102,7 +102,9 @@ Amounts aggregate(const json& spec, const char* what) {
   return sum;
 }
 
-bool is_hugepages(std::string_view resource) { return resource.substr(0, 10) == "hugepages-"; }
+bool is_hugepages(std::string_view resource) {
+  return resource.substr(0, 10) == "hugepages-";
+}
 
 /// Only for a pod that sets some of its own resources.
 void pod_resources(json& spec) {
@@ -144,7 +146,9 @@ void pod(json& object) {
   pod_resources(*spec);
 }
 
-void container(json& object) { set_empty(object, "imagePullPolicy", pull_policy(text(object, "image"))); }
+void container(json& object) {
+  set_empty(object, "imagePullPolicy", pull_policy(text(object, "image")));
+}
 
 void service_port(json& object) {
   if (is_empty(object, "targetPort") && object.contains("port")) object["targetPort"] = object["port"];

@@ -23,8 +23,12 @@ const json* find(const json& object, std::initializer_list<const char*> path) {
   return at;
 }
 
-json pods_policy() { return {{"type", "Pods"}, {"value", 4}, {"periodSeconds", 15}}; }
-json percent_policy() { return {{"type", "Percent"}, {"value", 100}, {"periodSeconds", 15}}; }
+json pods_policy() {
+  return {{"type", "Pods"}, {"value", 4}, {"periodSeconds", 15}};
+}
+json percent_policy() {
+  return {{"type", "Percent"}, {"value", 100}, {"periodSeconds", 15}};
+}
 
 }  // namespace
 
@@ -70,7 +74,8 @@ void job(json& object) {
   set_missing(spec, "parallelism", 1);
   set_missing(spec, "backoffLimit", is_missing(spec, "backoffLimitPerIndex") ? 6 : INT32_MAX);
   set_missing(spec, "podReplacementPolicy", is_missing(spec, "podFailurePolicy") ? "TerminatingOrFailed" : "Failed");
-  if (const json* labels = find(object, {"spec", "template", "metadata", "labels"}); labels != nullptr && !labels->empty()) {
+  if (const json* labels = find(object, {"spec", "template", "metadata", "labels"});
+      labels != nullptr && !labels->empty()) {
     const json copy = *labels;  // set_empty() may move what `labels` points to.
     set_empty(child(object, "metadata"), "labels", copy);
   }

@@ -16,7 +16,9 @@ struct Row {
   const char* after;
 };
 
-std::ostream& operator<<(std::ostream& out, const Row& row) { return out << row.kind << " " << row.before; }
+std::ostream& operator<<(std::ostream& out, const Row& row) {
+  return out << row.kind << " " << row.before;
+}
 
 json defaulted(const Row& row, json document) {
   apply_defaults(*find_kind(row.group, row.version, row.kind), document);
@@ -32,8 +34,8 @@ TEST_P(Defaults, AreUpstreams) {
 }
 
 #define CONTAINER_DEFAULTS "\"terminationMessagePath\":\"/dev/termination-log\",\"terminationMessagePolicy\":\"File\""
-#define POD_DEFAULTS                                                                                          \
-  "\"dnsPolicy\":\"ClusterFirst\",\"restartPolicy\":\"Always\",\"securityContext\":{},"                       \
+#define POD_DEFAULTS                                                                    \
+  "\"dnsPolicy\":\"ClusterFirst\",\"restartPolicy\":\"Always\",\"securityContext\":{}," \
   "\"terminationGracePeriodSeconds\":30,\"schedulerName\":\"default-scheduler\""
 
 INSTANTIATE_TEST_SUITE_P(
@@ -95,29 +97,35 @@ INSTANTIATE_TEST_SUITE_P(
         Row{"apps", "v1", "Deployment", R"({"spec":{"template":{"spec":{"containers":[{"image":"a:1"}]}}}})",
             R"({"spec":{"replicas":1,"revisionHistoryLimit":10,"progressDeadlineSeconds":600,
                 "strategy":{"type":"RollingUpdate","rollingUpdate":{"maxSurge":"25%","maxUnavailable":"25%"}},
-                "template":{"spec":{)" POD_DEFAULTS R"(,"containers":[{"image":"a:1","imagePullPolicy":"IfNotPresent",)"
-            CONTAINER_DEFAULTS R"(}]}}}})"},
+                "template":{"spec":{)" POD_DEFAULTS
+            R"(,"containers":[{"image":"a:1","imagePullPolicy":"IfNotPresent",)" CONTAINER_DEFAULTS R"(}]}}}})"},
         Row{"apps", "v1", "StatefulSet",
-            R"({"spec":{"replicas":0,"template":{"spec":{)" POD_DEFAULTS R"(}},"volumeClaimTemplates":[{"metadata":{"name":"d"}}]}})",
+            R"({"spec":{"replicas":0,"template":{"spec":{)" POD_DEFAULTS
+            R"(}},"volumeClaimTemplates":[{"metadata":{"name":"d"}}]}})",
             R"({"spec":{"replicas":0,"revisionHistoryLimit":10,"podManagementPolicy":"OrderedReady",
                 "persistentVolumeClaimRetentionPolicy":{"whenDeleted":"Retain","whenScaled":"Retain"},
                 "updateStrategy":{"type":"RollingUpdate","rollingUpdate":{"partition":0}},
                 "template":{"spec":{)" POD_DEFAULTS R"(}},
                 "volumeClaimTemplates":[{"apiVersion":"v1","kind":"PersistentVolumeClaim","metadata":{"name":"d"},"spec":{"volumeMode":"Filesystem"},"status":{"phase":"Pending"}}]}})"},
-        Row{"apps", "v1", "DaemonSet", R"({"spec":{"updateStrategy":{"type":"OnDelete"},"template":{"spec":{)" POD_DEFAULTS R"(}}}})",
-            R"({"spec":{"revisionHistoryLimit":10,"updateStrategy":{"type":"OnDelete"},"template":{"spec":{)" POD_DEFAULTS R"(}}}})"},
+        Row{"apps", "v1", "DaemonSet",
+            R"({"spec":{"updateStrategy":{"type":"OnDelete"},"template":{"spec":{)" POD_DEFAULTS R"(}}}})",
+            R"({"spec":{"revisionHistoryLimit":10,"updateStrategy":{"type":"OnDelete"},"template":{"spec":{)" POD_DEFAULTS
+            R"(}}}})"},
         Row{"batch", "v1", "Job",
-            R"({"spec":{"backoffLimitPerIndex":1,"template":{"metadata":{"labels":{"a":"b"}},"spec":{)" POD_DEFAULTS R"(}},
+            R"({"spec":{"backoffLimitPerIndex":1,"template":{"metadata":{"labels":{"a":"b"}},"spec":{)" POD_DEFAULTS
+            R"(}},
                 "podFailurePolicy":{"rules":[{"onPodConditions":[{"type":"X"}]}]}}})",
             R"({"metadata":{"labels":{"a":"b"}},"spec":{"backoffLimitPerIndex":1,"backoffLimit":2147483647,"completions":1,
                 "parallelism":1,"completionMode":"NonIndexed","suspend":false,"manualSelector":false,
                 "podReplacementPolicy":"Failed",
                 "podFailurePolicy":{"rules":[{"onPodConditions":[{"type":"X","status":"True"}]}]},
                 "template":{"metadata":{"labels":{"a":"b"}},"spec":{)" POD_DEFAULTS R"(}}}})"},
-        Row{"batch", "v1", "CronJob", R"({"spec":{"jobTemplate":{"spec":{"template":{"spec":{)" POD_DEFAULTS R"(}}}}}})",
+        Row{"batch", "v1", "CronJob",
+            R"({"spec":{"jobTemplate":{"spec":{"template":{"spec":{)" POD_DEFAULTS R"(}}}}}})",
             R"({"spec":{"concurrencyPolicy":"Allow","suspend":false,"successfulJobsHistoryLimit":3,"failedJobsHistoryLimit":1,
                 "jobTemplate":{"spec":{"template":{"spec":{)" POD_DEFAULTS R"(}}}}}})"},
-        Row{"autoscaling", "v2", "HorizontalPodAutoscaler", R"({"spec":{"behavior":{"scaleDown":{"selectPolicy":"Min"}}}})",
+        Row{"autoscaling", "v2", "HorizontalPodAutoscaler",
+            R"({"spec":{"behavior":{"scaleDown":{"selectPolicy":"Min"}}}})",
             R"({"spec":{"minReplicas":1,
                 "metrics":[{"type":"Resource","resource":{"name":"cpu","target":{"type":"Utilization","averageUtilization":80}}}],
                 "behavior":{"scaleUp":{"stabilizationWindowSeconds":0,"selectPolicy":"Max","policies":[

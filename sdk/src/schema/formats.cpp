@@ -15,7 +15,9 @@ std::string lower(std::string_view text) {
   return result;
 }
 
-std::string caseless_name_problem(std::string_view text) { return api::dns_subdomain_problem(lower(text)); }
+std::string caseless_name_problem(std::string_view text) {
+  return api::dns_subdomain_problem(lower(text));
+}
 
 std::string uuid_problem(std::string_view text) {
   bool good = text.size() == 36;
@@ -52,9 +54,10 @@ std::string fully_qualified_problem(std::string_view text) {
   if (std::string problem = api::dns_subdomain_problem(text.substr(0, slash)); !problem.empty()) return problem;
   const std::string_view name = text.substr(slash + 1);
   if (name.size() > 32) return "the name must be no more than 32 characters";
-  return is_c_identifier(name) ? "" : "a valid C identifier must start with alphabetic character or '_', followed by a "
-                                      "string of alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or "
-                                      "'MyName', regex used for validation is '[A-Za-z_][A-Za-z0-9_]*')";
+  return is_c_identifier(name) ? ""
+                               : "a valid C identifier must start with alphabetic character or '_', followed by a "
+                                 "string of alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or "
+                                 "'MyName', regex used for validation is '[A-Za-z_][A-Za-z0-9_]*')";
 }
 
 std::string extended_resource_problem(std::string_view text) {

@@ -22,8 +22,8 @@ Error malformed(std::string_view where) {
 }
 
 Error wrong_wire_type(const FieldHead& head, std::string_view where) {
-  return Error(Reason::BadRequest, "proto: wrong wireType = " + std::to_string(static_cast<int>(head.type)) + " for field " +
-                                       std::string(where));
+  return Error(Reason::BadRequest, "proto: wrong wireType = " + std::to_string(static_cast<int>(head.type)) +
+                                       " for field " + std::string(where));
 }
 
 bool is_utf8(std::string_view text) {
@@ -46,8 +46,9 @@ wire::Type wire_type(Kind kind) {
 }
 
 const Field* find_number(const Type& type, std::uint32_t number) {
-  const auto at = std::lower_bound(type.proto_order.begin(), type.proto_order.end(), number,
-                                   [&](std::uint8_t index, std::uint32_t n) { return type.fields[index].proto_number < n; });
+  const auto at =
+      std::lower_bound(type.proto_order.begin(), type.proto_order.end(), number,
+                       [&](std::uint8_t index, std::uint32_t n) { return type.fields[index].proto_number < n; });
   if (at == type.proto_order.end() || type.fields[*at].proto_number != number) return nullptr;
   return &type.fields[*at];
 }
@@ -330,7 +331,8 @@ Result<Decoded> decode_protobuf(std::string_view bytes) {
   const api::GroupVersionKind gvk = api::make_gvk(envelope.api_version, envelope.kind);
   const Type* type = find_kind(gvk.group, gvk.version, gvk.kind);
   if (type == nullptr || !type->has_proto) {
-    return Error(Reason::BadRequest, "no kind \"" + gvk.kind + "\" is registered for version \"" + gvk.api_version() + "\"");
+    return Error(Reason::BadRequest,
+                 "no kind \"" + gvk.kind + "\" is registered for version \"" + gvk.api_version() + "\"");
   }
   Decoded decoded;
   KUBERNEL_TRY(decoded.document, decode_message(*type, envelope.message));

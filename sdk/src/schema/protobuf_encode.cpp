@@ -14,9 +14,13 @@ namespace {
 using api::Value;
 using wire::ReverseWriter;
 
-std::uint64_t bits(std::int64_t value) { return static_cast<std::uint64_t>(value); }
+std::uint64_t bits(std::int64_t value) {
+  return static_cast<std::uint64_t>(value);
+}
 
-bool is_there(Value value) { return value && !value.is_null(); }
+bool is_there(Value value) {
+  return value && !value.is_null();
+}
 
 /// Writes messages; everything back to front.
 class Encoder {
@@ -152,8 +156,9 @@ class Encoder {
 };
 
 Error no_protobuf(std::string_view name) {
-  return Error(Reason::NotAcceptable, "object " + std::string(name) + " does not implement the protobuf marshalling interface "
-                                      "and cannot be encoded to a protobuf message");
+  return Error(Reason::NotAcceptable, "object " + std::string(name) +
+                                          " does not implement the protobuf marshalling interface "
+                                          "and cannot be encoded to a protobuf message");
 }
 
 /// The message, which `write` writes, inside runtime.Unknown behind "k8s\0".

@@ -39,13 +39,19 @@ TEST(Protobuf, WritesTheEnvelope) {
 }
 
 TEST(Protobuf, WritesPlainZeroesAndNoAbsentPointers) {
-  // metav1.OwnerReference: kind 1, name 3, uid 4, apiVersion 5 are plain; controller 6 and blockOwnerDeletion 7 are pointers.
+  // metav1.OwnerReference: kind 1, name 3, uid 4, apiVersion 5 are plain; controller 6 and blockOwnerDeletion 7 are
+  // pointers.
   const Type& owner = *find_type("k8s.io.apimachinery.pkg.apis.meta.v1.OwnerReference");
-  EXPECT_EQ(message_of(owner, R"({"kind":"A","controller":false})"), "\x0a\x01" "A\x1a\0\"\0*\0" "0\0"s);
+  EXPECT_EQ(message_of(owner, R"({"kind":"A","controller":false})"),
+            "\x0a\x01"
+            "A\x1a\0\"\0*\0"
+            "0\0"s);
 }
 
 TEST(Protobuf, KeepsNegativeNumbersAndTimesBeforeTheEpoch) {
-  EXPECT_EQ(round_trip(*find_type("k8s.io.api.core.v1.PodSpec"), R"({"priority":-5,"activeDeadlineSeconds":-9})")["priority"], -5);
+  EXPECT_EQ(
+      round_trip(*find_type("k8s.io.api.core.v1.PodSpec"), R"({"priority":-5,"activeDeadlineSeconds":-9})")["priority"],
+      -5);
   const json meta = round_trip(*find_type("k8s.io.apimachinery.pkg.apis.meta.v1.ObjectMeta"),
                                R"({"creationTimestamp":"1969-12-31T23:59:59Z","deletionTimestamp":null})");
   EXPECT_EQ(meta.dump(), R"({"creationTimestamp":"1969-12-31T23:59:59Z"})");
@@ -53,9 +59,10 @@ TEST(Protobuf, KeepsNegativeNumbersAndTimesBeforeTheEpoch) {
 
 TEST(Protobuf, KeepsSchemasOfCustomResources) {
   const Type& schema = *find_type("k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps");
-  const char* text = R"({"additionalProperties":{"type":"string"},"additionalItems":false,"default":{"a":[1,null]},)"
-                     R"("dependencies":{"a":["b"],"c":{"type":"string"}},"items":{"type":"object"},"not":{"items":[{"type":"x"}]},)"
-                     R"("maximum":1.5,"minLength":0,"nullable":true})";
+  const char* text =
+      R"({"additionalProperties":{"type":"string"},"additionalItems":false,"default":{"a":[1,null]},)"
+      R"("dependencies":{"a":["b"],"c":{"type":"string"}},"items":{"type":"object"},"not":{"items":[{"type":"x"}]},)"
+      R"("maximum":1.5,"minLength":0,"nullable":true})";
   EXPECT_EQ(round_trip(schema, text), json::parse(text));
 }
 
@@ -66,14 +73,17 @@ TEST(Protobuf, ListsAreSplicedFromMessages) {
   const std::string_view items[] = {message, message};
   const auto spliced = encode_protobuf_list("v1", "PodList", parse(R"({"resourceVersion":"7"})")->root(), items);
   const auto whole = encode_protobuf(parse(R"({"apiVersion":"v1","kind":"PodList","metadata":{"resourceVersion":"7"},
-                                             "items":[{"metadata":{"name":"a"}},{"metadata":{"name":"a"}}]})")->root());
+                                             "items":[{"metadata":{"name":"a"}},{"metadata":{"name":"a"}}]})")
+                                         ->root());
   ASSERT_TRUE(whole);
   EXPECT_TRUE(spliced == *whole);
 }
 
 TEST(Protobuf, AWatchEventCarriesTheObjectWithItsEnvelope) {
   const std::string event = encode_watch_event("ADDED", "k8s\0x"s);
-  EXPECT_EQ(event, "\x0a\x05" "ADDED\x12\x07\x0a\x05k8s\0x"s);
+  EXPECT_EQ(event,
+            "\x0a\x05"
+            "ADDED\x12\x07\x0a\x05k8s\0x"s);
 }
 
 TEST(Protobuf, ReadsPackedNumbersAndSkipsUnknownFields) {
@@ -88,11 +98,15 @@ TEST(Protobuf, RefusesWhatIsMalformed) {
   for (const auto& [bytes, error] :
        {std::pair{""s, "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"},
         std::pair{"{}"s, "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"},
-        std::pair{"k8s\0\x0a\x09\x0a\x02v1\x12\x03" "Foo"s, "no kind \"Foo\" is registered for version \"v1\""},
+        std::pair{"k8s\0\x0a\x09\x0a\x02v1\x12\x03"
+                  "Foo"s,
+                  "no kind \"Foo\" is registered for version \"v1\""},
         std::pair{"k8s\0\x0a\xff"s, "proto: malformed message Unknown"},
         std::pair{"k8s\0\x0a\x09\x0a\x02v1\x12\x03Pod\x12\x02\x0a\x05"s, "proto: malformed message Pod"},
-        std::pair{"k8s\0\x0a\x09\x0a\x02v1\x12\x03Pod\x12\x02\x08\x01"s, "proto: wrong wireType = 0 for field metadata"},
-        std::pair{"k8s\0\x0a\x09\x0a\x02v1\x12\x03Pod\x12\x05\x0a\x03\x0a\x01\xff"s, "proto: malformed message name"}}) {
+        std::pair{"k8s\0\x0a\x09\x0a\x02v1\x12\x03Pod\x12\x02\x08\x01"s,
+                  "proto: wrong wireType = 0 for field metadata"},
+        std::pair{"k8s\0\x0a\x09\x0a\x02v1\x12\x03Pod\x12\x05\x0a\x03\x0a\x01\xff"s,
+                  "proto: malformed message name"}}) {
     const auto decoded = decode_protobuf(bytes);
     ASSERT_FALSE(decoded);
     EXPECT_EQ(decoded.error().reason(), Reason::BadRequest);
@@ -119,7 +133,8 @@ TEST(Protobuf, RefusesSchemasThatNestTooDeep) {
 }
 
 TEST(Protobuf, KindsWithoutAFormAreNotAcceptable) {
-  EXPECT_EQ(encode_message(*find_kind("meta.k8s.io", "v1", "Table"), api::Value()).error().reason(), Reason::NotAcceptable);
+  EXPECT_EQ(encode_message(*find_kind("meta.k8s.io", "v1", "Table"), api::Value()).error().reason(),
+            Reason::NotAcceptable);
   EXPECT_EQ(encode_protobuf(parse(R"({"apiVersion":"example.com/v1","kind":"Foo"})")->root()).error().reason(),
             Reason::NotAcceptable);
 }

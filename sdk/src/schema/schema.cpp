@@ -21,30 +21,38 @@ const Row* find_row(std::span<const Row> rows, const Key& key, KeyOf key_of) {
 
 /// Kinds that upstream registers under every group version.
 bool is_common_kind(std::string_view kind) {
-  for (const std::string_view common : {"ListOptions", "GetOptions", "DeleteOptions", "CreateOptions", "PatchOptions",
-                                        "UpdateOptions", "WatchEvent"}) {
+  for (const std::string_view common :
+       {"ListOptions", "GetOptions", "DeleteOptions", "CreateOptions", "PatchOptions", "UpdateOptions", "WatchEvent"}) {
     if (kind == common) return true;
   }
   return false;
 }
 
 const tables::KindRow* find_kind_row(const Key& key) {
-  return find_row(tables::kKinds, key,
-                  [](const tables::KindRow& row) { return Key{row.group, row.version, row.kind}; });
+  return find_row(tables::kKinds, key, [](const tables::KindRow& row) {
+    return Key{row.group, row.version, row.kind};
+  });
 }
 
 }  // namespace
 
 const Field* Type::find(std::string_view json_name) const noexcept {
-  const auto at = std::lower_bound(sorted.begin(), sorted.end(), json_name,
-                                   [&](std::uint8_t index, std::string_view wanted) { return members[index]->json < wanted; });
+  const auto at =
+      std::lower_bound(sorted.begin(), sorted.end(), json_name,
+                       [&](std::uint8_t index, std::string_view wanted) { return members[index]->json < wanted; });
   if (at == sorted.end() || members[*at]->json != json_name) return nullptr;
   return members[*at];
 }
 
-std::span<const Type* const> types() noexcept { return tables::kTypes; }
-std::span<const ResourceInfo> resources() noexcept { return tables::kResources; }
-std::span<const GroupInfo> groups() noexcept { return tables::kGroups; }
+std::span<const Type* const> types() noexcept {
+  return tables::kTypes;
+}
+std::span<const ResourceInfo> resources() noexcept {
+  return tables::kResources;
+}
+std::span<const GroupInfo> groups() noexcept {
+  return tables::kGroups;
+}
 
 const Type* find_type(std::string_view id) noexcept {
   const auto all = tables::kTypes;
@@ -61,8 +69,9 @@ const Type* find_kind(std::string_view group, std::string_view version, std::str
 }
 
 const ResourceInfo* find_resource(std::string_view group, std::string_view version, std::string_view plural) noexcept {
-  return find_row(tables::kResources, {group, version, plural},
-                  [](const ResourceInfo& row) { return Key{row.group, row.version, row.plural}; });
+  return find_row(tables::kResources, {group, version, plural}, [](const ResourceInfo& row) {
+    return Key{row.group, row.version, row.plural};
+  });
 }
 
 const ResourceInfo* find_resource_by_kind(std::string_view group, std::string_view version,

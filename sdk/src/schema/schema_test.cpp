@@ -9,7 +9,9 @@
 namespace kubernel::schema {
 namespace {
 
-const Type& pod_spec() { return *find_type("k8s.io.api.core.v1.PodSpec"); }
+const Type& pod_spec() {
+  return *find_type("k8s.io.api.core.v1.PodSpec");
+}
 
 TEST(Schema, HasAllTypesInOrderAndFindsEach) {
   EXPECT_EQ(types().size(), 928U);
@@ -104,7 +106,8 @@ TEST(Schema, ListsGroupsInDiscoveryOrder) {
   EXPECT_EQ(groups()[0].group, "");
   EXPECT_EQ(groups()[1].group, "apiregistration.k8s.io");
   EXPECT_EQ(groups()[2].group, "apps");
-  const auto autoscaling = std::find_if(groups().begin(), groups().end(), [](auto& g) { return g.group == "autoscaling"; });
+  const auto autoscaling =
+      std::find_if(groups().begin(), groups().end(), [](auto& g) { return g.group == "autoscaling"; });
   EXPECT_EQ(autoscaling->versions[0].version, "v2");
   EXPECT_TRUE(autoscaling->versions[0].enabled_by_default);
 }

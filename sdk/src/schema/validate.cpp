@@ -157,7 +157,8 @@ class Validator {
   }
 
   void number(const FieldRules& rules, std::int64_t value) {
-    if (rules.min && value < *rules.min) invalid(value, "must be greater than or equal to " + std::to_string(*rules.min));
+    if (rules.min && value < *rules.min)
+      invalid(value, "must be greater than or equal to " + std::to_string(*rules.min));
     if (rules.max && value > *rules.max) invalid(value, "must be less than or equal to " + std::to_string(*rules.max));
   }
 

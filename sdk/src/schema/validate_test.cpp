@@ -17,16 +17,17 @@ std::string problems(std::string_view group, std::string_view kind, const char* 
 }
 
 TEST(Validate, NamesEveryWrongFieldInOrder) {
-  EXPECT_EQ(problems("", "Pod", R"({"spec":{"volumes":[{"name":"v"},{}],"containers":[
+  EXPECT_EQ(
+      problems("", "Pod", R"({"spec":{"volumes":[{"name":"v"},{}],"containers":[
         {"name":"a","ports":[{"containerPort":1,"protocol":"tcp"}],"env":[{"value":"x"}]},{"name":"a"}],
         "restartPolicy":"Sometimes"}})"),
-            "spec.volumes[1].name: Required value (FieldValueRequired)\n"
-            "spec.containers[0].ports[0].protocol: Unsupported value: \"tcp\": supported values: \"SCTP\", \"TCP\", \"UDP\" "
-            "(FieldValueNotSupported)\n"
-            "spec.containers[0].env[0].name: Required value (FieldValueRequired)\n"
-            "spec.containers[1].name: Duplicate value: \"a\" (FieldValueDuplicate)\n"
-            "spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"Never\", \"OnFailure\" "
-            "(FieldValueNotSupported)\n");
+      "spec.volumes[1].name: Required value (FieldValueRequired)\n"
+      "spec.containers[0].ports[0].protocol: Unsupported value: \"tcp\": supported values: \"SCTP\", \"TCP\", \"UDP\" "
+      "(FieldValueNotSupported)\n"
+      "spec.containers[0].env[0].name: Required value (FieldValueRequired)\n"
+      "spec.containers[1].name: Duplicate value: \"a\" (FieldValueDuplicate)\n"
+      "spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"Never\", \"OnFailure\" "
+      "(FieldValueNotSupported)\n");
 }
 
 TEST(Validate, WhatRequiredStructsRequireIsMissingWithThem) {
@@ -51,9 +52,10 @@ TEST(Validate, ChecksFormatsAndUnions) {
 }
 
 TEST(Validate, TwoMountsAtOnePathAreInvalid) {
-  EXPECT_EQ(problems("", "Pod", R"({"spec":{"containers":[{"name":"a","volumeMounts":[{"name":"x","mountPath":"/a"},
+  EXPECT_EQ(
+      problems("", "Pod", R"({"spec":{"containers":[{"name":"a","volumeMounts":[{"name":"x","mountPath":"/a"},
                      {"name":"y","mountPath":"/a"}]}]}})"),
-            "spec.containers[0].volumeMounts[1].mountPath: Invalid value: \"/a\": must be unique (FieldValueInvalid)\n");
+      "spec.containers[0].volumeMounts[1].mountPath: Invalid value: \"/a\": must be unique (FieldValueInvalid)\n");
 }
 
 TEST(Validate, TakesWhatUpstreamTakes) {
@@ -64,10 +66,11 @@ TEST(Validate, TakesWhatUpstreamTakes) {
         std::tuple{"", "Event", R"({"involvedObject":{}})"},
         std::tuple{"rbac.authorization.k8s.io", "ClusterRole", R"({"rules":null})"},
         std::tuple{"discovery.k8s.io", "EndpointSlice", R"({"addressType":"IPv4","endpoints":null})"},
-        std::tuple{"", "Secret", R"({})"}, std::tuple{"", "Service", R"({})"}, std::tuple{"", "ServiceAccount", R"({})"},
-        std::tuple{"coordination.k8s.io", "Lease", R"({})"}, std::tuple{"", "Namespace", R"({})"},
-        std::tuple{"", "Node", R"({})"}, std::tuple{"", "Status", R"({})"}, std::tuple{"policy", "PodDisruptionBudget", R"({})"},
-        std::tuple{"", "ResourceQuota", R"({})"}, std::tuple{"networking.k8s.io", "NetworkPolicy", R"({})"},
+        std::tuple{"", "Secret", R"({})"}, std::tuple{"", "Service", R"({})"},
+        std::tuple{"", "ServiceAccount", R"({})"}, std::tuple{"coordination.k8s.io", "Lease", R"({})"},
+        std::tuple{"", "Namespace", R"({})"}, std::tuple{"", "Node", R"({})"}, std::tuple{"", "Status", R"({})"},
+        std::tuple{"policy", "PodDisruptionBudget", R"({})"}, std::tuple{"", "ResourceQuota", R"({})"},
+        std::tuple{"networking.k8s.io", "NetworkPolicy", R"({})"},
         std::tuple{"storage.k8s.io", "CSINode", R"({"spec":{"drivers":null}})"},
         std::tuple{"apps", "Deployment", R"({"spec":{"selector":{},"template":{"spec":{"containers":[{"name":"a"}]}}},
                                         "status":{"conditions":[{"type":""}]}})"}}) {
