@@ -2,17 +2,24 @@
 #include "component.h"
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
+#include <cstdlib>
 #include <mutex>
+#include <stop_token>
 #include <string>
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
+#include <kubernel/crypto/cluster_pki.h>
+#include <kubernel/net/server.h>
 #include <kubernel/storage/backend.h>
 
 #include "admission/builtin.h"
 #include "bootstrap.h"
+#include "http/client_certificate.h"
+#include "http/front.h"
 #include "pipeline/local_client.h"
 #include "strategies/allocator.h"
 
@@ -20,10 +27,17 @@ namespace kubernel::apiserver {
 
 namespace {
 
+constexpr auto kRenewalCheck = std::chrono::hours(12);
+
 struct Config {
+  std::vector<std::string> listen;
+  bool inherit_listen_fds = false;
+  std::string pki_directory;
+  std::vector<std::string> server_names;
   std::string service_cidr;
   std::string advertise_address;
   int advertise_port = 0;
+  bool anonymous = true;
   std::chrono::seconds compaction_interval{0};
 };
 
@@ -31,13 +45,59 @@ Result<Config> read_config(const std::string& text_in) {
   return catch_as_error("config", [&]() -> Result<Config> {
     const json document = json::parse(text_in);
     Config out;
+    out.listen = document.at("listen").get<std::vector<std::string>>();
+    out.inherit_listen_fds = document.at("inheritListenFds").get<bool>();
+    out.pki_directory = document.at("pkiDirectory").get<std::string>();
+    out.server_names = document.at("serverNames").get<std::vector<std::string>>();
     out.service_cidr = document.at("serviceCidr").get<std::string>();
     out.advertise_address = document.at("advertiseAddress").get<std::string>();
     out.advertise_port = document.at("advertisePort").get<int>();
+    out.anonymous = document.at("anonymousAuth").get<bool>();
     out.compaction_interval = std::chrono::seconds(document.at("compactionInterval").get<int>());
     KUBERNEL_CHECK_OK(AddressRange::parse(out.service_cidr));
     return out;
   });
+}
+
+// The sockets a parent left us, by systemd's convention.
+Result<std::vector<int>> inherited_sockets() {
+  const char* text_in = std::getenv("LISTEN_FDS");  // NOLINT(concurrency-mt-unsafe): read once, before other threads write it.
+  const std::string_view count_text = text_in != nullptr ? text_in : "";
+  int count = 0;
+  std::from_chars(count_text.data(), count_text.data() + count_text.size(), count);
+  if (count < 1) return Error(Reason::Invalid, "inheritListenFds is set, but the environment's LISTEN_FDS names no sockets");
+  std::vector<int> out;
+  constexpr int kFirst = 3;
+  for (int i = 0; i < count; ++i) out.push_back(kFirst + i);
+  return out;
+}
+
+// Digits and dots, or a colon: an address rather than a name.
+bool is_address(std::string_view text_in) {
+  return text_in.find(':') != std::string_view::npos ||
+         (!text_in.empty() && text_in.find_first_not_of("0123456789.") == std::string_view::npos);
+}
+
+std::string host_of(std::string_view address) {
+  std::string host(address.substr(0, address.rfind(':')));
+  if (host.size() >= 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  return host;
+}
+
+crypto::ServerNames certificate_names(const Config& config) {
+  crypto::ServerNames names;
+  names.dns_names = {"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "localhost"};
+  names.ip_addresses = {"127.0.0.1", "::1"};
+  if (const auto range = AddressRange::parse(config.service_cidr)) names.ip_addresses.push_back(range->at(1));
+  const auto add = [&](const std::string& name) {
+    auto& list = is_address(name) ? names.ip_addresses : names.dns_names;
+    const bool any = name.empty() || name == "0.0.0.0" || name == "::";
+    if (!any && std::find(list.begin(), list.end(), name) == list.end()) list.push_back(name);
+  };
+  for (const std::string& name : config.server_names) add(name);
+  for (const std::string& address : config.listen) add(host_of(address));
+  add(config.advertise_address);
+  return names;
 }
 
 // Lets the server's own people in before any other authorizer is asked: upstream's privileged group.
@@ -55,6 +115,24 @@ class MastersFirst final : public auth::Authorizer {
   std::shared_ptr<auth::Authorizer> next_;
 };
 
+// Work that timers put on the executor. close() waits for what runs and keeps the rest from running.
+class Chores {
+ public:
+  template <class F>
+  void run(F&& f) {
+    const std::lock_guard lock(mutex_);
+    if (!stop_.stop_requested()) f(CallContext{stop_.get_token()});
+  }
+  void close() {
+    stop_.request_stop();
+    const std::lock_guard lock(mutex_);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::stop_source stop_;
+};
+
 const auth::User& self() {
   static const auth::User kSelf{"system:apiserver", "", {"system:masters", "system:authenticated"}, {}};
   return kSelf;
@@ -62,7 +140,8 @@ const auth::User& self() {
 
 class ApiServer final : public plugin::Component {
  public:
-  ApiServer(const plugin::ComponentContext& context, Config config) : context_(context), config_(std::move(config)) {}
+  ApiServer(const plugin::ComponentContext& context, Config config)
+      : context_(context), config_(std::move(config)), chores_(std::make_shared<Chores>()) {}
   ~ApiServer() override { close(); }
 
   Result<void> start(const CallContext& ctx) override;
@@ -71,20 +150,29 @@ class ApiServer final : public plugin::Component {
 
  private:
   Result<void> open_store();
+  Result<void> open_server();
+  Result<net::TlsIdentity> load_pki();
+  int served_port() const;
   void close();
-  void schedule_compaction();
-  void compact();
+  void every(std::chrono::nanoseconds period, void (ApiServer::*chore)(const CallContext&), std::unique_ptr<Subscription>& timer);
+  void compact(const CallContext& ctx);
+  void renew(const CallContext& ctx);
 
   plugin::ComponentContext context_;
   Config config_;
+  crypto::ClusterPki pki_;
   std::unique_ptr<storage::Backend> backend_;
   std::unique_ptr<Api> api_;
   std::shared_ptr<LocalConnector> connector_;
   std::unique_ptr<client::ApiClient> self_;
+  std::unique_ptr<Front> front_;
+  std::unique_ptr<net::Server> server_;
 
+  std::shared_ptr<Chores> chores_;
   std::mutex timer_mutex_;
   bool stopped_ = false;
   std::unique_ptr<Subscription> compaction_timer_;
+  std::unique_ptr<Subscription> renewal_timer_;
   storage::Revision compact_to_ = 0;
 };
 
@@ -101,6 +189,45 @@ Result<void> ApiServer::open_store() {
   return {};
 }
 
+Result<net::TlsIdentity> ApiServer::load_pki() {
+  KUBERNEL_TRY(pki_, crypto::open_cluster_pki(config_.pki_directory, certificate_names(config_), context_.clock.wall_now()));
+  return net::TlsIdentity{pki_.apiserver.certificate_pem, pki_.apiserver.private_key_pem};
+}
+
+Result<void> ApiServer::open_server() {
+  net::ServerOptions options;
+  if (config_.inherit_listen_fds) {
+    KUBERNEL_TRY(options.inherited_fds, inherited_sockets());
+  } else {
+    options.listen = config_.listen;
+  }
+  options.tls = std::make_unique<net::ServerTls>();
+  KUBERNEL_TRY(options.tls->identity, load_pki());
+  options.tls->client_ca_pem = pki_.ca.certificate_pem;
+
+  FrontOptions front{*api_, context_.metrics, {make_certificate_authenticator()}, config_.anonymous, {}};
+  front.readiness = [this]() -> std::vector<plugin::Process::Check> {
+    const auto process = plugin::find<plugin::Process>(context_.services);
+    return process ? process->readiness() : std::vector<plugin::Process::Check>();
+  };
+  front_ = std::make_unique<Front>(std::move(front));
+  KUBERNEL_TRY(server_, net::open_server({context_.log, context_.metrics, context_.clock, context_.blocking}, std::move(options),
+                                         [this](net::Exchange& exchange) { front_->serve(exchange); }));
+  for (const std::string& address : server_->addresses()) log_info(context_.log, "serving", {{"address", address}});
+  return {};
+}
+
+int ApiServer::served_port() const {
+  if (config_.advertise_port != 0) return config_.advertise_port;
+  const std::vector<std::string> addresses = server_->addresses();
+  if (addresses.empty()) return 0;
+  const std::string_view text_in = addresses.front();
+  int port = 0;
+  const std::size_t colon = text_in.rfind(':');
+  std::from_chars(text_in.data() + colon + 1, text_in.data() + text_in.size(), port);
+  return port;
+}
+
 Result<void> ApiServer::start(const CallContext& ctx) {
   KUBERNEL_CHECK_OK(open_store());
   api_ = std::make_unique<Api>(
@@ -110,46 +237,68 @@ Result<void> ApiServer::start(const CallContext& ctx) {
   KUBERNEL_CHECK_OK(api_->start(ctx));
   connector_ = std::make_shared<LocalConnector>(*api_);
   self_ = connector_->connect(self());
-  KUBERNEL_CHECK_OK(bootstrap(ctx, *self_, {config_.service_cidr, config_.advertise_address, config_.advertise_port}));
+  KUBERNEL_CHECK_OK(open_server());
+  KUBERNEL_CHECK_OK(bootstrap(ctx, *self_, {config_.service_cidr, config_.advertise_address, served_port()}));
   KUBERNEL_CHECK_OK(repair_addresses(ctx, *self_));
-  schedule_compaction();
+  if (config_.compaction_interval.count() > 0) every(config_.compaction_interval, &ApiServer::compact, compaction_timer_);
+  every(kRenewalCheck, &ApiServer::renew, renewal_timer_);
   plugin::offer<client::Connector>(context_.services, connector_);
   return {};
 }
 
-void ApiServer::stop(const CallContext&) { close(); }
+void ApiServer::stop(const CallContext& ctx) {
+  if (front_) front_->close_streams();
+  if (server_) server_->shutdown(ctx);
+  close();
+}
 
 void ApiServer::close() {
-  std::unique_ptr<Subscription> timer;
+  std::unique_ptr<Subscription> compaction;
+  std::unique_ptr<Subscription> renewal;
   {
     const std::lock_guard lock(timer_mutex_);
     stopped_ = true;
-    timer = std::move(compaction_timer_);
+    compaction = std::move(compaction_timer_);
+    renewal = std::move(renewal_timer_);
   }
-  timer.reset();
+  // Not under the lock, which their callbacks take.
+  compaction.reset();
+  renewal.reset();
+  chores_->close();
+  server_.reset();
+  if (front_) front_->close_streams();
   if (api_) api_->stop();
 }
 
-// Each time the history older than one interval is forgotten, as upstream does with etcd.
-void ApiServer::schedule_compaction() {
-  if (config_.compaction_interval.count() == 0) return;
+void ApiServer::every(std::chrono::nanoseconds period, void (ApiServer::*chore)(const CallContext&),
+                      std::unique_ptr<Subscription>& timer) {
   const std::lock_guard lock(timer_mutex_);
   if (stopped_) return;
-  compaction_timer_ = context_.clock.call_at(context_.clock.now() + config_.compaction_interval, [this] {
-    auto queued = context_.blocking.submit([this] { compact(); });
-    if (!queued) log_warning(context_.log, "compaction is put off", {{"error", queued.error()}});
-    schedule_compaction();
-  });
+  timer = context_.clock.call_at(
+      context_.clock.now() + std::chrono::duration_cast<Clock::TimePoint::duration>(period), [this, period, chore, &timer] {
+        auto queued = context_.blocking.submit([this, chore, chores = chores_] {
+          chores->run([&](const CallContext& ctx) { (this->*chore)(ctx); });
+        });
+        if (!queued) log_warning(context_.log, "a periodic task is put off", {{"error", queued.error()}});
+        every(period, chore, timer);
+      });
 }
 
-void ApiServer::compact() {
-  const storage::Revision now = api_->caches().progress();
-  const storage::Revision target = std::exchange(compact_to_, now);
+// Each time the history older than one interval is forgotten, as upstream does with etcd.
+void ApiServer::compact(const CallContext& ctx) {
+  const storage::Revision target = std::exchange(compact_to_, api_->caches().progress());
   if (target == 0) return;
-  auto done = backend_->compact({}, target);
+  auto done = backend_->compact(ctx, target);
   if (!done && done.error().reason() != Reason::Expired) {
     log_error(context_.log, "the store's history cannot be compacted", {{"revision", target}, {"error", done.error()}});
   }
+}
+
+// Opening the directory renews what ends soon; new handshakes then see the new certificate.
+void ApiServer::renew(const CallContext&) {
+  auto identity = load_pki();
+  auto replaced = identity ? server_->replace_identity(*identity) : Result<void>(std::move(identity).error());
+  if (!replaced) log_error(context_.log, "the server's certificate cannot be renewed", {{"error", replaced.error()}});
 }
 
 }  // namespace

@@ -2,7 +2,9 @@
 #include "http/encoder.h"
 
 #include <utility>
+#include <vector>
 
+#include <kubernel/schema/codec.h>
 #include <kubernel/schema/table.h>
 
 #include "registry/errors.h"
@@ -22,6 +24,19 @@ std::string list_meta(Revision revision, const std::string& token, const std::op
   if (!token.empty()) meta["continue"] = token;
   if (remaining) meta["remainingItemCount"] = *remaining;
   return meta.dump();
+}
+
+// Encoded from a parsed copy: the shared object in the cache keeps only its text.
+Result<std::string> to_protobuf(const std::string& text_in) {
+  KUBERNEL_TRY(const auto document, api::Document::parse(text_in));
+  return schema::encode_protobuf(document->root());
+}
+
+// A frame of a protobuf stream begins with its length, four bytes, the highest first.
+std::string framed(std::string_view event) {
+  std::string out;
+  for (int shift = 24; shift >= 0; shift -= 8) out += static_cast<char>(event.size() >> shift & 255);
+  return out.append(event);
 }
 
 // Typed lists carry kind and apiVersion once, not in each item.
@@ -140,10 +155,7 @@ Result<std::string> Encoder::object(const api::Object& object) const {
                   R"("},"rows":[)" + row(object) + "]}");
   }
   if (own && accepted_.form == Form::Metadata) return finish(partial(object));
-  if (accepted_.encoding == Encoding::Protobuf) {
-    KUBERNEL_TRY(const auto bytes, object.protobuf());
-    return *bytes;
-  }
+  if (accepted_.encoding == Encoding::Protobuf) return to_protobuf(object.json());
   return finish(object.json());
 }
 
@@ -164,6 +176,19 @@ Result<std::string> Encoder::list(const ListResult& list) const {
     return finish(out + "]}");
   }
   const std::string api_version = info_.group.empty() ? std::string(info_.version) : std::string(info_.group) + "/" + std::string(info_.version);
+  if (accepted_.encoding == Encoding::Protobuf) {
+    std::vector<std::string> items;
+    std::vector<std::string_view> messages;
+    items.reserve(list.items.size());
+    for (const api::Object& item : list.items) {
+      KUBERNEL_TRY(std::string encoded, to_protobuf(item.json()));
+      items.push_back(std::move(encoded));
+      KUBERNEL_TRY(const std::string_view message, schema::protobuf_message(items.back()));
+      messages.push_back(message);
+    }
+    KUBERNEL_TRY(const auto list_metadata, api::Document::parse(meta));
+    return schema::encode_protobuf_list(api_version, info_.list_kind, list_metadata->root(), messages);
+  }
   const std::string prefix = "{\"kind\":\"" + std::string(info_.kind) + "\",\"apiVersion\":\"" + api_version + "\",";
   out += "{\"kind\":\"" + std::string(info_.list_kind) + "\",\"apiVersion\":\"" + api_version + "\",\"metadata\":" + meta + ",\"items\":[";
   for (std::size_t i = 0; i < list.items.size(); ++i) {
@@ -176,6 +201,10 @@ Result<std::string> Encoder::list(const ListResult& list) const {
 
 Result<std::string> Encoder::event(const client::WatchEvent& event, bool first) const {
   constexpr std::string_view kNames[] = {"ADDED", "MODIFIED", "DELETED", "BOOKMARK"};
+  if (accepted_.encoding == Encoding::Protobuf) {
+    KUBERNEL_TRY(const std::string object, to_protobuf(event.object.json()));
+    return framed(schema::encode_watch_event(kNames[static_cast<std::size_t>(event.type)], object));
+  }
   std::string out;
   out.reserve(event.object.json().size() + 64);
   out.append("{\"type\":\"").append(kNames[static_cast<std::size_t>(event.type)]).append("\",\"object\":");
@@ -192,6 +221,10 @@ Result<std::string> Encoder::event(const client::WatchEvent& event, bool first) 
 }
 
 std::string Encoder::error_event(const Error& error) const {
+  if (accepted_.encoding == Encoding::Protobuf) {
+    const auto status = to_protobuf(make_status(error).dump());
+    return status ? framed(schema::encode_watch_event("ERROR", *status)) : std::string();
+  }
   return json{{"type", "ERROR"}, {"object", make_status(error)}}.dump() + "\n";
 }
 

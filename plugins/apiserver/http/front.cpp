@@ -28,6 +28,7 @@ Front::Front(FrontOptions options)
 Front::~Front() = default;
 
 void Front::connect(std::string plural, std::string subresource, Connect connect) {
+  options_.api.add_connect(plural, subresource);
   connects_[{std::move(plural), std::move(subresource)}] = std::move(connect);
 }
 

@@ -104,8 +104,13 @@ Result<client::DeleteOptions> delete_options(net::Exchange& exchange) {
   KUBERNEL_TRY(const bool dry_run, dry_run_of(request));
   if (!bytes.empty()) {
     KUBERNEL_TRY(const Body::Form form, form_of_body(request));
-    if (form == Body::Form::Protobuf) return unsupported_body("application/vnd.kubernetes.protobuf", "application/json");
     const schema::Type* type = schema::find_type("k8s.io.apimachinery.pkg.apis.meta.v1.DeleteOptions");
+    if (form == Body::Form::Protobuf) {
+      // Clients name a group version of their own in the envelope; the message is always the same.
+      KUBERNEL_TRY(const std::string_view message, schema::protobuf_message(bytes));
+      KUBERNEL_TRY(const json options, schema::decode_message(*type, message));
+      return read_delete_options(options, dry_run);
+    }
     KUBERNEL_TRY(const schema::Decoded decoded, schema::decode_json(*type, bytes, schema::Strictness::Ignore));
     return read_delete_options(decoded.document, dry_run);
   }
@@ -118,7 +123,7 @@ Result<client::DeleteOptions> delete_options(net::Exchange& exchange) {
   return read_delete_options(query, dry_run);
 }
 
-Choices choices() { return {.protobuf = false}; }
+Choices choices() { return {}; }
 
 }  // namespace
 

@@ -78,6 +78,15 @@ const schema::ResourceInfo* Api::find(std::string_view group, std::string_view v
   return std::find(served_.begin(), served_.end(), info) == served_.end() ? nullptr : info;
 }
 
+bool Api::offers(const schema::ResourceInfo& info, std::string_view subresource) const {
+  const Target target{&info, std::string(subresource), {}};
+  if (find_virtual(target) != nullptr) return true;
+  if (subresource.empty()) return store(info) != nullptr || (info.group.empty() && info.plural == "bindings");
+  constexpr std::string_view kOwn[] = {"status", "scale", "binding", "eviction", "finalize", "approval"};
+  return std::find(std::begin(kOwn), std::end(kOwn), subresource) != std::end(kOwn) ||
+         (info.group.empty() && connects_.contains({std::string(info.plural), std::string(subresource)}));
+}
+
 const Store* Api::store(const schema::ResourceInfo& info) const {
   const auto place = stores_.find(&info);
   return place == stores_.end() ? nullptr : place->second.get();
@@ -168,7 +177,7 @@ Result<Filter> Api::make_filter(const Target& target, const Store& store, const 
 Result<json> Api::decode(const Caller& caller, const schema::Type& type, const api::GroupVersionKind& gvk, const Body& body) const {
   schema::Decoded decoded;
   if (body.form == Body::Form::Protobuf) {
-    return Error(Reason::UnsupportedMediaType, "this server does not read application/vnd.kubernetes.protobuf");
+    KUBERNEL_TRY(decoded, schema::decode_protobuf(body.bytes));
   } else {
     const std::string own_text = body.document != nullptr ? body.document->dump() : std::string();
     const std::string_view bytes = body.document != nullptr ? std::string_view(own_text) : body.bytes;

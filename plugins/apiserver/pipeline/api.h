@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -103,6 +104,10 @@ class Api {
   const schema::ResourceInfo* find(std::string_view group, std::string_view version, std::string_view plural) const;
   /// All that is served, in discovery order.
   const std::vector<const schema::ResourceInfo*>& served() const noexcept { return served_; }
+  /// Whether a request for it is answered; `subresource` empty: for the resource itself.
+  bool offers(const schema::ResourceInfo& info, std::string_view subresource) const;
+  /// A subresource that the door serves by itself (pods/log); before the first request.
+  void add_connect(std::string plural, std::string subresource) { connects_.emplace(std::move(plural), std::move(subresource)); }
   /// Null for virtual resources.
   const Store* store(const schema::ResourceInfo& info) const;
   CacheSet& caches() noexcept { return caches_; }
@@ -152,6 +157,7 @@ class Api {
   std::vector<const schema::ResourceInfo*> served_;
   std::map<const schema::ResourceInfo*, std::unique_ptr<Store>> stores_;
   std::map<VirtualKey, std::shared_ptr<VirtualResource>> virtual_;
+  std::set<std::pair<std::string, std::string>> connects_;
   std::shared_ptr<auth::Authorizer> authorizer_;
   std::vector<std::unique_ptr<admission::Admission>> admission_;
 };

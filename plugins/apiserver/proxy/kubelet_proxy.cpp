@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proxy/kubelet_proxy.h"
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <utility>
+#include <vector>
+
+#include "http/encoder.h"
+#include "http/negotiation.h"
+#include "registry/errors.h"
+
+namespace kubernel::apiserver {
+
+namespace {
+
+constexpr std::size_t kMaxBacklog = 256 * 1024;
+constexpr std::size_t kMaxError = 64 * 1024;
+
+std::string escape(std::string_view text_in) {
+  constexpr char kHex[] = "0123456789ABCDEF";
+  std::string out;
+  for (const char c : text_in) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+                       c == '.' || c == '~';
+    if (plain) {
+      out += c;
+    } else {
+      out += '%';
+      out += kHex[static_cast<unsigned char>(c) >> 4];
+      out += kHex[static_cast<unsigned char>(c) & 15];
+    }
+  }
+  return out;
+}
+
+class Query {
+ public:
+  void add(std::string_view name, std::string_view value) {
+    text_ += (text_.empty() ? "?" : "&") + std::string(name) + "=" + escape(value);
+  }
+  const std::string& text() const noexcept { return text_; }
+
+ private:
+  std::string text_;
+};
+
+std::string log_query(const net::Request& request) {
+  Query out;
+  for (const char* name : {"follow", "previous", "timestamps"}) {
+    if (flag_param(request, name)) out.add(name, "true");
+  }
+  for (const char* name : {"sinceSeconds", "sinceTime", "tailLines", "limitBytes", "stream"}) {
+    if (const auto value = request.param(name); value && !value->empty()) out.add(name, *value);
+  }
+  return out.text();
+}
+
+// The kubelet's names for the streams differ from the API's.
+std::string command_query(const net::Request& request) {
+  Query out;
+  for (const std::string_view word : request.params("command")) out.add("command", word);
+  constexpr std::pair<const char*, const char*> kFlags[] = {{"stdin", "input"}, {"stdout", "output"}, {"stderr", "error"}, {"tty", "tty"}};
+  for (const auto& [name, own] : kFlags) {
+    if (flag_param(request, name)) out.add(own, "1");
+  }
+  return out.text();
+}
+
+std::string port_query(const net::Request& request) {
+  Query out;
+  for (const std::string_view port : request.params("ports")) out.add("port", port);
+  for (const std::string_view port : request.params("port")) out.add("port", port);
+  return out.text();
+}
+
+Reason reason_of(int status) {
+  switch (status) {
+    case 400:
+      return Reason::BadRequest;
+    case 401:
+      return Reason::Unauthorized;
+    case 403:
+      return Reason::Forbidden;
+    case 404:
+      return Reason::NotFound;
+    case 405:
+      return Reason::MethodNotAllowed;
+    case 429:
+      return Reason::TooManyRequests;
+    case 503:
+      return Reason::ServiceUnavailable;
+    default:
+      return Reason::Internal;
+  }
+}
+
+std::string trim_end(std::string text_in) {
+  while (!text_in.empty() && (text_in.back() == '\n' || text_in.back() == ' ')) text_in.pop_back();
+  return text_in;
+}
+
+// The body as far as it has come by the deadline; blocks.
+std::string read_short(net::ClientStream& stream, const CallContext& ctx) {
+  struct Arrived {
+    std::mutex mutex;
+    std::condition_variable more;
+    std::string text;
+    bool over = false;
+  };
+  const auto arrived = std::make_shared<Arrived>();
+  stream.on_data([arrived](std::string_view data, const Error* error) {
+    const std::lock_guard lock(arrived->mutex);
+    arrived->text.append(data.substr(0, kMaxError - std::min(kMaxError, arrived->text.size())));
+    arrived->over = error != nullptr || data.empty() || arrived->text.size() >= kMaxError;
+    arrived->more.notify_all();
+  });
+  const auto deadline = std::min(ctx.deadline, CallContext::Clock::now() + std::chrono::seconds(5));
+  std::unique_lock lock(arrived->mutex);
+  arrived->more.wait_until(lock, deadline, [&] { return arrived->over; });
+  return arrived->text;
+}
+
+// Headers that speak of one connection, or of who we are, do not go on.
+bool hop(std::string_view name) {
+  return name == "host" || name == "authorization" || name == "content-length" || name == "transfer-encoding" ||
+         name.starts_with("impersonate-");
+}
+
+}  // namespace
+
+Result<std::string> choose_container(const api::Object& pod, const std::string& wanted) {
+  std::vector<std::string> names;
+  for (const char* list : {"containers", "initContainers", "ephemeralContainers"}) {
+    for (const api::Value container : pod["spec"][list]) {
+      if (container["name"].string() == wanted) return wanted;
+      if (list == std::string_view("containers")) names.emplace_back(container["name"].string());
+    }
+  }
+  if (!wanted.empty()) return bad_request("container " + wanted + " is not valid for pod " + pod.name());
+  if (names.size() == 1) return names.front();
+  const std::string_view marked = pod.annotations()["kubectl.kubernetes.io/default-container"].string();
+  for (const std::string& name : names) {
+    if (name == marked) return name;
+  }
+  std::string all;
+  for (const std::string& name : names) all += (all.empty() ? "" : " ") + name;
+  return bad_request("a container name must be specified for pod " + pod.name() + ", choose one of: [" + all + "]");
+}
+
+// What is open, so that it can be broken when the server stops. Shared with the callbacks, which may outlive the proxy.
+struct KubeletProxy::Open {
+  std::mutex mutex;
+  bool closed = false;
+  std::set<std::shared_ptr<void>> all;
+
+  bool add(const std::shared_ptr<void>& one) {
+    const std::lock_guard lock(mutex);
+    if (closed) return false;
+    all.insert(one);
+    return true;
+  }
+  void drop(const std::shared_ptr<void>& one) {
+    const std::lock_guard lock(mutex);
+    all.erase(one);
+  }
+};
+
+// A container's log on its way to the client. A client that does not read stops the kubelet from sending.
+class KubeletProxy::LogCopy : public std::enable_shared_from_this<LogCopy> {
+ public:
+  LogCopy(std::shared_ptr<Open> open, std::unique_ptr<net::ClientStream> from, std::shared_ptr<net::ResponseStream> to)
+      : open_(std::move(open)), from_(std::move(from)), to_(std::move(to)) {}
+
+  void start() {
+    if (!open_->add(shared_from_this())) {
+      to_->abort();
+      return;
+    }
+    const std::weak_ptr<LogCopy> weak = weak_from_this();
+    to_->on_drained([weak] {
+      if (const auto self = weak.lock()) self->from_->pause(false);
+    });
+    to_->on_closed([weak] {
+      if (const auto self = weak.lock()) self->open_->drop(self);
+    });
+    from_->on_data([weak](std::string_view data, const Error* error) {
+      if (const auto self = weak.lock()) self->arrived(data, error);
+    });
+  }
+
+ private:
+  void arrived(std::string_view data, const Error* error) {
+    if (error != nullptr) {
+      to_->abort();
+    } else if (data.empty()) {
+      to_->finish();
+    } else {
+      to_->write(std::make_shared<const std::string>(data));
+      if (to_->backlog() > kMaxBacklog) from_->pause(true);
+      return;
+    }
+    open_->drop(shared_from_this());
+  }
+
+  std::shared_ptr<Open> open_;
+  std::unique_ptr<net::ClientStream> from_;
+  std::shared_ptr<net::ResponseStream> to_;
+};
+
+// Two upgraded connections joined: bytes go both ways as they are.
+class KubeletProxy::Tunnel : public std::enable_shared_from_this<Tunnel> {
+ public:
+  Tunnel(std::shared_ptr<Open> open, std::shared_ptr<net::ByteStream> client, std::shared_ptr<net::ByteStream> kubelet)
+      : open_(std::move(open)), client_(std::move(client)), kubelet_(std::move(kubelet)) {}
+
+  void start() {
+    if (!open_->add(shared_from_this())) {
+      close();
+      return;
+    }
+    join(client_, kubelet_);
+    join(kubelet_, client_);
+  }
+
+ private:
+  void join(const std::shared_ptr<net::ByteStream>& from, const std::shared_ptr<net::ByteStream>& to) {
+    const std::weak_ptr<Tunnel> weak = weak_from_this();
+    net::ByteStream* source = from.get();
+    net::ByteStream* sink = to.get();
+    to->on_drained([weak, source] {
+      if (const auto self = weak.lock()) source->pause(false);
+    });
+    from->on_closed([weak] {
+      if (const auto self = weak.lock()) self->close();
+    });
+    from->on_data([weak, source, sink](std::string_view data) {
+      const auto self = weak.lock();
+      if (!self) return;
+      if (data.empty()) {
+        self->close();
+        return;
+      }
+      sink->write(std::make_shared<const std::string>(data));
+      if (sink->backlog() > kMaxBacklog) source->pause(true);
+    });
+  }
+
+  void close() {
+    client_->close();
+    kubelet_->close();
+    open_->drop(shared_from_this());
+  }
+
+  std::shared_ptr<Open> open_;
+  std::shared_ptr<net::ByteStream> client_;
+  std::shared_ptr<net::ByteStream> kubelet_;
+};
+
+KubeletProxy::KubeletProxy(const Api& api, net::HttpClient& client)
+    : api_(api), client_(client), open_(std::make_shared<Open>()) {}
+
+KubeletProxy::~KubeletProxy() { close_all(); }
+
+void KubeletProxy::close_all() {
+  std::set<std::shared_ptr<void>> all;
+  {
+    const std::lock_guard lock(open_->mutex);
+    open_->closed = true;
+    all.swap(open_->all);
+  }
+}
+
+void KubeletProxy::attach_to(Front& front) {
+  front.connect("pods", "log", [this](net::Exchange& exchange, const Caller& caller, const Target& target) { log(exchange, caller, target); });
+  for (const char* kind : {"exec", "attach", "portforward"}) {
+    front.connect("pods", kind, [this, kind](net::Exchange& exchange, const Caller& caller, const Target& target) {
+      stream(exchange, caller, target, kind);
+    });
+  }
+}
+
+Result<api::Object> KubeletProxy::find_pod(const Caller& caller, const Target& target) const {
+  KUBERNEL_TRY(api::Object pod, api_.store(*target.info)->get(caller.ctx, target.key, ""));
+  if (pod["spec"]["nodeName"].string().empty()) return bad_request("pod " + pod.name() + " does not have a host assigned");
+  return pod;
+}
+
+Result<std::string> KubeletProxy::kubelet_url(const Caller& caller, const api::Object& pod) const {
+  const std::string name(pod["spec"]["nodeName"].string());
+  const schema::ResourceInfo* nodes = api_.find("", "v1", "nodes");
+  KUBERNEL_TRY(const api::Object node, api_.store(*nodes)->get(caller.ctx, {"", name}, ""));
+  const std::int64_t port = node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"].integer(10250);
+  for (const char* type : {"InternalIP", "ExternalIP", "Hostname"}) {
+    for (const api::Value address : node["status"]["addresses"]) {
+      if (address["type"].string() != type) continue;
+      std::string host(address["address"].string());
+      if (host.find(':') != std::string::npos) host = "[" + host + "]";
+      return "https://" + host + ":" + std::to_string(port);
+    }
+  }
+  return Error(Reason::ServiceUnavailable, "node " + quote(name) + " has reported no address");
+}
+
+void KubeletProxy::log(net::Exchange& exchange, const Caller& caller, const Target& target) {
+  const net::Request& request = exchange.request();
+  const auto open = [&]() -> Result<std::unique_ptr<net::ClientStream>> {
+    KUBERNEL_TRY(const api::Object pod, find_pod(caller, target));
+    KUBERNEL_TRY(const std::string container, choose_container(pod, text_param(request, "container")));
+    KUBERNEL_TRY(const std::string base, kubelet_url(caller, pod));
+    net::ClientRequest out;
+    out.url = base + "/containerLogs/" + pod.ns() + "/" + pod.name() + "/" + container + log_query(request);
+    return client_.stream(caller.ctx, out);
+  };
+  auto stream = open();
+  if (!stream) {
+    exchange.respond(status_response(stream.error()));
+    return;
+  }
+  const int status = (*stream)->status();
+  if (status != 200) {
+    // An error's body is short; it is read to its end and told as a Status.
+    const std::string message = trim_end(read_short(**stream, caller.ctx));
+    exchange.respond(status_response(Error(reason_of(status), message.empty() ? "the kubelet answered " + std::to_string(status) : message)));
+    return;
+  }
+  net::Headers headers;
+  headers.set("content-type", "text/plain");
+  std::make_shared<LogCopy>(open_, *std::move(stream), exchange.start_stream(200, std::move(headers)))->start();
+}
+
+void KubeletProxy::stream(net::Exchange& exchange, const Caller& caller, const Target& target, const char* kind) {
+  const net::Request& request = exchange.request();
+  net::Headers answer;
+  const auto open = [&]() -> Result<std::shared_ptr<net::ByteStream>> {
+    if (request.headers.get("upgrade").empty()) return bad_request("Upgrade request required");
+    KUBERNEL_TRY(const api::Object pod, find_pod(caller, target));
+    KUBERNEL_TRY(const std::string base, kubelet_url(caller, pod));
+    net::ClientRequest out;
+    out.method = request.method;
+    if (kind == std::string_view("portforward")) {
+      out.url = base + "/portForward/" + pod.ns() + "/" + pod.name() + port_query(request);
+    } else {
+      KUBERNEL_TRY(const std::string container, choose_container(pod, text_param(request, "container")));
+      out.url = base + "/" + kind + "/" + pod.ns() + "/" + pod.name() + "/" + container + command_query(request);
+    }
+    for (const auto& [name, value] : request.headers.fields()) {
+      if (!hop(name)) out.headers.add(name, value);
+    }
+    return client_.upgrade(caller.ctx, out, &answer);
+  };
+  auto kubelet = open();
+  if (!kubelet) {
+    exchange.respond(status_response(kubelet.error()));
+    return;
+  }
+  auto client = exchange.upgrade(std::move(answer));
+  if (!client) {
+    (*kubelet)->close();
+    exchange.respond(status_response(client.error()));
+    return;
+  }
+  std::make_shared<Tunnel>(open_, *std::move(client), *std::move(kubelet))->start();
+}
+
+}  // namespace kubernel::apiserver
