@@ -215,7 +215,7 @@ Result<void> Kubelet::start_server() {
     log_warning(context_.log, "logs cannot be followed", {{"error", watcher.error()}});
   }
   auth_ = std::make_unique<NodeAuth>(*api_, context_.clock, config_.node_name);
-  routes_ = std::make_unique<KubeletServer>(ServerParts{*auth_, *workers_, *cache_, *runtime_.containers, config_.node_name,
+  routes_ = std::make_unique<KubeletServer>(ServerParts{*auth_, *workers_, *cache_, *runtime_.containers, *runtime_.images, config_.node_name,
                                                         file_watcher_.get(), context_.poller, tasks_, context_.log, context_.metrics});
   net::ServerOptions options;
   options.listen = {config_.listen};

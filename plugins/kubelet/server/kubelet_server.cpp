@@ -80,6 +80,7 @@ void KubeletServer::serve(net::Exchange& exchange, const std::vector<std::string
   if (first == "run" && (path.size() == 4 || path.size() == 5) && posts) return serve_run(exchange, path);
   if (first == "healthz" && reads) return respond(exchange, 200, "ok");
   if (first == "pods" && path.size() == 1 && reads) return serve_pods(exchange);
+  if (first == "images" && path.size() == 1) return serve_images(exchange);
   if (first == "metrics" && path.size() == 1 && reads) {
     return respond(exchange, 200, parts_.metrics.render(), "text/plain; version=0.0.4; charset=utf-8");
   }

@@ -27,6 +27,7 @@ struct ServerParts {
   PodWorkers& workers;
   RuntimeCache& cache;
   runtime::ContainerRuntime& runtime;
+  runtime::ImageStore& images;
   std::string node_name;
   FileWatcher* watcher;  // Null: logs cannot be followed.
   Poller& poller;
@@ -48,6 +49,8 @@ class KubeletServer {
   void serve_command(net::Exchange& exchange, const std::vector<std::string>& path, bool attach);
   void serve_run(net::Exchange& exchange, const std::vector<std::string>& path);
   void serve_pods(net::Exchange& exchange);
+  // images.cpp: GET lists the node's images; POST ?path=FILE loads an archive or OCI layout that lies on the node.
+  void serve_images(net::Exchange& exchange);
 
   // The running container a path names. Errors: NotFound with upstream's message.
   Result<runtime::ContainerStatus> running_container(const std::vector<std::string>& path);

@@ -179,7 +179,7 @@ class ServerBench : public Bench {
     if (!opened) std::abort();
     watcher = *std::move(opened);
     server = std::make_unique<KubeletServer>(
-        ServerParts{auth, *workers, *cache, runtime, "n1", watcher.get(), poller, *tasks, log, metrics});
+        ServerParts{auth, *workers, *cache, runtime, runtime, "n1", watcher.get(), poller, *tasks, log, metrics});
   }
   void serve(FakeExchange& exchange) {
     server->handle(exchange);
@@ -488,6 +488,17 @@ TEST(KubeletServer, GivesTheFiguresOfRunningContainers) {
   EXPECT_NE(exchange.response.body.find("container_memory_working_set_bytes{container=\"app\",namespace=\"default\",pod=\"web\"} 4096\n"),
             std::string::npos);
   EXPECT_NE(exchange.response.body.find("pod_cpu_usage_seconds_total{namespace=\"default\",pod=\"web\"} 0.001\n"), std::string::npos);
+}
+
+TEST(KubeletImages, AreListedAndLoadingNeedsAPath) {
+  ServerBench bench;
+  FakeExchange list("GET", "/images");
+  bench.serve(list);
+  EXPECT_EQ(list.response.status, 200);
+  EXPECT_TRUE(json::parse(list.response.body).is_array());
+  FakeExchange load("POST", "/images");
+  bench.serve(load);
+  EXPECT_EQ(load.response.status, 400);
 }
 
 }  // namespace
