@@ -17,23 +17,26 @@ std::vector<std::string> names_in(const std::string& directory) {
 
 }  // namespace
 
-Result<void> OciRuntime::adopt(const CallContext& ctx) {
+void OciRuntime::adopt(const CallContext& ctx) {
   for (const std::string& id : names_in(options_.root + "/sandboxes")) adopt_sandbox(id);
   for (const std::string& id : names_in(options_.root + "/containers")) adopt_container(ctx, id);
+  // What cannot be removed now stays for the next start; it is no reason not to run the rest.
+  const auto report = [this](const Result<void>& discarded) {
+    if (!discarded) log_warning(surroundings_.log, "cannot remove the rest of an interrupted start", {{"error", discarded.error()}});
+  };
   // Sandboxes and containers whose making was interrupted have no record; they were never told to anybody.
   for (const std::string& id : names_in(options_.root + "/sandboxes")) {
     if (find_sandbox(id)) continue;
     SandboxRecord nameless;
     nameless.id = id;
-    KUBERNEL_CHECK_OK(discard_sandbox(ctx, nameless));
+    report(discard_sandbox(ctx, nameless));
   }
   for (const std::string& id : names_in(options_.root + "/containers")) {
     if (find_container(id)) continue;
     ContainerRecord nameless;
     nameless.id = id;
-    KUBERNEL_CHECK_OK(discard_container(ctx, nameless));
+    report(discard_container(ctx, nameless));
   }
-  return {};
 }
 
 void OciRuntime::adopt_sandbox(const std::string& id) {

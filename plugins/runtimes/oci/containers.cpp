@@ -126,6 +126,8 @@ Result<void> OciRuntime::launch(const CallContext& ctx, Container& container) {
   const std::string directory = container_dir(record.id);
   std::error_code ignored;
   std::filesystem::remove(monitor_.exit_file(record.id), ignored);
+  // A start that was interrupted may have gone on without us, and its container still be there.
+  if (exists(monitor_.options().runtime_root + "/" + record.id)) KUBERNEL_CHECK_OK(monitor_.runtime(ctx, {"delete", "--force", record.id}));
   CreateOptions options{record.id, directory, record.log_path.empty() ? "/dev/null" : record.log_path};
   options.terminal = record.tty;
   options.stdin_open = record.stdin_open;

@@ -28,7 +28,7 @@ Result<std::unique_ptr<OciRuntime>> OciRuntime::open(const CallContext& ctx, Oci
   std::unique_ptr<OciRuntime> runtime(new OciRuntime(std::move(options), std::move(cgroups), surroundings, store, std::move(machine)));
   KUBERNEL_CHECK_OK(runtime->prepare_directories());
   KUBERNEL_CHECK_OK(runtime->install_pause());
-  KUBERNEL_CHECK_OK(runtime->adopt(ctx));
+  runtime->adopt(ctx);
   store.collect_garbage();
   return runtime;
 }

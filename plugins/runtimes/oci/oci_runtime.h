@@ -97,7 +97,7 @@ class OciRuntime final : public ContainerRuntime, public ContainerAccess {
   static void unmount(const std::string& path);
 
   // adoption.cpp: what another process left.
-  Result<void> adopt(const CallContext& ctx);
+  void adopt(const CallContext& ctx);
   void adopt_sandbox(const std::string& id);
   void adopt_container(const CallContext& ctx, const std::string& id);
 
