@@ -147,7 +147,7 @@ TEST_F(GarbageCollectorTest, OrphansStayAndLoseTheReference) {
 TEST_F(GarbageCollectorTest, TwoThatOwnEachOtherCanBeDeletedInTheForeground) {
   const Object a = put(kConfigMaps, "a");
   const Object b = put(kConfigMaps, "b", {reference(a)});
-  bench_.cluster.edit(kConfigMaps, key("a"), [&](json& map) { map["metadata"]["ownerReferences"] = {reference(b)}; });
+  bench_.cluster.edit(kConfigMaps, key("a"), [&](json& map) { map["metadata"]["ownerReferences"] = json::array({reference(b)}); });
   bench_.start();
   remove(kConfigMaps, "a", Propagation::Foreground);
   EXPECT_FALSE(has(kConfigMaps, "a"));
@@ -191,7 +191,7 @@ TEST_F(GarbageCollectorTest, AnOwnerInAnotherNamespaceIsNone) {
   EXPECT_FALSE(has(kConfigMaps, "m"));
   EXPECT_TRUE(bench_.cluster.find(kConfigMaps, {"elsewhere", "far"}));
   // The one that points to it rightly is not taken for another of the same kind.
-  const auto near = bench_.cluster.put(kConfigMaps, {{"metadata", {{"name", "near"}, {"namespace", "elsewhere"}, {"ownerReferences", {reference(far)}}}}});
+  const auto near = bench_.cluster.put(kConfigMaps, {{"metadata", {{"name", "near"}, {"namespace", "elsewhere"}, {"ownerReferences", json::array({reference(far)})}}}});
   bench_.settle();
   bench_.runner->add({"", near.uid()});
   bench_.settle();
