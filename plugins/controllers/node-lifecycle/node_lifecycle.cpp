@@ -108,7 +108,7 @@ class NodeLifecycle final : public controller::Reconciler {
     std::string_view no_execute = ready == "False" ? kNotReady : ready == "Unknown" ? kUnreachable : std::string_view();
     std::optional<milliseconds> wait;
     if (!no_execute.empty()) {
-      if (!any_node_ready()) {
+      if (!any_node_working()) {
         no_execute = {};  // It is more likely that we are cut off than that all have failed at once.
       } else if (const bool begins = !has_no_execute(node); begins) {
         wait = turn_of(node);
@@ -137,8 +137,13 @@ class NodeLifecycle final : public controller::Reconciler {
     return false;
   }
 
-  bool any_node_ready() const {
-    return std::ranges::any_of(nodes_->list({}, {}), [](const Object& node) { return ready_status(node) == "True"; });
+  // A node that has just fallen silent does not count, although its condition is not written yet: when all fall silent together, none
+  // of them is to lose its pods.
+  bool working(const Object& node) {
+    return ready_status(node) == "True" && health_.time_left(node) > std::chrono::nanoseconds::zero();
+  }
+  bool any_node_working() {
+    return std::ranges::any_of(nodes_->list({}, {}), [this](const Object& node) { return working(node); });
   }
 
   static std::string zone_of(const Object& node) {
@@ -154,7 +159,7 @@ class NodeLifecycle final : public controller::Reconciler {
       ++all;
       if (zone_of(other) != zone) continue;
       ++in_zone;
-      failed += ready_status(other) == "True" ? 0U : 1U;
+      failed += working(other) ? 0U : 1U;
     }
     double rate = settings_.eviction_rate;
     const bool full = failed == in_zone;

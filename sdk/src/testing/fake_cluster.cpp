@@ -167,7 +167,7 @@ struct FakeCluster::State {
   std::deque<Failure> failures;
   std::function<Result<void>(std::string_view, const Resource&, const ObjectKey&)> hook;
   std::vector<std::string> users;
-  std::map<Cursor*, std::shared_ptr<Bell>> cursors;
+  std::vector<std::pair<Cursor*, std::shared_ptr<Bell>>> cursors;  // In order of their making, so that tests are deterministic.
 
   // Before every call: what a test has arranged to happen. Runs without the lock, so that it may change the cluster.
   Result<void> begin(std::string verb, std::string_view subresource, const Resource& resource, const ObjectKey& key) {
@@ -300,12 +300,12 @@ class FakeCluster::Cursor final : public client::Watch {
   Cursor(std::shared_ptr<State> state, Resource resource, Selection wanted, std::size_t next, std::deque<client::WatchEvent> first)
       : state_(std::move(state)), resource_(std::move(resource)), wanted_(std::move(wanted)), next_(next), pending_(std::move(first)) {
     const std::lock_guard lock(state_->mutex);
-    state_->cursors.emplace(this, bell_);
+    state_->cursors.emplace_back(this, bell_);
   }
   ~Cursor() override {
     {
       const std::lock_guard lock(state_->mutex);
-      state_->cursors.erase(this);
+      std::erase_if(state_->cursors, [this](const auto& entry) { return entry.first == this; });
     }
     const std::lock_guard wait(bell_->mutex);  // For a callback that is running.
     bell_->ready = nullptr;
