@@ -42,7 +42,10 @@ class Controllers : public ::testing::Test {
     return -1;
   }
   void set_image(const std::string& image) {
-    plane_.patch(r::kDeployments, {"default", "web"}, R"({"spec":{"template":{"spec":{"containers":[{"name":"c","image":")" + image + R"("}]}}}})");
+    auto document = web().to_json();
+    document["spec"]["template"]["spec"]["containers"][0]["image"] = image;
+    ASSERT_TRUE(plane_.api().update({}, r::kDeployments, web().key(), document, {}));
+    plane_.settle();
   }
   std::int64_t revision() { return plane_.fixture().backend().stats({})->revision; }
 
@@ -69,8 +72,8 @@ TEST_F(Controllers, ComeToRest) {
   plane_.play_until_quiet("n1");
   const auto before = revision();
   for (int i = 0; i < 60; ++i) {
-    plane_.renew("n1");
     plane_.advance(10s);
+    plane_.renew("n1");
   }
   EXPECT_EQ(revision(), before + 60);  // The heartbeats, and nothing else.
 }
