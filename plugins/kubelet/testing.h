@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <string>
 
 #include <nlohmann/json.hpp>
@@ -111,6 +112,15 @@ class FakeHandlers final : public ProbeHandlers {
   std::function<ProbeOutcome(const ProbeTarget&, api::Value)> answer;
   int runs = 0;
 };
+
+// Nothing is mounted: files are on disk.
+inline MountOperations no_mounts() {
+  MountOperations out;
+  out.mount_tmpfs = [](const std::string&, std::int64_t) -> Result<void> { return {}; };
+  out.unmount = [](const std::string&) -> Result<void> { return {}; };
+  out.is_mount_point = [](const std::string&) { return false; };
+  return out;
+}
 
 class Bench {
  public:
@@ -224,11 +234,7 @@ class Bench {
     cache->start();
     puller = std::make_unique<ImagePuller>(runtime, *tasks, 2);
     objects = std::make_unique<ObjectSource>(cluster, *tasks, log, wake);
-    MountOperations mounts;  // Without the right to mount: files are on disk.
-    mounts.mount_tmpfs = [](const std::string&, std::int64_t) -> Result<void> { return {}; };
-    mounts.unmount = [](const std::string&) -> Result<void> { return {}; };
-    mounts.is_mount_point = [](const std::string&) { return false; };
-    volumes = std::make_unique<PodVolumes>(config.root_directory, cluster, *objects, clock, log, mounts);
+    volumes = std::make_unique<PodVolumes>(config.root_directory, cluster, *objects, clock, log, no_mounts());
     prober = std::make_unique<Prober>(handlers, *tasks, events, wake);
     kit.reset(new Kit{config, node, *tasks, log, cluster, events, runtime, "fake", *cache, *puller, *prober, *volumes, *objects,
                       &network, [this] { return cluster.all(api::resources::kServices); }});
