@@ -334,6 +334,44 @@ TEST_F(OciRuntime, IsTakenOverByTheNextProcess) {
   EXPECT_EQ(sandboxes->front().pod_name, "web-0");
 }
 
+// Not a test of its own: what the next one starts and loses.
+TEST_F(OciRuntime, DISABLED_StartsContainersAndIsKilled) {
+  const std::string sandbox = run_sandbox(sandbox_config());
+  const std::string lasting = start(sandbox, shell("exec sleep 1000", "lasting"));
+  start(sandbox, shell("exec sleep 1000", "other"));
+  ASSERT_FALSE(HasFailure());
+  auto session = opened_.containers->access().exec(context(), lasting, {{"cat"}, true, false});
+  ASSERT_TRUE(session) << session.error().message();
+  kill(getpid(), SIGKILL);
+}
+
+TEST_F(OciRuntime, IsTakenOverAfterItWasKilled) {
+  close();
+  ChildOptions child;
+  child.argv = {std::filesystem::read_symlink("/proc/self/exe").string(), "--gtest_also_run_disabled_tests", "--gtest_filter=*DISABLED_StartsContainersAndIsKilled"};
+  child.env = {"KUBERNEL_TEST_SHARED_NAME=" + std::string(::testing::UnitTest::GetInstance()->current_test_info()->name())};
+  for (const char* name : {"KUBERNEL_TEST_DIRECTORY", "KUBERNEL_TEST_CGROUP", "KUBERNEL_TEST_PAUSE", "PATH"}) {
+    child.env.push_back(std::string(name) + "=" + std::getenv(name));
+  }
+  const auto output = run_child(context(std::chrono::seconds(60)), child);
+  ASSERT_TRUE(output) << output.error().message();
+  ASSERT_EQ(output->exit_code, 137) << output->standard_output;
+  open();
+  const auto sandboxes = opened_.containers->list_sandboxes({});
+  ASSERT_TRUE(sandboxes);
+  ASSERT_EQ(sandboxes->size(), 1U);
+  EXPECT_TRUE(sandboxes->front().ready);
+  const auto containers = opened_.containers->list_containers({});
+  ASSERT_EQ(containers->size(), 2U);
+  for (const ContainerStatus& container : *containers) {
+    EXPECT_EQ(container.state, State::Running);
+    EXPECT_EQ(exec(container.id, "echo alive"), "alive\n");
+    ASSERT_TRUE(opened_.containers->stop_container(context(), container.id, std::chrono::seconds(0)));
+    EXPECT_TRUE(ended_.wait_for(container.id));
+    EXPECT_EQ(status(container.id).exit_code, 137);
+  }
+}
+
 TEST_F(OciRuntime, AnExitWhileNobodyWatchedKeepsItsCode) {
   const std::string id = start(run_sandbox(sandbox_config()), shell("while ! [ -e /tmp/go ]; do sleep 0.02; done; exit 33"));
   const pid_t pid = static_cast<pid_t>(status(id).pid);

@@ -56,7 +56,9 @@ class RuntimeFixture : public ::testing::Test {
     if (geteuid() != 0 || std::getenv("KUBERNEL_TEST_DIRECTORY") == nullptr) {
       GTEST_SKIP() << "containers need root and namespaces: run it by tests/integration/runtime/in_sandbox.sh as root";
     }
-    directory_ = std::string(std::getenv("KUBERNEL_TEST_DIRECTORY")) + "/" + ::testing::UnitTest::GetInstance()->current_test_info()->name();
+    const char* shared = std::getenv("KUBERNEL_TEST_SHARED_NAME");  // Of a process that another test starts.
+    directory_ = std::string(std::getenv("KUBERNEL_TEST_DIRECTORY")) + "/" +
+                 (shared != nullptr ? shared : ::testing::UnitTest::GetInstance()->current_test_info()->name());
     cgroup_ = std::getenv("KUBERNEL_TEST_CGROUP");
     std::filesystem::create_directories(directory_ + "/logs");
     open();
