@@ -160,7 +160,8 @@ bool in_host_network() {
   if (has_hardware()) return true;
   // In a pid namespace of its own, process 1 is a sandbox's, and says nothing about the machine.
   if (pids.st_ino != kInitialPidNamespace) return false;
-  return stat("/proc/1/ns/net", &first) != 0 || (ours.st_ino == first.st_ino && ours.st_dev == first.st_dev);
+  // Process 1 may be out of reach (it can have rights that we lack); without hardware there is then nothing of the machine's to protect.
+  return stat("/proc/1/ns/net", &first) == 0 && ours.st_ino == first.st_ino && ours.st_dev == first.st_dev;
 }
 
 Result<void> apply_masquerade(const CallContext& ctx, const std::string& rules) {

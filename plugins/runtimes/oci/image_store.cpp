@@ -44,7 +44,7 @@ std::vector<std::string> names_in(const std::string& directory) {
 
 // A pull that several callers wait for.
 struct Store::Pull {
-  std::condition_variable done;
+  std::condition_variable_any done;
   std::optional<Result<Image>> result;  // Guarded by Store::mutex_.
 };
 
@@ -205,10 +205,11 @@ Result<Image> Store::pull(const CallContext& ctx, std::string_view reference, co
     const auto running = pulls_.find(key);
     if (running == pulls_.end()) break;
     const std::shared_ptr<Pull> pull = running->second;
-    pull->done.wait(lock, [&] { return pull->result.has_value(); });
+    const bool done = pull->done.wait_until(lock, ctx.stop, ctx.deadline, [&] { return pull->result.has_value(); });
+    if (!done && ctx.stopping()) return Error(Reason::Cancelled, "stopped while waiting for " + parsed.text() + " to be pulled");
+    if (!done) return Error(Reason::Timeout, "the pull of " + parsed.text() + " did not end in time");
     // The one who did the work was told to stop; this caller was not.
     if (*pull->result || pull->result->error().reason() != Reason::Cancelled) return *pull->result;
-    if (ctx.stopping()) return Error(Reason::Cancelled, "stopped while pulling " + parsed.text());
   }
   const auto pull = std::make_shared<Pull>();
   pulls_[key] = pull;

@@ -3,6 +3,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <future>
 #include <map>
 #include <memory>
 #include <set>
@@ -179,6 +181,17 @@ TEST_F(RegistryTest, ARedirectWithoutTlsIsRefused) {
   EXPECT_EQ(pull("reg.example/team/app:v1").error().reason(), Reason::Invalid);
   fake_.redirects[blob_url(layer_)] = blob_url(layer_);
   EXPECT_NE(pull("reg.example/team/app:v1").error().message().find("too many redirects"), std::string::npos);
+}
+
+TEST_F(RegistryTest, PullsOfOneImageShareTheWork) {
+  std::vector<std::future<Result<Image>>> pulls;
+  for (int i = 0; i < 8; ++i) pulls.push_back(std::async(std::launch::async, [this] { return pull("reg.example/team/app:v1"); }));
+  for (auto& one : pulls) {
+    const auto image = one.get();
+    ASSERT_TRUE(image) << image.error().message();
+    EXPECT_EQ(image->id, sha256_digest(config_));
+  }
+  EXPECT_EQ(std::ranges::count(fake_.log, "GET " + blob_url(layer_)), 1);
 }
 
 TEST_F(RegistryTest, AMissingImageIsNotFound) {

@@ -295,6 +295,26 @@ TEST_F(OciRuntime, AttachesToTheFirstProcess) {
   EXPECT_EQ(exit_code_of(**session), 2);
 }
 
+TEST_F(OciRuntime, AttachesToATerminalTwice) {
+  ContainerConfig config = shell("stty -echo; echo ready; exec sh");
+  config.stdin_open = true;
+  config.tty = true;
+  const std::string id = start(run_sandbox(sandbox_config()), config);
+  {
+    auto session = opened_.containers->access().attach(context(), id);
+    ASSERT_TRUE(session) << session.error().message();
+    ASSERT_TRUE((*session)->resize(111, 33));
+    write_all((*session)->stdin_fd(), "until [ \"$(stty size)\" = '33 111' ]; do :; done; echo si''ze $(stty size)\n");
+    EXPECT_NE(read_all((*session)->stdout_fd(), "size 33 111").find("size 33 111"), std::string::npos);
+  }
+  EXPECT_EQ(status(id).state, State::Running);
+  auto session = opened_.containers->access().attach(context(), id);
+  ASSERT_TRUE(session) << session.error().message();
+  write_all((*session)->stdin_fd(), "exit 8\n");
+  read_all((*session)->stdout_fd());
+  EXPECT_EQ(exit_code_of(**session), 8);
+}
+
 TEST_F(OciRuntime, ReopensTheLogAfterRotation) {
   const std::string id = start(run_sandbox(sandbox_config()), shell("mkfifo /tmp/f; while :; do read x < /tmp/f; echo $x; done"));
   const std::string path = status(id).log_path;

@@ -86,7 +86,7 @@ class RuntimeFixture : public ::testing::Test {
     clock_ = std::make_unique<core::SystemClock>();
     pool_ = std::make_unique<core::ThreadPool>(core::ThreadPoolOptions{"test"}, log_, metrics_);
     const std::string config = R"({"root":")" + directory_ + R"(/root","stateDir":")" + directory_ + R"(/state","durable":false,"pause":")" +
-                               std::getenv("KUBERNEL_TEST_PAUSE") + R"("})";
+                               std::getenv("KUBERNEL_TEST_PAUSE") + "\"" + more_config_ + "}";
     auto opened = oci::open_runtime({config, log_, metrics_, *clock_, random_, *pool_, *poller_});
     ASSERT_TRUE(opened) << opened.error().message();
     opened_ = *std::move(opened);
@@ -182,6 +182,7 @@ class RuntimeFixture : public ::testing::Test {
   }
 
   std::string directory_, cgroup_, image_;
+  std::string more_config_;  ///< R"(,"key":value)"; for the next open().
   int pods_ = 0;
   testing::RecordingLogger log_;
   testing::RecordingMetrics metrics_;
