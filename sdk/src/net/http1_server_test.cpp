@@ -190,13 +190,13 @@ TEST_F(Http1Server, TellsAStreamThatItsClientIsGone) {
   const auto stream = streams_.take();
   const CallContext context = contexts_.take();
   Later<int> closed;
-  stream->on_closed([&] { closed.set(1); });
+  stream->on_closed([=] { closed.set(1); });
   EXPECT_FALSE(context.stopping());
   peer.close();
   EXPECT_EQ(closed.take(), 1);
   EXPECT_TRUE(context.stopping());
   EXPECT_FALSE(stream->write(bytes("x")));
-  stream->on_closed([&] { closed.set(2); });
+  stream->on_closed([=] { closed.set(2); });
   EXPECT_EQ(closed.take(), 2);
 }
 
@@ -207,7 +207,7 @@ TEST_F(Http1Server, TellsAWriterThatItsReaderIsSlow) {
   peer.until("\r\n\r\n");
   const auto stream = streams_.take();
   Later<int> drained;
-  stream->on_drained([&] { drained.set(1); });
+  stream->on_drained([=] { drained.set(1); });
   const Bytes piece = bytes(padded(1'000'000));
   for (int i = 0; i < 20; ++i) ASSERT_TRUE(stream->write(piece));
   EXPECT_GT(stream->backlog(), 1'000'000U);
@@ -477,7 +477,7 @@ TEST_F(Http1Server, ShutdownBreaksAnOpenWatchAtItsDeadline) {
   peer.until("\r\n\r\n");
   const auto stream = streams_.take();
   Later<int> closed;
-  stream->on_closed([&] { closed.set(1); });
+  stream->on_closed([=] { closed.set(1); });
   CallContext now;
   now.deadline = clock_->now();
   server_->shutdown(now);
@@ -514,8 +514,8 @@ TEST_F(Http1Server, HandsOverAnUpgradedConnectionWithWhatCameEarly) {
   const auto stream = upgraded.take();
   Later<std::string> got;
   Later<int> closed;
-  stream->on_data([&](std::string_view data) { got.set(std::string(data)); });
-  stream->on_closed([&] { closed.set(1); });
+  stream->on_data([=](std::string_view data) { got.set(std::string(data)); });
+  stream->on_closed([=] { closed.set(1); });
   EXPECT_EQ(got.take(), "early");
   peer.send("more");
   EXPECT_EQ(got.take(), "more");

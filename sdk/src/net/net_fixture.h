@@ -110,35 +110,38 @@ class RawPeer {
   std::string got_;
 };
 
-/// One value a test waits for.
+/// Values a test waits for. A copy shares them: callbacks that may outlive the test capture it by value.
 template <class T>
 class Later {
  public:
-  void set(T value) {
-    const std::lock_guard lock(mutex_);
-    values_.push_back(std::move(value));
-    changed_.notify_all();
+  void set(T value) const {
+    const std::lock_guard lock(state_->mutex);
+    state_->values.push_back(std::move(value));
+    state_->changed.notify_all();
   }
   /// The next one. Fails the test when it does not come.
-  T take() {
-    std::unique_lock lock(mutex_);
-    if (!changed_.wait_for(lock, kTestPatience, [&] { return !values_.empty(); })) {
+  T take() const {
+    std::unique_lock lock(state_->mutex);
+    if (!state_->changed.wait_for(lock, kTestPatience, [&] { return !state_->values.empty(); })) {
       ADD_FAILURE() << "waited in vain";
       return T{};
     }
-    T value = std::move(values_.front());
-    values_.pop_front();
+    T value = std::move(state_->values.front());
+    state_->values.pop_front();
     return value;
   }
-  bool empty() {
-    const std::lock_guard lock(mutex_);
-    return values_.empty();
+  bool empty() const {
+    const std::lock_guard lock(state_->mutex);
+    return state_->values.empty();
   }
 
  private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<T> values_;
+  struct State {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::deque<T> values;
+  };
+  std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
 inline Bytes bytes(std::string text) {

@@ -11,7 +11,10 @@ constexpr std::chrono::milliseconds kCloseSoon{5'000};
 class RawHandle final : public ByteStream {
  public:
   explicit RawHandle(std::shared_ptr<RawStream> stream) : stream_(std::move(stream)) {}
-  ~RawHandle() override { stream_->finish(); }
+  ~RawHandle() override {
+    stream_->on_data(nullptr);
+    stream_->finish();
+  }
 
   bool write(Bytes bytes) override { return stream_->write(std::move(bytes)); }
   std::size_t backlog() const override { return stream_->backlog(); }
