@@ -2,7 +2,11 @@
 #include "auth/bootstrap_policy.h"
 
 #include <algorithm>
+#include <condition_variable>
 #include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
 #include <sstream>
 #include <string_view>
 #include <tuple>
@@ -183,24 +187,91 @@ bool add_missing(json& have, const json& wanted) {
   return added;
 }
 
-Result<void> reconcile(const CallContext& ctx, client::ApiClient& client, const PolicyObject& wanted) {
-  auto created = client.create(ctx, wanted.resource, {wanted.ns, ""}, wanted.document, {});
-  if (created) return {};
-  const std::string name = wanted.document["metadata"]["name"].get<std::string>();
-  if (created.error().reason() != Reason::AlreadyExists) return std::move(created).error().wrap("default role " + name);
+using Present = std::map<std::tuple<std::string, std::string, std::string>, api::Object>;
 
-  KUBERNEL_TRY(const api::Object present, client.get(ctx, wanted.resource, {wanted.ns, name}, ""));
-  if (present.annotations()[kAutoUpdate].string() == "false") return {};
-  json document = present.to_json();
-  bool changed = false;
-  for (const char* list : {"rules", "subjects"}) {
-    if (wanted.document.contains(list)) changed = add_missing(document[list], wanted.document[list]) || changed;
+std::string name_of(const PolicyObject& object) { return object.document["metadata"]["name"].get<std::string>(); }
+
+Result<Present> read_present(const CallContext& ctx, client::ApiClient& client) {
+  Present out;
+  for (const api::Resource& resource : {kClusterRoles, kClusterRoleBindings, kRoles, kRoleBindings}) {
+    KUBERNEL_TRY(client::ObjectList all, client.list(ctx, resource, {}));
+    for (api::Object& object : all.items) out[{resource.plural, object.ns(), object.name()}] = std::move(object);
   }
-  if (!changed) return {};
-  auto updated = client.update(ctx, wanted.resource, {wanted.ns, name}, document, {});
-  if (!updated) return std::move(updated).error().wrap("default role " + name);
-  return {};
+  return out;
 }
+
+// What has to be written: all of a missing object, or what an object that follows our updates lacks.
+std::optional<json> wanted_change(const PolicyObject& wanted, const Present& present) {
+  const auto found = present.find({wanted.resource.plural, wanted.ns, name_of(wanted)});
+  if (found == present.end()) return wanted.document;
+  if (found->second.annotations()[kAutoUpdate].string() == "false") return std::nullopt;
+  json document = found->second.to_json();
+  bool changed = false;
+  // The rules of an aggregated role are whatever its parts give.
+  if (!wanted.document.contains("aggregationRule") && wanted.document.contains("rules")) {
+    changed = add_missing(document["rules"], wanted.document["rules"]);
+  }
+  if (wanted.document.contains("subjects")) changed = add_missing(document["subjects"], wanted.document["subjects"]) || changed;
+  if (!changed) return std::nullopt;
+  return document;
+}
+
+struct Change {
+  PolicyObject object;
+  bool exists = false;
+};
+
+Result<void> write_change(const CallContext& ctx, client::ApiClient& client, const Change& change) {
+  const PolicyObject& object = change.object;
+  const std::string name = name_of(object);
+  auto written = change.exists ? client.update(ctx, object.resource, {object.ns, name}, object.document, {})
+                               : client.create(ctx, object.resource, {object.ns, ""}, object.document, {});
+  if (written) return {};
+  // Another server of this cluster does the same work.
+  const Reason reason = written.error().reason();
+  if (reason == Reason::AlreadyExists || reason == Reason::Conflict) return {};
+  return std::move(written).error().wrap("default role " + name);
+}
+
+// Writes side by side share commits. The caller works too, so nothing hangs when the executor is slow or full.
+class Writers {
+ public:
+  Writers(const CallContext& ctx, client::ApiClient& client, std::vector<Change> changes)
+      : ctx_(ctx), client_(client), changes_(std::move(changes)) {}
+
+  void work() {
+    std::unique_lock lock(mutex_);
+    while (next_ < changes_.size() && !error_) {
+      const Change& change = changes_[next_++];
+      ++busy_;
+      lock.unlock();
+      auto written = write_change(ctx_, client_, change);
+      lock.lock();
+      --busy_;
+      if (!written && !error_) error_ = std::move(written).error();
+    }
+    if (busy_ == 0) idle_.notify_all();
+  }
+
+  Result<void> finish() {
+    work();
+    std::unique_lock lock(mutex_);
+    idle_.wait(lock, [&] { return busy_ == 0; });
+    next_ = changes_.size();  // Helpers that start from now on find nothing to do.
+    if (error_) return *std::move(error_);
+    return {};
+  }
+
+ private:
+  const CallContext ctx_;
+  client::ApiClient& client_;
+  const std::vector<Change> changes_;
+  std::mutex mutex_;
+  std::condition_variable idle_;
+  std::size_t next_ = 0;
+  std::size_t busy_ = 0;
+  std::optional<Error> error_;
+};
 
 }  // namespace
 
@@ -218,9 +289,22 @@ std::vector<PolicyObject> bootstrap_policy() {
   return out;
 }
 
-Result<void> apply_bootstrap_policy(const CallContext& ctx, client::ApiClient& client) {
-  for (const PolicyObject& object : bootstrap_policy()) KUBERNEL_CHECK_OK(reconcile(ctx, client, object));
-  return {};
+Result<void> apply_bootstrap_policy(const CallContext& ctx, client::ApiClient& client, Executor& blocking) {
+  constexpr int kHelpers = 15;
+  KUBERNEL_TRY(const Present present, read_present(ctx, client));
+  std::vector<Change> changes;
+  for (PolicyObject& object : bootstrap_policy()) {
+    auto document = wanted_change(object, present);
+    if (!document) continue;
+    const bool exists = present.contains({object.resource.plural, object.ns, name_of(object)});
+    changes.push_back({{object.resource, object.ns, *std::move(document)}, exists});
+  }
+  if (changes.empty()) return {};
+  const auto writers = std::make_shared<Writers>(ctx, client, std::move(changes));
+  for (int i = 0; i < kHelpers; ++i) {
+    if (!blocking.submit([writers] { writers->work(); })) break;  // Full: then fewer of us do it.
+  }
+  return writers->finish();
 }
 
 }  // namespace kubernel::apiserver

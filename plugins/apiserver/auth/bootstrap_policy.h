@@ -7,9 +7,10 @@
 #include <string>
 #include <vector>
 
-#include <nlohmann/json_fwd.hpp>
+#include <nlohmann/json.hpp>
 
 #include <kubernel/base/context.h>
+#include <kubernel/base/executor.h>
 #include <kubernel/base/result.h>
 #include <kubernel/client/client.h>
 
@@ -26,6 +27,8 @@ std::vector<PolicyObject> bootstrap_policy();
 
 // Creates what is missing and adds rules and subjects that are missing from what is there, unless the object's annotation
 // rbac.authorization.kubernetes.io/autoupdate is "false". Takes nothing away, as upstream.
-Result<void> apply_bootstrap_policy(const CallContext& ctx, client::ApiClient& client);
+//
+// Costs one list of each kind when everything is in place.
+Result<void> apply_bootstrap_policy(const CallContext& ctx, client::ApiClient& client, Executor& blocking);
 
 }  // namespace kubernel::apiserver
