@@ -17,6 +17,9 @@
 #include <kubernel/storage/backend.h>
 
 #include "admission/builtin.h"
+#include "auth/bootstrap_policy.h"
+#include "auth/chain.h"
+#include "auth/rbac.h"
 #include "bootstrap.h"
 #include "http/client_certificate.h"
 #include "http/front.h"
@@ -99,21 +102,6 @@ crypto::ServerNames certificate_names(const Config& config) {
   add(config.advertise_address);
   return names;
 }
-
-// Lets the server's own people in before any other authorizer is asked: upstream's privileged group.
-class MastersFirst final : public auth::Authorizer {
- public:
-  explicit MastersFirst(std::shared_ptr<auth::Authorizer> next) : next_(std::move(next)) {}
-  Result<auth::Decision> authorize(const CallContext& ctx, const auth::Attributes& attributes) override {
-    const auto& groups = attributes.user.groups;
-    if (std::find(groups.begin(), groups.end(), "system:masters") != groups.end()) return auth::Decision{true, false, ""};
-    if (next_ == nullptr) return auth::Decision{};
-    return next_->authorize(ctx, attributes);
-  }
-
- private:
-  std::shared_ptr<auth::Authorizer> next_;
-};
 
 // Work that timers put on the executor. close() waits for what runs and keeps the rest from running.
 class Chores {
@@ -232,13 +220,14 @@ Result<void> ApiServer::start(const CallContext& ctx) {
   KUBERNEL_CHECK_OK(open_store());
   api_ = std::make_unique<Api>(
       ApiContext{*backend_, context_.clock, context_.random, context_.blocking, context_.log, config_.service_cidr});
-  api_->set_authorizer(std::make_shared<MastersFirst>(nullptr));
+  api_->set_authorizer(make_authorizer_chain({make_masters_authorizer(), std::make_shared<Rbac>(*api_)}));
   add_builtin_admission(*api_);
   KUBERNEL_CHECK_OK(api_->start(ctx));
   connector_ = std::make_shared<LocalConnector>(*api_);
   self_ = connector_->connect(self());
   KUBERNEL_CHECK_OK(open_server());
   KUBERNEL_CHECK_OK(bootstrap(ctx, *self_, {config_.service_cidr, config_.advertise_address, served_port()}));
+  KUBERNEL_CHECK_OK(apply_bootstrap_policy(ctx, *self_, context_.blocking));
   KUBERNEL_CHECK_OK(repair_addresses(ctx, *self_));
   if (config_.compaction_interval.count() > 0) every(config_.compaction_interval, &ApiServer::compact, compaction_timer_);
   every(kRenewalCheck, &ApiServer::renew, renewal_timer_);
