@@ -22,6 +22,7 @@
 #include "auth/rbac.h"
 #include "bootstrap.h"
 #include "http/client_certificate.h"
+#include "discovery/openapi.h"
 #include "http/front.h"
 #include "pipeline/local_client.h"
 #include "strategies/allocator.h"
@@ -34,7 +35,7 @@ constexpr auto kRenewalCheck = std::chrono::hours(12);
 
 struct Config {
   std::vector<std::string> listen;
-  bool inherit_listen_fds = false;
+  bool inherit_listen_fds = true;
   std::string pki_directory;
   std::vector<std::string> server_names;
   std::string service_cidr;
@@ -62,13 +63,12 @@ Result<Config> read_config(const std::string& text_in) {
   });
 }
 
-// The sockets a parent left us, by systemd's convention.
-Result<std::vector<int>> inherited_sockets() {
+// The sockets a service manager left us, by systemd's convention; none when nobody did.
+std::vector<int> inherited_sockets() {
   const char* text_in = std::getenv("LISTEN_FDS");  // NOLINT(concurrency-mt-unsafe): read once, before other threads write it.
   const std::string_view count_text = text_in != nullptr ? text_in : "";
   int count = 0;
   std::from_chars(count_text.data(), count_text.data() + count_text.size(), count);
-  if (count < 1) return Error(Reason::Invalid, "inheritListenFds is set, but the environment's LISTEN_FDS names no sockets");
   std::vector<int> out;
   constexpr int kFirst = 3;
   for (int i = 0; i < count; ++i) out.push_back(kFirst + i);
@@ -153,6 +153,7 @@ class ApiServer final : public plugin::Component {
   std::unique_ptr<Api> api_;
   std::shared_ptr<LocalConnector> connector_;
   std::unique_ptr<client::ApiClient> self_;
+  std::unique_ptr<OpenApi> openapi_;
   std::unique_ptr<Front> front_;
   std::unique_ptr<net::Server> server_;
 
@@ -184,11 +185,8 @@ Result<net::TlsIdentity> ApiServer::load_pki() {
 
 Result<void> ApiServer::open_server() {
   net::ServerOptions options;
-  if (config_.inherit_listen_fds) {
-    KUBERNEL_TRY(options.inherited_fds, inherited_sockets());
-  } else {
-    options.listen = config_.listen;
-  }
+  options.listen = config_.listen;
+  if (config_.inherit_listen_fds) options.inherited_fds = inherited_sockets();
   options.tls = std::make_unique<net::ServerTls>();
   KUBERNEL_TRY(options.tls->identity, load_pki());
   options.tls->client_ca_pem = pki_.ca.certificate_pem;
@@ -199,6 +197,10 @@ Result<void> ApiServer::open_server() {
     return process ? process->readiness() : std::vector<plugin::Process::Check>();
   };
   front_ = std::make_unique<Front>(std::move(front));
+  openapi_ = std::make_unique<OpenApi>(*api_);
+  for (const std::string& path : openapi_->paths()) {
+    front_->serve_path(path, [this](const net::Request& request) { return openapi_->serve(request); });
+  }
   KUBERNEL_TRY(server_, net::open_server({context_.log, context_.metrics, context_.clock, context_.blocking}, std::move(options),
                                          [this](net::Exchange& exchange) { front_->serve(exchange); }));
   for (const std::string& address : server_->addresses()) log_info(context_.log, "serving", {{"address", address}});
