@@ -254,8 +254,8 @@ Result<void> Kubelet::start(const CallContext& ctx) {
   KUBERNEL_CHECK_OK(make_parts(ctx));
   KUBERNEL_CHECK_OK(start_server());
   cache_->start();
-  agent_->start();
   start_informers();
+  agent_->start();  // Last: once the node is registered it looks at what the informers know.
   return {};
 }
 
