@@ -152,9 +152,14 @@ Result<pid_t> start_holder(const ClusterPaths& paths, SandboxOptions sandbox, co
 
 std::string last_lines(const std::string& path, int count) {
   const std::string text = read_text(path);
-  std::size_t at = text.size();
-  for (int i = 0; i <= count && at != std::string::npos && at > 0; ++i) at = text.rfind('\n', at - 1);
-  return at == std::string::npos ? text : text.substr(at + 1);
+  std::size_t begin = text.size();
+  // The newline that ends the last line does not count, so one more is passed.
+  for (int i = 0; i <= count && begin > 0; ++i) {
+    const auto newline = text.rfind('\n', begin - 1);
+    if (newline == std::string::npos) return text;
+    begin = newline;
+  }
+  return begin < text.size() ? text.substr(begin + 1) : "";
 }
 
 Result<UniqueFd> process_handle(int pid) {
