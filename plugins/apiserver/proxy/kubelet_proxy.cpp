@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::size_t kMaxBacklog = 256 * 1024;
 constexpr std::size_t kMaxError = 64 * 1024;
+constexpr std::size_t kMaxProxiedBody = 3 * 1024 * 1024;
 
 std::string escape(std::string_view text_in) {
   constexpr char kHex[] = "0123456789ABCDEF";
@@ -167,10 +168,10 @@ struct KubeletProxy::Open {
   }
 };
 
-// A container's log on its way to the client. A client that does not read stops the kubelet from sending.
-class KubeletProxy::LogCopy : public std::enable_shared_from_this<LogCopy> {
+// A kubelet's answer on its way to the client. A client that does not read stops the kubelet from sending.
+class KubeletProxy::BodyCopy : public std::enable_shared_from_this<BodyCopy> {
  public:
-  LogCopy(std::shared_ptr<Open> open, std::unique_ptr<net::ClientStream> from, std::shared_ptr<net::ResponseStream> to)
+  BodyCopy(std::shared_ptr<Open> open, std::unique_ptr<net::ClientStream> from, std::shared_ptr<net::ResponseStream> to)
       : open_(std::move(open)), from_(std::move(from)), to_(std::move(to)) {}
 
   void start() {
@@ -178,7 +179,7 @@ class KubeletProxy::LogCopy : public std::enable_shared_from_this<LogCopy> {
       to_->abort();
       return;
     }
-    const std::weak_ptr<LogCopy> weak = weak_from_this();
+    const std::weak_ptr<BodyCopy> weak = weak_from_this();
     to_->on_drained([weak] {
       if (const auto self = weak.lock()) self->from_->pause(false);
     });
@@ -274,6 +275,7 @@ void KubeletProxy::close_all() {
 
 void KubeletProxy::attach_to(Front& front) {
   front.connect("pods", "log", [this](net::Exchange& exchange, const Caller& caller, const Target& target) { log(exchange, caller, target); });
+  front.connect("nodes", "proxy", [this](net::Exchange& exchange, const Caller& caller, const Target& target) { node(exchange, caller, target); });
   for (const char* kind : {"exec", "attach", "portforward"}) {
     front.connect("pods", kind, [this, kind](net::Exchange& exchange, const Caller& caller, const Target& target) {
       stream(exchange, caller, target, kind);
@@ -287,8 +289,7 @@ Result<api::Object> KubeletProxy::find_pod(const Caller& caller, const Target& t
   return pod;
 }
 
-Result<std::string> KubeletProxy::kubelet_url(const Caller& caller, const api::Object& pod) const {
-  const std::string name(pod["spec"]["nodeName"].string());
+Result<std::string> KubeletProxy::kubelet_url(const Caller& caller, const std::string& name) const {
   const schema::ResourceInfo* nodes = api_.find("", "v1", "nodes");
   KUBERNEL_TRY(const api::Object node, api_.store(*nodes)->get(caller.ctx, {"", name}, ""));
   const std::int64_t port = node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"].integer(10250);
@@ -303,12 +304,42 @@ Result<std::string> KubeletProxy::kubelet_url(const Caller& caller, const api::O
   return Error(Reason::ServiceUnavailable, "node " + quote(name) + " has reported no address");
 }
 
+// "/api/v1/nodes/n1/proxy/stats/summary?only_cpu_and_memory=true" is "/stats/summary?…" at the kubelet of n1.
+void KubeletProxy::node(net::Exchange& exchange, const Caller& caller, const Target& target) {
+  const net::Request& request = exchange.request();
+  const auto open = [&]() -> Result<std::unique_ptr<net::ClientStream>> {
+    KUBERNEL_TRY(const std::string base, kubelet_url(caller, target.key.name));
+    const std::string_view raw = request.raw_target;
+    const auto query = raw.find('?');
+    const std::string_view path = raw.substr(0, query);
+    const std::string prefix = "/nodes/" + target.key.name + "/proxy";
+    const auto rest = path.find(prefix);
+    if (rest == std::string_view::npos) return bad_request("the node's name is not written plainly in the path");
+    net::ClientRequest out;
+    out.method = request.method;
+    out.url = base + std::string(path.substr(rest + prefix.size()));
+    if (query != std::string_view::npos) out.url += raw.substr(query);
+    if (const auto type = request.headers.get("content-type"); !type.empty()) out.headers.set("content-type", type);
+    KUBERNEL_TRY(out.body, exchange.read_body(kMaxProxiedBody));
+    return client_.stream(caller.ctx, out);
+  };
+  auto stream = open();
+  if (!stream) {
+    exchange.respond(status_response(stream.error()));
+    return;
+  }
+  net::Headers headers;
+  headers.set("content-type", (*stream)->headers().get("content-type"));
+  const int status = (*stream)->status();
+  std::make_shared<BodyCopy>(open_, *std::move(stream), exchange.start_stream(status, std::move(headers)))->start();
+}
+
 void KubeletProxy::log(net::Exchange& exchange, const Caller& caller, const Target& target) {
   const net::Request& request = exchange.request();
   const auto open = [&]() -> Result<std::unique_ptr<net::ClientStream>> {
     KUBERNEL_TRY(const api::Object pod, find_pod(caller, target));
     KUBERNEL_TRY(const std::string container, choose_container(pod, text_param(request, "container")));
-    KUBERNEL_TRY(const std::string base, kubelet_url(caller, pod));
+    KUBERNEL_TRY(const std::string base, kubelet_url(caller, std::string(pod["spec"]["nodeName"].string())));
     net::ClientRequest out;
     out.url = base + "/containerLogs/" + pod.ns() + "/" + pod.name() + "/" + container + log_query(request);
     return client_.stream(caller.ctx, out);
@@ -327,7 +358,7 @@ void KubeletProxy::log(net::Exchange& exchange, const Caller& caller, const Targ
   }
   net::Headers headers;
   headers.set("content-type", "text/plain");
-  std::make_shared<LogCopy>(open_, *std::move(stream), exchange.start_stream(200, std::move(headers)))->start();
+  std::make_shared<BodyCopy>(open_, *std::move(stream), exchange.start_stream(200, std::move(headers)))->start();
 }
 
 void KubeletProxy::stream(net::Exchange& exchange, const Caller& caller, const Target& target, const char* kind) {
@@ -336,7 +367,7 @@ void KubeletProxy::stream(net::Exchange& exchange, const Caller& caller, const T
   const auto open = [&]() -> Result<std::shared_ptr<net::ByteStream>> {
     if (request.headers.get("upgrade").empty()) return bad_request("Upgrade request required");
     KUBERNEL_TRY(const api::Object pod, find_pod(caller, target));
-    KUBERNEL_TRY(const std::string base, kubelet_url(caller, pod));
+    KUBERNEL_TRY(const std::string base, kubelet_url(caller, std::string(pod["spec"]["nodeName"].string())));
     net::ClientRequest out;
     out.method = request.method;
     if (kind == std::string_view("portforward")) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// KubeletProxy: pods/log, pods/exec, pods/attach and pods/portforward, answered by the kubelet of the pod's node over mutual TLS.
+// KubeletProxy: pods/log, pods/exec, pods/attach and pods/portforward, answered by the kubelet of the pod's node over mutual TLS; and
+// nodes/proxy, everything else a kubelet serves.
 
 #pragma once
 
@@ -23,20 +24,21 @@ class KubeletProxy {
   KubeletProxy(const Api& api, net::HttpClient& client);
   ~KubeletProxy();
 
-  /// Lets `front` send it the four subresources.
+  /// Lets `front` send it these subresources.
   void attach_to(Front& front);
   /// Breaks what is open.
   void close_all();
 
  private:
   class Tunnel;
-  class LogCopy;
+  class BodyCopy;
   struct Open;
 
   void log(net::Exchange& exchange, const Caller& caller, const Target& target);
   void stream(net::Exchange& exchange, const Caller& caller, const Target& target, const char* kind);
+  void node(net::Exchange& exchange, const Caller& caller, const Target& target);
   Result<api::Object> find_pod(const Caller& caller, const Target& target) const;
-  Result<std::string> kubelet_url(const Caller& caller, const api::Object& pod) const;
+  Result<std::string> kubelet_url(const Caller& caller, const std::string& node) const;
 
   const Api& api_;
   net::HttpClient& client_;
