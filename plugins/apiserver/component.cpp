@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include <kubernel/crypto/cluster_pki.h>
+#include <kubernel/net/client.h>
 #include <kubernel/net/server.h>
 #include <kubernel/storage/backend.h>
 
@@ -25,6 +26,7 @@
 #include "discovery/openapi.h"
 #include "http/front.h"
 #include "pipeline/local_client.h"
+#include "proxy/kubelet_proxy.h"
 #include "strategies/allocator.h"
 
 namespace kubernel::apiserver {
@@ -42,6 +44,7 @@ struct Config {
   std::string advertise_address;
   int advertise_port = 0;
   bool anonymous = true;
+  std::chrono::seconds event_ttl{0};
   std::chrono::seconds compaction_interval{0};
 };
 
@@ -57,6 +60,7 @@ Result<Config> read_config(const std::string& text_in) {
     out.advertise_address = document.at("advertiseAddress").get<std::string>();
     out.advertise_port = document.at("advertisePort").get<int>();
     out.anonymous = document.at("anonymousAuth").get<bool>();
+    out.event_ttl = std::chrono::seconds(document.at("eventTtl").get<int>());
     out.compaction_interval = std::chrono::seconds(document.at("compactionInterval").get<int>());
     KUBERNEL_CHECK_OK(AddressRange::parse(out.service_cidr));
     return out;
@@ -139,6 +143,7 @@ class ApiServer final : public plugin::Component {
  private:
   Result<void> open_store();
   Result<void> open_server();
+  Result<void> open_kubelet_proxy();
   Result<net::TlsIdentity> load_pki();
   int served_port() const;
   void close();
@@ -154,6 +159,8 @@ class ApiServer final : public plugin::Component {
   std::shared_ptr<LocalConnector> connector_;
   std::unique_ptr<client::ApiClient> self_;
   std::unique_ptr<OpenApi> openapi_;
+  std::unique_ptr<net::HttpClient> kubelet_client_;
+  std::unique_ptr<KubeletProxy> kubelet_proxy_;
   std::unique_ptr<Front> front_;
   std::unique_ptr<net::Server> server_;
 
@@ -201,9 +208,25 @@ Result<void> ApiServer::open_server() {
   for (const std::string& path : openapi_->paths()) {
     front_->serve_path(path, [this](const net::Request& request) { return openapi_->serve(request); });
   }
+  KUBERNEL_CHECK_OK(open_kubelet_proxy());
   KUBERNEL_TRY(server_, net::open_server({context_.log, context_.metrics, context_.clock, context_.blocking}, std::move(options),
                                          [this](net::Exchange& exchange) { front_->serve(exchange); }));
   for (const std::string& address : server_->addresses()) log_info(context_.log, "serving", {{"address", address}});
+  return {};
+}
+
+// Kubelets prove themselves by the cluster's CA, and know us by our client certificate.
+Result<void> ApiServer::open_kubelet_proxy() {
+  net::ClientOptions options;
+  options.http2 = false;  // Upgrades need HTTP/1.1, and logs gain nothing from more.
+  options.tls = std::make_unique<net::ClientTls>();
+  options.tls->ca_pem = pki_.ca.certificate_pem;
+  options.tls->identity = std::make_unique<net::TlsIdentity>(
+      net::TlsIdentity{pki_.kubelet_client.certificate_pem, pki_.kubelet_client.private_key_pem});
+  KUBERNEL_TRY(kubelet_client_,
+               net::make_http_client({context_.log, context_.metrics, context_.clock, context_.blocking}, std::move(options)));
+  kubelet_proxy_ = std::make_unique<KubeletProxy>(*api_, *kubelet_client_);
+  kubelet_proxy_->attach_to(*front_);
   return {};
 }
 
@@ -221,7 +244,8 @@ int ApiServer::served_port() const {
 Result<void> ApiServer::start(const CallContext& ctx) {
   KUBERNEL_CHECK_OK(open_store());
   api_ = std::make_unique<Api>(
-      ApiContext{*backend_, context_.clock, context_.random, context_.blocking, context_.log, config_.service_cidr});
+      ApiContext{*backend_, context_.clock, context_.random, context_.blocking, context_.log, config_.service_cidr,
+                 config_.event_ttl});
   api_->set_authorizer(make_authorizer_chain({make_masters_authorizer(), std::make_shared<Rbac>(*api_)}));
   add_builtin_admission(*api_);
   KUBERNEL_CHECK_OK(api_->start(ctx));
@@ -239,6 +263,7 @@ Result<void> ApiServer::start(const CallContext& ctx) {
 
 void ApiServer::stop(const CallContext& ctx) {
   if (front_) front_->close_streams();
+  if (kubelet_proxy_) kubelet_proxy_->close_all();
   if (server_) server_->shutdown(ctx);
   close();
 }

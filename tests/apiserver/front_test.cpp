@@ -278,6 +278,26 @@ TEST(Front, WrongCredentialsAreUnauthorizedAndNoneAreAnonymous) {
   EXPECT_THAT(none.answer->body, HasSubstr(R"(User \"system:anonymous\" cannot list resource \"configmaps\")"));
 }
 
+TEST(Front, AnAdministratorActsAsSomebodyElseAndOthersMayNot) {
+  class OnlyMasters final : public auth::Authorizer {
+   public:
+    Result<auth::Decision> authorize(const CallContext&, const auth::Attributes& a) override {
+      return auth::Decision{!a.user.groups.empty() && a.user.groups.front() == "system:masters", false, ""};
+    }
+  };
+  HttpFixture f;
+  f.api().set_authorizer(std::make_shared<OnlyMasters>());
+  FakeExchange admin("GET", kMaps);
+  admin.as("admin", {"system:masters"}).header("impersonate-user", "alice").header("impersonate-group", "dev");
+  f.front().serve(admin);
+  EXPECT_THAT(admin.answer->body, HasSubstr(R"(User \"alice\" cannot list)"));
+  FakeExchange bob("GET", kMaps);
+  bob.as("bob", {"dev"}).header("impersonate-user", "admin").header("impersonate-group", "system:masters");
+  f.front().serve(bob);
+  EXPECT_EQ(bob.answer->status, 403);
+  EXPECT_THAT(bob.answer->body, HasSubstr("cannot impersonate resource"));
+}
+
 TEST(RequestInfo, PathsAreTakenApart) {
   const auto pod = parse_resource_path("/api/v1/namespaces/default/pods/web/log");
   ASSERT_TRUE(pod);

@@ -300,6 +300,47 @@ TEST(Objects, AnImmutableSecretKeepsItsData) {
   EXPECT_THAT(updated.error().message(), HasSubstr("data: Forbidden: field is immutable when `immutable` is set"));
 }
 
+TEST(Objects, AnEventIsOneObjectInTwoGroups) {
+  Fixture f;
+  const api::Resource events{"events.k8s.io", "v1", "events"};
+  const auto made = f.create(events, "default", R"({"metadata":{"name":"e"},"eventTime":"2026-01-01T00:00:00.000000Z","reportingController":"me",
+    "reportingInstance":"me-1","action":"Testing","reason":"Because","note":"hello","type":"Normal","regarding":{"kind":"Pod","name":"p","namespace":"default"}})");
+  EXPECT_EQ(made["apiVersion"].string(), "events.k8s.io/v1");
+  EXPECT_EQ(made["note"].string(), "hello");
+  const auto core = f.client().get({}, api::resources::kEvents, {"default", "e"}, "");
+  ASSERT_TRUE(core);
+  EXPECT_EQ((*core)["message"].string(), "hello");
+  EXPECT_EQ((*core)["involvedObject"]["name"].string(), "p");
+  const auto listed = f.client().list({}, events, {.ns = "default"});
+  ASSERT_TRUE(listed);
+  EXPECT_EQ(listed->items.at(0)["regarding"]["name"].string(), "p");
+  const auto patched = f.client().patch({}, events, {"default", "e"}, client::PatchType::Merge, json::parse(R"({"deprecatedCount":3})"), {});
+  ASSERT_TRUE(patched) << patched.error().message();
+  EXPECT_EQ((*f.client().get({}, api::resources::kEvents, {"default", "e"}, ""))["count"].integer(), 3);
+}
+
+TEST(Objects, AnEventGoesByItselfAfterAnHour) {
+  Fixture f;
+  f.create(api::resources::kEvents, "default", R"({"metadata":{"name":"e"},"involvedObject":{"kind":"Pod","name":"p","namespace":"default"}})");
+  f.clock().advance(std::chrono::minutes(59));
+  f.executor().run_all();
+  EXPECT_THAT(f.list(api::resources::kEvents, "default"), SizeIs(1));
+  f.clock().advance(std::chrono::minutes(3));
+  f.executor().run_all();
+  EXPECT_TRUE(f.list(api::resources::kEvents, "default").empty());
+}
+
+TEST(Objects, AnAutoscalerIsServedInBothVersions) {
+  Fixture f;
+  const api::Resource old{"autoscaling", "v1", "horizontalpodautoscalers"};
+  const auto made = f.create(old, "default", R"({"metadata":{"name":"h"},"spec":{"scaleTargetRef":{"kind":"Deployment","name":"web","apiVersion":"apps/v1"},
+    "maxReplicas":5,"targetCPUUtilizationPercentage":70}})");
+  EXPECT_EQ(made["spec"]["targetCPUUtilizationPercentage"].integer(), 70);
+  const auto now = f.client().get({}, {"autoscaling", "v2", "horizontalpodautoscalers"}, {"default", "h"}, "");
+  ASSERT_TRUE(now);
+  EXPECT_EQ(now->pointer("/spec/metrics/0/resource/target/averageUtilization").integer(), 70);
+}
+
 TEST(Objects, AUserWithoutRightsIsRefusedInUpstreamsWords) {
   Fixture f;
   f.api().set_authorizer(nullptr);

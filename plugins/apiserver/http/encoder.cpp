@@ -7,6 +7,7 @@
 #include <kubernel/schema/codec.h>
 #include <kubernel/schema/table.h>
 
+#include "pipeline/conversion.h"
 #include "registry/errors.h"
 #include "watch_cache/splice.h"
 
@@ -199,7 +200,9 @@ Result<std::string> Encoder::list(const ListResult& list) const {
   return finish(std::move(out));
 }
 
-Result<std::string> Encoder::event(const client::WatchEvent& event, bool first) const {
+Result<std::string> Encoder::event(const client::WatchEvent& stored, bool first) const {
+  client::WatchEvent event = stored;
+  KUBERNEL_TRY(event.object, convert_out(info_, stored.object));
   constexpr std::string_view kNames[] = {"ADDED", "MODIFIED", "DELETED", "BOOKMARK"};
   if (accepted_.encoding == Encoding::Protobuf) {
     KUBERNEL_TRY(const std::string object, to_protobuf(event.object.json()));

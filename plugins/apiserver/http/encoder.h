@@ -36,8 +36,8 @@ class Encoder {
   /// Errors: NotAcceptable when the kind has no protobuf form.
   Result<std::string> object(const api::Object& object) const;
   Result<std::string> list(const ListResult& list) const;
-  /// One watch frame, with its delimiter. `first`: a table's columns are only in the first event.
-  Result<std::string> event(const client::WatchEvent& event, bool first) const;
+  /// One watch frame, with its delimiter, of an event as the cache has it. `first`: a table's columns are only in the first event.
+  Result<std::string> event(const client::WatchEvent& stored, bool first) const;
   std::string error_event(const Error& error) const;
   const Accepted& accepted() const noexcept { return accepted_; }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "discovery/discovery.h"
+#include "http/impersonation.h"
 #include "registry/errors.h"
 
 namespace kubernel::apiserver {
@@ -19,6 +20,13 @@ std::string lower(std::string text) {
 }
 
 bool reads(const std::string& method) { return method == "GET" || method == "HEAD"; }
+
+// Upstream's verbs in metrics.
+const char* verb_of(const std::string& method, const ResourcePath& path) {
+  if (reads(method)) return path.name.empty() ? "LIST" : "GET";
+  if (method == "DELETE") return path.name.empty() ? "DELETECOLLECTION" : "DELETE";
+  return method == "POST" ? "POST" : method == "PUT" ? "PUT" : method == "PATCH" ? "PATCH" : "OTHER";
+}
 
 }  // namespace
 
@@ -52,7 +60,12 @@ void Front::serve(net::Exchange& exchange) {
     exchange.respond(status_response(user.error()));
     return;
   }
-  serve_as(exchange, *user);
+  const auto acting = impersonate(options_.api, exchange.context(), exchange.request(), *user);
+  if (!acting) {
+    exchange.respond(status_response(acting.error()));
+    return;
+  }
+  serve_as(exchange, *acting);
 }
 
 void Front::serve_as(net::Exchange& exchange, const auth::User& user) {
@@ -101,6 +114,21 @@ net::Response Front::serve_other(net::Exchange& exchange, const auth::User& user
   return text_response(404, "404 page not found\n");
 }
 
+void Front::count(const char* verb, const Target& target, int code, Clock::TimePoint started) const {
+  const MetricLabels labels = {{"verb", verb},
+                               {"group", std::string(target.info->group)},
+                               {"version", std::string(target.info->version)},
+                               {"resource", std::string(target.info->plural)},
+                               {"subresource", options_.api.offers(*target.info, target.subresource) ? target.subresource : ""}};
+  constexpr double kBuckets[] = {0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60};
+  const std::chrono::duration<double> took = options_.api.context().clock.now() - started;
+  options_.metrics.histogram("apiserver_request_duration_seconds", "Response latency distribution in seconds.", kBuckets, labels)
+      .observe(took.count());
+  MetricLabels with_code = labels;
+  with_code.emplace_back("code", std::to_string(code));
+  options_.metrics.counter("apiserver_request_total", "Requests by verb, resource and response code.", with_code).add(1);
+}
+
 void Front::serve_resource(net::Exchange& exchange, const auth::User& user, const ResourcePath& path) {
   const net::Request& request = exchange.request();
   const schema::ResourceInfo* info = options_.api.find(path.group, path.version, path.plural);
@@ -126,6 +154,7 @@ void Front::serve_resource(net::Exchange& exchange, const auth::User& user, cons
     if (auto watched = watch(exchange, caller, target); !watched) exchange.respond(status_response(watched.error()));
     return;
   }
+  const Clock::TimePoint started = options_.api.context().clock.now();
   Result<net::Response> response = Error(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource");
   if (reads(request.method)) {
     response = path.name.empty() ? list(exchange, caller, target) : get(exchange, caller, target);
@@ -139,6 +168,7 @@ void Front::serve_resource(net::Exchange& exchange, const auth::User& user, cons
     response = remove(exchange, caller, target);
   }
   net::Response out = response ? *std::move(response) : status_response(response.error());
+  count(verb_of(request.method, path), target, out.status, started);
   for (const std::string& warning : warnings) out.headers.add("warning", "299 - " + quote(warning));
   exchange.respond(std::move(out));
 }

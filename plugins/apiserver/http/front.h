@@ -58,6 +58,7 @@ class Front {
   void serve_resource(net::Exchange& exchange, const auth::User& user, const ResourcePath& path);
   net::Response serve_other(net::Exchange& exchange, const auth::User& user);
   net::Response health(const net::Request& request) const;
+  void count(const char* verb, const Target& target, int code, Clock::TimePoint started) const;
 
   Result<net::Response> get(net::Exchange& exchange, const Caller& caller, const Target& target) const;
   Result<net::Response> list(net::Exchange& exchange, const Caller& caller, const Target& target) const;

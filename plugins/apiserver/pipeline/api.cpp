@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "pipeline/conversion.h"
 #include "registry/errors.h"
 #include "strategies/strategy.h"
 
@@ -20,12 +21,6 @@ const schema::Subresource* find_subresource(const Target& target) {
     if (sub.name == target.subresource) return &sub;
   }
   return nullptr;
-}
-
-// Versions of one stored object other than the stored one need a conversion; they are served when there is one.
-bool has_conversion(const schema::ResourceInfo& info) {
-  return !(info.group == "events.k8s.io" && info.plural == "events") &&
-         !(info.group == "autoscaling" && info.version == "v1");
 }
 
 std::string resource_text(const auth::Attributes& a) { return a.subresource.empty() ? a.resource : a.resource + "/" + a.subresource; }
@@ -47,13 +42,14 @@ WireType wire_type(const Target& target) {
 }
 
 Api::Api(const ApiContext& context)
-    : context_(context), caches_(context.backend, context.clock, context.blocking, context.log) {
+    : context_(context), caches_(context.backend, context.clock, context.blocking, context.log),
+      expiry_(context.backend, context.clock, context.event_ttl) {
   const StrategyContext strategies{context.backend, context.clock, context.random, context.service_cidr};
-  const StoreContext stores{context.backend, caches_, context.clock, context.random, context.log};
+  const StoreContext stores{context.backend, caches_, context.clock, context.random, context.log, expiry_};
   for (const schema::ResourceInfo& info : schema::resources()) {
-    if (!info.ga || !has_conversion(info)) continue;
+    if (!info.ga) continue;
     served_.push_back(&info);
-    if (info.etcd_prefix.empty()) continue;
+    if (info.etcd_prefix.empty() || find_conversion(info) != nullptr) continue;
     auto strategy = make_strategy(info, strategies);
     const Traits& traits = strategy->traits();
     ResourceCache& cache = caches_.add(
@@ -88,7 +84,8 @@ bool Api::offers(const schema::ResourceInfo& info, std::string_view subresource)
 }
 
 const Store* Api::store(const schema::ResourceInfo& info) const {
-  const auto place = stores_.find(&info);
+  const Conversion* conversion = find_conversion(info);
+  const auto place = stores_.find(conversion != nullptr ? conversion->stored : &info);
   return place == stores_.end() ? nullptr : place->second.get();
 }
 

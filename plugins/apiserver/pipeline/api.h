@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -80,6 +81,7 @@ struct ApiContext {
   Executor& blocking;
   Logger& log;
   std::string service_cidr = "10.96.0.0/12";
+  std::chrono::seconds event_ttl = std::chrono::hours(1);
 };
 
 /// Threads: all members may be called concurrently after start().
@@ -154,6 +156,7 @@ class Api {
 
   ApiContext context_;
   CacheSet caches_;
+  LeasePool expiry_;
   std::vector<const schema::ResourceInfo*> served_;
   std::map<const schema::ResourceInfo*, std::unique_ptr<Store>> stores_;
   std::map<VirtualKey, std::shared_ptr<VirtualResource>> virtual_;

@@ -7,6 +7,7 @@
 #include <kubernel/schema/patch.h>
 
 #include "pipeline/api.h"
+#include "pipeline/conversion.h"
 #include "registry/errors.h"
 
 namespace kubernel::apiserver {
@@ -15,7 +16,31 @@ namespace {
 
 Error no_namespace() { return bad_request("an empty namespace may not be set during creation"); }
 
-json as_json(const api::Object& object) { return object.to_json(); }
+// What a client sends, in the version that is stored; and what is stored, in the version it speaks.
+void to_stored(const Target& target, json& document) {
+  const Conversion* conversion = find_conversion(*target.info);
+  if (conversion != nullptr && target.subresource != "scale") conversion->to_stored(document);
+}
+
+json as_served(const Target& target, const api::Object& object) {
+  json document = object.to_json();
+  if (const Conversion* conversion = find_conversion(*target.info)) conversion->from_stored(document);
+  return document;
+}
+
+Result<Updated> convert_out(const Target& target, Result<Updated> updated) {
+  if (!updated) return updated;
+  KUBERNEL_TRY(updated->object, apiserver::convert_out(*target.info, updated->object));
+  return updated;
+}
+
+Result<ListResult> convert_out(const Target& target, Result<ListResult> list) {
+  if (!list || find_conversion(*target.info) == nullptr) return list;
+  for (api::Object& object : list->items) {
+    KUBERNEL_TRY(object, apiserver::convert_out(*target.info, object));
+  }
+  return list;
+}
 
 Result<json> apply_patch(client::PatchType type, const schema::Type& schema_type, const json& current, const json& patch) {
   switch (type) {
@@ -37,8 +62,8 @@ Result<api::Object> Api::get(const Caller& caller, const Target& target, std::st
   KUBERNEL_CHECK_OK(authorize(caller, "get", target, {}));
   KUBERNEL_TRY(const Store* store, store_for(target, "get"));
   KUBERNEL_TRY(api::Object object, store->get(caller.ctx, target.key, resource_version));
-  if (target.subresource != "scale") return object;
-  return api::Object::from_json(make_scale(as_json(object)));
+  if (target.subresource != "scale") return apiserver::convert_out(*target.info, object);
+  return api::Object::from_json(make_scale(object.to_json()));
 }
 
 Result<ListResult> Api::list(const Caller& caller, const Target& target, const Selectors& selectors, ListQuery query) const {
@@ -46,7 +71,7 @@ Result<ListResult> Api::list(const Caller& caller, const Target& target, const S
   KUBERNEL_TRY(const Store* store, store_for(target, "list"));
   KUBERNEL_TRY(query.filter, make_filter(target, *store, selectors));
   if (query.limit < 0) query.limit = 0;
-  return store->list(caller.ctx, query);
+  return convert_out(target, store->list(caller.ctx, query));
 }
 
 Result<std::shared_ptr<Watcher>> Api::watch(const Caller& caller, const Target& target, const Selectors& selectors,
@@ -77,8 +102,10 @@ Result<api::Object> Api::create(const Caller& caller, const Target& target, cons
   if (target.subresource == "binding") return bind_pod(caller, target, document, dry_run);
   if (target.subresource == "eviction") return evict_pod(caller, target, document, dry_run);
   if (!target.subresource.empty()) return method_not_supported(*target.info, "create");
-  return store->create(caller.ctx, target.key, std::move(document),
-                       hooks(caller, target, admission::Operation::Create, dry_run), dry_run);
+  to_stored(target, document);
+  KUBERNEL_TRY(const api::Object made, store->create(caller.ctx, target.key, std::move(document),
+                                                     hooks(caller, target, admission::Operation::Create, dry_run), dry_run));
+  return apiserver::convert_out(*target.info, made);
 }
 
 Result<Updated> Api::update_object(const Caller& caller, const Target& target, const Wish& wish,
@@ -88,10 +115,14 @@ Result<Updated> Api::update_object(const Caller& caller, const Target& target, c
   request.key = target.key;
   request.dry_run = dry_run;
   request.part = target.subresource.empty() ? Part::Object : target.subresource == "status" ? Part::Status : Part::Anything;
-  request.desired = [&](const api::Object& current) { return wish(as_json(current)); };
+  request.desired = [&](const api::Object& current) -> Result<json> {
+    KUBERNEL_TRY(json document, wish(as_served(target, current)));
+    to_stored(target, document);
+    return document;
+  };
   request.created = std::move(created);
   request.hooks = hooks(caller, target, admission::Operation::Update, dry_run);
-  return store->update(caller.ctx, request);
+  return convert_out(target, store->update(caller.ctx, request));
 }
 
 Result<Updated> Api::update(const Caller& caller, const Target& target, const Body& body, bool dry_run) const {
@@ -107,6 +138,7 @@ Result<Updated> Api::update(const Caller& caller, const Target& target, const Bo
       KUBERNEL_CHECK_OK(authorize(caller, "create", target, {}));
       json fresh = document;
       erase_member(fresh, {"metadata"}, "resourceVersion");
+      to_stored(target, fresh);
       return fresh;
     };
   }
@@ -164,7 +196,9 @@ Result<Removed> Api::remove(const Caller& caller, const Target& target, const cl
     }
     return {};
   };
-  return store->remove(caller.ctx, request);
+  KUBERNEL_TRY(Removed removed, store->remove(caller.ctx, request));
+  KUBERNEL_TRY(removed.object, apiserver::convert_out(*target.info, removed.object));
+  return removed;
 }
 
 Result<ListResult> Api::remove_all(const Caller& caller, const Target& target, const Selectors& selectors, ListQuery query,
@@ -178,7 +212,7 @@ Result<ListResult> Api::remove_all(const Caller& caller, const Target& target, c
     auto removed = store->remove(caller.ctx, DeleteRequest{object.key(), options, {}});
     if (!removed && removed.error().reason() != Reason::NotFound) return std::move(removed).error();
   }
-  return found;
+  return convert_out(target, std::move(found));
 }
 
 }  // namespace kubernel::apiserver

@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "pipeline/conversion.h"
+
 namespace kubernel::apiserver {
 
 namespace {
@@ -10,12 +12,20 @@ namespace {
 // Owns a share of the watcher and makes sure that no callback runs once it is gone.
 class LocalWatch final : public client::Watch {
  public:
-  explicit LocalWatch(std::shared_ptr<Watcher> watcher) : watcher_(std::move(watcher)) {}
+  LocalWatch(const schema::ResourceInfo& info, std::shared_ptr<Watcher> watcher) : info_(info), watcher_(std::move(watcher)) {}
   ~LocalWatch() override { watcher_->notify({}); }
-  Result<std::vector<client::WatchEvent>> take(std::size_t max) override { return watcher_->take(max); }
+  Result<std::vector<client::WatchEvent>> take(std::size_t max) override {
+    auto events = watcher_->take(max);
+    if (!events || find_conversion(info_) == nullptr) return events;
+    for (client::WatchEvent& event : *events) {
+      KUBERNEL_TRY(event.object, convert_out(info_, event.object));
+    }
+    return events;
+  }
   void notify(std::function<void()> ready) override { watcher_->notify(std::move(ready)); }
 
  private:
+  const schema::ResourceInfo& info_;
   std::shared_ptr<Watcher> watcher_;
 };
 
@@ -44,7 +54,7 @@ class LocalClient final : public client::ApiClient {
     if (options.resource_version != 0) query.resource_version = std::to_string(options.resource_version);
     query.bookmarks = options.bookmarks;
     KUBERNEL_TRY(auto watcher, api_.watch({ctx, user_}, target, {options.label_selector, options.field_selector}, std::move(query)));
-    return std::unique_ptr<client::Watch>(std::make_unique<LocalWatch>(std::move(watcher)));
+    return std::unique_ptr<client::Watch>(std::make_unique<LocalWatch>(*target.info, std::move(watcher)));
   }
 
   Result<api::Object> create(const CallContext& ctx, const api::Resource& resource, const api::ObjectKey& parent,

@@ -52,6 +52,14 @@ std::string Store::encode(const json& document) const {
   return schema::encode_json(*info_.type, bare);
 }
 
+Result<storage::CasResult> Store::put(const CallContext& ctx, std::string_view key, std::string_view value, Revision expected) const {
+  storage::LeaseId lease = 0;
+  if (strategy_->traits().expires) {
+    KUBERNEL_TRY(lease, context_.expiry.take(ctx));
+  }
+  return context_.backend.put(ctx, key, value, expected, lease);
+}
+
 Result<api::Object> Store::get(const CallContext& ctx, const api::ObjectKey& key, std::string_view resource_version) const {
   if (resource_version.empty()) {
     KUBERNEL_CHECK_OK(context_.caches.sync(ctx));

@@ -26,6 +26,7 @@
 #include <kubernel/storage/backend.h>
 
 #include "registry/json_util.h"
+#include "registry/lease_pool.h"
 #include "strategies/strategy.h"
 #include "watch_cache/cache_set.h"
 
@@ -37,6 +38,7 @@ struct StoreContext {
   Clock& clock;
   Random& random;
   Logger& log;
+  LeasePool& expiry;  ///< For what Traits::expires.
 };
 
 /// What the pipeline does to an object between the client's wish and the store. `old` null: a create. Members may be empty.
@@ -122,6 +124,7 @@ class Store {
   std::string storage_key(const api::ObjectKey& key) const;
   Result<api::Object> make_object(std::string_view stored, Revision revision) const;
   std::string encode(const json& document) const;
+  Result<storage::CasResult> put(const CallContext& ctx, std::string_view key, std::string_view value, Revision expected) const;
 
   Result<ListResult> list_at(const CallContext& ctx, const Filter& filter, std::int64_t limit, std::string start,
                              Revision revision) const;

@@ -112,7 +112,7 @@ Result<std::optional<Removed>> Store::try_remove(const CallContext& ctx, const D
     KUBERNEL_TRY(api::Object result, make_object(stored, modified));
     return std::optional(Removed{std::move(result), false});
   }
-  KUBERNEL_TRY(storage::CasResult done, context_.backend.put(ctx, key, stored, modified, 0));
+  KUBERNEL_TRY(storage::CasResult done, put(ctx, key, stored, modified));
   if (!done.applied) {
     winner = std::move(done.current);
     return std::optional<Removed>();

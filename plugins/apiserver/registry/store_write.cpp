@@ -77,10 +77,10 @@ Result<api::Object> Store::create_once(const CallContext& ctx, json document, co
     if (there) return already_exists(info_, name);
     return api::Object::parse(stored);
   }
-  KUBERNEL_TRY(const storage::CasResult put, context_.backend.put(ctx, storage_key(key), stored, 0, 0));
-  if (!put.applied) return already_exists(info_, name);
+  KUBERNEL_TRY(const storage::CasResult written, put(ctx, storage_key(key), stored, 0));
+  if (!written.applied) return already_exists(info_, name);
   reservation.keep();
-  return make_object(stored, put.revision);
+  return make_object(stored, written.revision);
 }
 
 Result<void> Store::keep_metadata(json& document, const json& old) const {
@@ -169,7 +169,7 @@ Result<Updated> Store::update(const CallContext& ctx, const UpdateRequest& reque
     }
     if (!removes && stored == kv->value) return Updated{current, false};
     KUBERNEL_TRY(storage::CasResult done, removes ? context_.backend.remove(ctx, key, kv->modified)
-                                                  : context_.backend.put(ctx, key, stored, kv->modified, 0));
+                                                  : put(ctx, key, stored, kv->modified));
     if (!done.applied) {
       kv = std::move(done.current);
       continue;

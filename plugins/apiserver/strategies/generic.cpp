@@ -159,6 +159,7 @@ const std::map<std::string, Traits, std::less<>>& table() {
                {"involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid",
                 "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath", "reason",
                 "reportingComponent", "source", "type"});
+    t["/events"].expires = true;
     t["/events"].indexed_field = "involvedObject.uid";
     selectable("/secrets", secret_fields, {"type"});
     selectable("/replicationcontrollers", replication_controller_fields, {"status.replicas"});

@@ -39,6 +39,7 @@ struct Traits {
   std::vector<std::string> field_labels;  ///< Selectable beside metadata.name and metadata.namespace.
   FieldReader read_fields = nullptr;
   std::string indexed_field;
+  bool expires = false;               ///< Objects go by themselves some time after their last write.
 };
 
 /// Takes back what reserve() took; empty: nothing was.
