@@ -314,7 +314,8 @@ void Kubelet::configure_network() {
   {
     const std::lock_guard lock(network_mutex_);
     if (wanted.pod_cidrs.empty() || (text == network_config_ && network_problem_.empty())) return;
-    was_down = !network_problem_.empty();
+    // Before its first configuration the plugin itself says that it is not ready.
+    was_down = !network_problem_.empty() || !network_->problem().empty();
     auto configured = network_->configure(tasks_.context(), wanted);
     if (!configured) problem = configured.error().message();
     if (problem != network_problem_ && !problem.empty()) log_warning(context_.log, "cannot configure the pod network", {{"error", problem}});
