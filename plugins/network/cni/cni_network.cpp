@@ -54,7 +54,8 @@ Result<void> write_text(const std::string& path, const std::string& text) {
   std::string temporary = path + ".XXXXXX";
   const UniqueFd fd(mkostemp(temporary.data(), O_CLOEXEC));
   if (!fd) return io_error("create", path, errno);
-  if (write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) || rename(temporary.c_str(), path.c_str()) != 0) {
+  if (write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
+      rename(temporary.c_str(), path.c_str()) != 0) {
     const Error error = io_error("write", path, errno);
     unlink(temporary.c_str());
     return error;
@@ -69,12 +70,16 @@ bool is_namespace(const std::string& path) {
 
 // It becomes part of paths and of plugins' environment.
 Result<void> check_sandbox(const std::string& id) {
-  const bool plain = std::ranges::all_of(id, [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.'; });
-  if (id.empty() || id.front() == '.' || !plain) return Error(Reason::Invalid, "sandbox id \"" + id + "\" is not a plain name");
+  const bool plain =
+      std::ranges::all_of(id, [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.'; });
+  if (id.empty() || id.front() == '.' || !plain)
+    return Error(Reason::Invalid, "sandbox id \"" + id + "\" is not a plain name");
   return {};
 }
 
-bool executable(const std::string& path) { return access(path.c_str(), X_OK) == 0; }
+bool executable(const std::string& path) {
+  return access(path.c_str(), X_OK) == 0;
+}
 
 }  // namespace
 
@@ -91,8 +96,8 @@ Result<CniNetwork::Attached> CniNetwork::read_record(const std::string& sandbox)
     out.conflist = value.at("conflist").dump();
     out.result = value.at("result").is_null() ? "" : value.at("result").dump();
     for (const json& port : value.at("ports")) {
-      out.ports.push_back({port.at("hostPort").get<int>(), port.at("containerPort").get<int>(), port.at("protocol").get<std::string>(),
-                           port.at("hostIp").get<std::string>()});
+      out.ports.push_back({port.at("hostPort").get<int>(), port.at("containerPort").get<int>(),
+                           port.at("protocol").get<std::string>(), port.at("hostIp").get<std::string>()});
     }
     return out;
   });
@@ -101,7 +106,8 @@ Result<CniNetwork::Attached> CniNetwork::read_record(const std::string& sandbox)
 Result<void> CniNetwork::check_allowed() const {
   if (options_.host_network_allowed || !in_host_network()) return {};
   return Error(Reason::Forbidden,
-               "refusing to change the network of this machine: run the node in a network namespace of its own, or allow it with `network: host`");
+               "refusing to change the network of this machine: run the node in a network namespace of its own, or "
+               "allow it with `network: host`");
 }
 
 Result<std::string> CniNetwork::network_conflist() const {
@@ -114,7 +120,8 @@ Result<std::string> CniNetwork::network_conflist() const {
   std::error_code code;
   for (const auto& entry : std::filesystem::directory_iterator(options_.conf_dir, code)) {
     const std::string extension = entry.path().extension().string();
-    if (extension == ".conflist" || extension == ".conf" || extension == ".json") names.push_back(entry.path().string());
+    if (extension == ".conflist" || extension == ".conf" || extension == ".json")
+      names.push_back(entry.path().string());
   }
   // The first by name counts, as upstream.
   std::ranges::sort(names);
@@ -134,7 +141,8 @@ std::string CniNetwork::problem() const {
   types->emplace_back("loopback");
   if (options_.conf_dir.empty()) types->emplace_back("host-local");
   for (const std::string& type : *types) {
-    if (!executable(options_.bin_dir + "/" + type)) return "network plugin " + options_.bin_dir + "/" + type + " is not installed";
+    if (!executable(options_.bin_dir + "/" + type))
+      return "network plugin " + options_.bin_dir + "/" + type + " is not installed";
   }
   return {};
 }
@@ -150,11 +158,13 @@ Result<void> CniNetwork::configure(const CallContext& ctx, const NodeNetwork& no
     const std::lock_guard lock(mutex_);
     pod_cidrs_ = node.pod_cidrs;
   }
-  const bool dual_stack = std::ranges::any_of(node.pod_cidrs, [](const std::string& cidr) { return cidr.find(':') != std::string::npos; });
+  const bool dual_stack =
+      std::ranges::any_of(node.pod_cidrs, [](const std::string& cidr) { return cidr.find(':') != std::string::npos; });
   KUBERNEL_CHECK_OK(apply_sysctls(dual_stack, !options_.host_network_allowed));
   if (options_.masquerade) {
     std::vector<std::string> cluster = options_.cluster_cidrs;
-    for (const NodeNetwork::Peer& peer : node.peers) cluster.insert(cluster.end(), peer.pod_cidrs.begin(), peer.pod_cidrs.end());
+    for (const NodeNetwork::Peer& peer : node.peers)
+      cluster.insert(cluster.end(), peer.pod_cidrs.begin(), peer.pod_cidrs.end());
     KUBERNEL_CHECK_OK(apply_masquerade(ctx, make_masquerade_rules(node.pod_cidrs, cluster)));
   }
   return apply_routes(ctx, node);
@@ -172,7 +182,8 @@ Result<void> CniNetwork::make_namespace(const CallContext& ctx, const std::strin
   child.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"};
   KUBERNEL_TRY(const ChildOutput output, run_child(ctx, child));
   if (output.exit_code == 0 && is_namespace(path)) return {};
-  return Error(Reason::Internal, "cannot make network namespace " + path + ": " + output.standard_error.substr(0, output.standard_error.find('\n')));
+  return Error(Reason::Internal, "cannot make network namespace " + path + ": " +
+                                     output.standard_error.substr(0, output.standard_error.find('\n')));
 }
 
 Result<void> CniNetwork::remove_namespace(const std::string& path) const {
@@ -182,28 +193,29 @@ Result<void> CniNetwork::remove_namespace(const std::string& path) const {
   return {};
 }
 
-Result<std::string> CniNetwork::run_plugin(const CallContext& ctx, const std::string& command, const std::string& type, const PodAttachment& pod,
-                                           const std::string& device, const std::string& input) const {
+Result<std::string> CniNetwork::run_plugin(const CallContext& ctx, const std::string& command, const std::string& type,
+                                           const PodAttachment& pod, const std::string& device,
+                                           const std::string& input) const {
   const std::string program = options_.bin_dir + "/" + type;
   const std::string netns = namespace_path(pod.sandbox_id);
   ChildOptions child;
   child.argv = {program};
-  child.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-               "CNI_COMMAND=" + command,
+  child.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "CNI_COMMAND=" + command,
                "CNI_CONTAINERID=" + pod.sandbox_id,
                // Empty when it is gone: plugins then free what they hold outside of it.
                "CNI_NETNS=" + (command == "DEL" && !is_namespace(netns) ? std::string() : netns),
-               "CNI_IFNAME=" + device,
-               "CNI_PATH=" + options_.bin_dir,
+               "CNI_IFNAME=" + device, "CNI_PATH=" + options_.bin_dir,
                "CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAMESPACE=" + pod.pod_namespace + ";K8S_POD_NAME=" + pod.pod_name +
                    ";K8S_POD_INFRA_CONTAINER_ID=" + pod.sandbox_id + ";K8S_POD_UID=" + pod.pod_uid};
   auto output = run_child(ctx, child, input);
   if (!output) return std::move(output).error().wrap("network plugin " + type);
   if (output->exit_code == 0) return std::move(output->standard_output);
-  return Error(Reason::Internal, "network plugin " + plugin_error(type, output->standard_output, output->standard_error, output->exit_code));
+  return Error(Reason::Internal, "network plugin " + plugin_error(type, output->standard_output, output->standard_error,
+                                                                  output->exit_code));
 }
 
-Result<std::string> CniNetwork::add(const CallContext& ctx, const PodAttachment& pod, const std::string& device, const std::string& conflist) const {
+Result<std::string> CniNetwork::add(const CallContext& ctx, const PodAttachment& pod, const std::string& device,
+                                    const std::string& conflist) const {
   KUBERNEL_TRY(const std::vector<std::string> types, plugin_types(conflist));
   std::string result;
   for (std::size_t i = 0; i < types.size(); ++i) {
@@ -214,7 +226,8 @@ Result<std::string> CniNetwork::add(const CallContext& ctx, const PodAttachment&
 }
 
 // In reverse order; goes on after a failure, so that one plugin does not keep the others' work.
-Result<void> CniNetwork::del(const CallContext& ctx, const PodAttachment& pod, const std::string& device, const Attached& attached) const {
+Result<void> CniNetwork::del(const CallContext& ctx, const PodAttachment& pod, const std::string& device,
+                             const Attached& attached) const {
   KUBERNEL_TRY(const std::vector<std::string> types, plugin_types(attached.conflist));
   Result<void> outcome;
   for (std::size_t i = types.size(); i > 0; --i) {
@@ -265,7 +278,8 @@ Result<PodAddresses> CniNetwork::attach(const CallContext& ctx, const PodAttachm
   }();
   if (!attached) {
     if (const auto undone = detach({}, pod); !undone) {
-      log_warning(log_, "cannot undo a failed network attachment", {{"sandbox", pod.sandbox_id}, {"error", undone.error()}});
+      log_warning(log_, "cannot undo a failed network attachment",
+                  {{"sandbox", pod.sandbox_id}, {"error", undone.error()}});
     }
   }
   return attached;
@@ -277,12 +291,14 @@ Result<void> CniNetwork::detach(const CallContext& ctx, const PodAttachment& pod
   const std::string path = namespace_path(pod.sandbox_id);
   auto record = read_record(pod.sandbox_id);
   if (!record && record.error().reason() != Reason::NotFound) {
-    log_warning(log_, "a network record is damaged; freeing what the present configuration knows", {{"error", record.error()}});
+    log_warning(log_, "a network record is damaged; freeing what the present configuration knows",
+                {{"error", record.error()}});
     if (auto conflist = network_conflist()) record = Attached{*std::move(conflist), "", pod.ports};
   }
   if (record) KUBERNEL_CHECK_OK(del(ctx, pod, kDevice, *record));
   KUBERNEL_CHECK_OK(remove_namespace(path));
-  if (unlink(record_path(pod.sandbox_id).c_str()) != 0 && errno != ENOENT) return io_error("remove", record_path(pod.sandbox_id), errno);
+  if (unlink(record_path(pod.sandbox_id).c_str()) != 0 && errno != ENOENT)
+    return io_error("remove", record_path(pod.sandbox_id), errno);
   return {};
 }
 
@@ -300,7 +316,8 @@ Result<std::unique_ptr<PodNetwork>> open_network(const NetworkContext& context) 
     options.cluster_cidrs = config.value("clusterCidrs", std::vector<std::string>());
     options.host_network_allowed = context.host_network_allowed;
     for (const std::string& cidr : options.cluster_cidrs) {
-      if (!valid_cidr(cidr)) return Error(Reason::Invalid, "plugin cni: clusterCidrs: \"" + cidr + "\" is not an address range");
+      if (!valid_cidr(cidr))
+        return Error(Reason::Invalid, "plugin cni: clusterCidrs: \"" + cidr + "\" is not an address range");
     }
     return std::unique_ptr<PodNetwork>(std::make_unique<CniNetwork>(std::move(options), context.log));
   });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// CniNetwork: pods' networks by CNI plugins. It makes the network namespace, runs the plugins of one configuration list on it and keeps their result,
-// which it needs to undo their work, also after a restart.
+// CniNetwork: pods' networks by CNI plugins. It makes the network namespace, runs the plugins of one configuration list
+// on it and keeps their result, which it needs to undo their work, also after a restart.
 #pragma once
 
 #include <memory>
@@ -39,12 +39,16 @@ class CniNetwork final : public PodNetwork {
   Result<std::string> network_conflist() const;
   Result<void> make_namespace(const CallContext& ctx, const std::string& path) const;
   Result<void> remove_namespace(const std::string& path) const;
-  Result<std::string> add(const CallContext& ctx, const PodAttachment& pod, const std::string& device, const std::string& conflist) const;
-  Result<void> del(const CallContext& ctx, const PodAttachment& pod, const std::string& device, const Attached& attached) const;
-  Result<std::string> run_plugin(const CallContext& ctx, const std::string& command, const std::string& type, const PodAttachment& pod,
-                                 const std::string& device, const std::string& input) const;
+  Result<std::string> add(const CallContext& ctx, const PodAttachment& pod, const std::string& device,
+                          const std::string& conflist) const;
+  Result<void> del(const CallContext& ctx, const PodAttachment& pod, const std::string& device,
+                   const Attached& attached) const;
+  Result<std::string> run_plugin(const CallContext& ctx, const std::string& command, const std::string& type,
+                                 const PodAttachment& pod, const std::string& device, const std::string& input) const;
   std::string namespace_path(const std::string& sandbox) const { return options_.netns_dir + "/" + sandbox; }
-  std::string record_path(const std::string& sandbox) const { return options_.data_dir + "/results/" + sandbox + ".json"; }
+  std::string record_path(const std::string& sandbox) const {
+    return options_.data_dir + "/results/" + sandbox + ".json";
+  }
   Result<Attached> read_record(const std::string& sandbox) const;
 
   CniOptions options_;

@@ -19,7 +19,8 @@ Result<json> parse(std::string_view text) {
 Result<json> parse_list(std::string_view text) {
   KUBERNEL_TRY(json list, parse(text));
   const auto plugins = list.find("plugins");
-  if (plugins == list.end() || !plugins->is_array() || plugins->empty()) return Error(Reason::Invalid, "a network configuration list without plugins");
+  if (plugins == list.end() || !plugins->is_array() || plugins->empty())
+    return Error(Reason::Invalid, "a network configuration list without plugins");
   for (const json& plugin : *plugins) {
     const auto type = plugin.find("type");
     if (!plugin.is_object() || type == plugin.end() || !type->is_string() || type->get<std::string>().empty() ||
@@ -117,9 +118,11 @@ Result<std::string> plugin_input(std::string_view conflist, std::size_t index, c
   json input = list["plugins"][index];
   input["cniVersion"] = list.value("cniVersion", kVersion);
   input["name"] = list.value("name", "");
-  // Capabilities say what the plugin wants to be told at run time; the field itself is not for it (specification, section 3).
+  // Capabilities say what the plugin wants to be told at run time; the field itself is not for it (specification,
+  // section 3).
   const auto capabilities = input.find("capabilities");
-  const bool wants_ports = capabilities != input.end() && capabilities->is_object() && capabilities->value("portMappings", false);
+  const bool wants_ports =
+      capabilities != input.end() && capabilities->is_object() && capabilities->value("portMappings", false);
   input.erase("capabilities");
   const json mappings = port_mappings(ports);
   if (wants_ports && !mappings.empty()) {
@@ -149,7 +152,8 @@ std::string plugin_error(std::string_view type, std::string_view output, std::st
   const json value = json::parse(output, nullptr, false);
   if (value.is_object() && value.contains("msg") && value["msg"].is_string()) {
     out += value["msg"].get<std::string>();
-    if (const auto details = value.find("details"); details != value.end() && details->is_string() && !details->get<std::string>().empty()) {
+    if (const auto details = value.find("details");
+        details != value.end() && details->is_string() && !details->get<std::string>().empty()) {
       out += ": " + details->get<std::string>();
     }
     return out;

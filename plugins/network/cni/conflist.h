@@ -15,9 +15,9 @@ namespace kubernel::network::cni {
 
 struct BridgeSettings {
   std::string bridge = "cni0";
-  std::string ipam_dir;                 ///< Where host-local keeps what it has given out.
-  int mtu = 0;                          ///< 0: the kernel's choice.
-  std::vector<std::string> pod_cidrs;   ///< Primary first; one per address family.
+  std::string ipam_dir;                ///< Where host-local keeps what it has given out.
+  int mtu = 0;                         ///< 0: the kernel's choice.
+  std::vector<std::string> pod_cidrs;  ///< Primary first; one per address family.
 };
 
 /// A list with bridge (host-local addresses, hairpin) and portmap.

@@ -17,8 +17,9 @@ TEST(Conflist, BridgeListGivesEachFamilyARangeAndADefaultRoute) {
   EXPECT_EQ(bridge["name"], "kubernel");
   EXPECT_EQ(bridge["hairpinMode"], true);
   EXPECT_EQ(bridge["ipMasq"], false);
-  EXPECT_EQ(bridge["ipam"].dump(),
-            R"({"dataDir":"/data/ipam","ranges":[[{"subnet":"10.244.1.0/24"}],[{"subnet":"fd00:1::/64"}]],"routes":[{"dst":"0.0.0.0/0"},{"dst":"::/0"}],"type":"host-local"})");
+  EXPECT_EQ(
+      bridge["ipam"].dump(),
+      R"({"dataDir":"/data/ipam","ranges":[[{"subnet":"10.244.1.0/24"}],[{"subnet":"fd00:1::/64"}]],"routes":[{"dst":"0.0.0.0/0"},{"dst":"::/0"}],"type":"host-local"})");
   EXPECT_EQ(*plugin_types(list), (std::vector<std::string>{"bridge", "portmap"}));
 }
 
@@ -27,7 +28,8 @@ TEST(Conflist, PortsGoOnlyToThePluginThatAsksForThem) {
   const std::vector<PortMapping> ports = {{8080, 80, "tcp", "127.0.0.1"}, {0, 90, "tcp", ""}};
   EXPECT_FALSE(json::parse(*plugin_input(list, 0, ports, "")).contains("runtimeConfig"));
   const json portmap = json::parse(*plugin_input(list, 1, ports, R"({"ips":[]})"));
-  EXPECT_EQ(portmap["runtimeConfig"].dump(), R"({"portMappings":[{"containerPort":80,"hostIP":"127.0.0.1","hostPort":8080,"protocol":"tcp"}]})");
+  EXPECT_EQ(portmap["runtimeConfig"].dump(),
+            R"({"portMappings":[{"containerPort":80,"hostIP":"127.0.0.1","hostPort":8080,"protocol":"tcp"}]})");
   EXPECT_TRUE(portmap.contains("prevResult"));
   EXPECT_FALSE(portmap.contains("capabilities"));
 }
@@ -40,7 +42,8 @@ TEST(Conflist, ASingleConfigurationBecomesAListOfOne) {
 }
 
 TEST(Conflist, RefusesWhatIsNoConfiguration) {
-  for (const char* text : {"", "[]", "{}", R"({"plugins":[]})", R"({"plugins":[{}]})", R"({"plugins":[{"type":"../../bin/sh"}]})", R"({"type":7})"}) {
+  for (const char* text : {"", "[]", "{}", R"({"plugins":[]})", R"({"plugins":[{}]})",
+                           R"({"plugins":[{"type":"../../bin/sh"}]})", R"({"type":7})"}) {
     EXPECT_FALSE(normalize_conflist(text)) << text;
   }
 }
@@ -53,7 +56,8 @@ TEST(Conflist, AddressesComeWithoutPrefixAndInOrder) {
 }
 
 TEST(Conflist, ErrorsSayWhatThePluginSaid) {
-  EXPECT_EQ(plugin_error("bridge", R"({"code":11,"msg":"range full","details":"10.0.0.0/30"})", "", 1), "bridge: range full: 10.0.0.0/30");
+  EXPECT_EQ(plugin_error("bridge", R"({"code":11,"msg":"range full","details":"10.0.0.0/30"})", "", 1),
+            "bridge: range full: 10.0.0.0/30");
   EXPECT_EQ(plugin_error("bridge", "", "panic: oh\n", 2), "bridge: exit code 2: panic: oh");
 }
 

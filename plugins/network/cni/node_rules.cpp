@@ -33,7 +33,9 @@ constexpr const char* kTable = "kubernel-cni";
 // The initial pid namespace's fixed inode (the kernel's PROC_PID_INIT_INO).
 constexpr ino_t kInitialPidNamespace = 0xEFFFFFFC;
 
-bool is_v6(std::string_view cidr) { return cidr.find(':') != std::string_view::npos; }
+bool is_v6(std::string_view cidr) {
+  return cidr.find(':') != std::string_view::npos;
+}
 
 std::string joined(const std::vector<std::string>& cidrs, bool v6) {
   std::string out;
@@ -51,14 +53,16 @@ Result<std::string> run_tool(const CallContext& ctx, std::vector<std::string> ar
   KUBERNEL_TRY(ChildOutput output, run_child(ctx, child, input));
   if (output.exit_code == 0) return std::move(output.standard_output);
   std::string message = output.standard_error.substr(0, output.standard_error.find('\n'));
-  return Error(Reason::Internal, child.argv.front() + " failed: " + (message.empty() ? "exit code " + std::to_string(output.exit_code) : message));
+  return Error(Reason::Internal, child.argv.front() + " failed: " +
+                                     (message.empty() ? "exit code " + std::to_string(output.exit_code) : message));
 }
 
 Result<void> write_sysctl(const std::string& name, std::string_view value) {
   const std::string path = "/proc/sys/net/" + name;
   const UniqueFd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
   if (!fd || write(fd.get(), value.data(), value.size()) < 0) {
-    return Error(Reason::Internal, "cannot set " + path + " to " + std::string(value) + ": " + std::generic_category().message(errno));
+    return Error(Reason::Internal,
+                 "cannot set " + path + " to " + std::string(value) + ": " + std::generic_category().message(errno));
   }
   return {};
 }
@@ -97,7 +101,8 @@ bool valid_cidr(std::string_view text) {
   return code == std::errc() && end == prefix.data() + prefix.size() && bits >= 0 && bits <= (is_v6(text) ? 128 : 32);
 }
 
-std::string make_masquerade_rules(const std::vector<std::string>& pod_cidrs, const std::vector<std::string>& cluster_cidrs) {
+std::string make_masquerade_rules(const std::vector<std::string>& pod_cidrs,
+                                  const std::vector<std::string>& cluster_cidrs) {
   std::string out;
   for (const bool v6 : {false, true}) {
     const std::string family = v6 ? "ip6" : "ip";
@@ -109,7 +114,8 @@ std::string make_masquerade_rules(const std::vector<std::string>& pod_cidrs, con
     kept.insert(kept.end(), pod_cidrs.begin(), pod_cidrs.end());
     kept.emplace_back(v6 ? "ff00::/8" : "224.0.0.0/4");
     out += "table " + family + " " + kTable + " {\n";
-    out += "  set cluster { type " + std::string(v6 ? "ipv6_addr" : "ipv4_addr") + "; flags interval; auto-merge; elements = { " + joined(kept, v6) + " } }\n";
+    out += "  set cluster { type " + std::string(v6 ? "ipv6_addr" : "ipv4_addr") +
+           "; flags interval; auto-merge; elements = { " + joined(kept, v6) + " } }\n";
     // After the services' rules, which decide at the usual priority.
     out += "  chain leaving { type nat hook postrouting priority srcnat + 5; policy accept; ";
     out += family + " saddr { " + pods + " } " + family + " daddr != @cluster masquerade fully-random; }\n}\n";
@@ -129,14 +135,16 @@ std::map<std::string, std::string> wanted_routes(const NodeNetwork& node) {
   return out;
 }
 
-std::string make_route_changes(const std::map<std::string, std::string>& existing, const std::map<std::string, std::string>& wanted) {
+std::string make_route_changes(const std::map<std::string, std::string>& existing,
+                               const std::map<std::string, std::string>& wanted) {
   std::string out;
   for (const auto& [cidr, via] : existing) {
     if (!wanted.contains(cidr)) out += "route del " + cidr + " proto " + kRouteProtocol + "\n";
   }
   for (const auto& [cidr, via] : wanted) {
     const auto same = existing.find(cidr);
-    if (same == existing.end() || same->second != via) out += "route replace " + cidr + " via " + via + " proto " + kRouteProtocol + "\n";
+    if (same == existing.end() || same->second != via)
+      out += "route replace " + cidr + " via " + via + " proto " + kRouteProtocol + "\n";
   }
   return out;
 }
@@ -147,7 +155,8 @@ Result<std::map<std::string, std::string>> parse_routes(std::string_view text) {
   if (!routes.is_array()) return Error(Reason::Internal, "ip route printed no list");
   for (const json& route : routes) {
     const std::string dst = route.value("dst", "");
-    if (!dst.empty()) out[dst.find('/') == std::string::npos ? dst + (is_v6(dst) ? "/128" : "/32") : dst] = route.value("gateway", "");
+    if (!dst.empty())
+      out[dst.find('/') == std::string::npos ? dst + (is_v6(dst) ? "/128" : "/32") : dst] = route.value("gateway", "");
   }
   return out;
 }
@@ -160,7 +169,8 @@ bool in_host_network() {
   if (has_hardware()) return true;
   // In a pid namespace of its own, process 1 is a sandbox's, and says nothing about the machine.
   if (pids.st_ino != kInitialPidNamespace) return false;
-  // Process 1 may be out of reach (it can have rights that we lack); without hardware there is then nothing of the machine's to protect.
+  // Process 1 may be out of reach (it can have rights that we lack); without hardware there is then nothing of the
+  // machine's to protect.
   return stat("/proc/1/ns/net", &first) == 0 && ours.st_ino == first.st_ino && ours.st_dev == first.st_dev;
 }
 
@@ -173,7 +183,8 @@ Result<void> apply_routes(const CallContext& ctx, const NodeNetwork& node) {
   const std::map<std::string, std::string> all = wanted_routes(node);
   for (const bool v6 : {false, true}) {
     const char* family = v6 ? "-6" : "-4";
-    KUBERNEL_TRY(const std::string text, run_tool(ctx, {"ip", "-j", family, "route", "show", "proto", kRouteProtocol}, {}));
+    KUBERNEL_TRY(const std::string text,
+                 run_tool(ctx, {"ip", "-j", family, "route", "show", "proto", kRouteProtocol}, {}));
     KUBERNEL_TRY(const auto existing, parse_routes(text.empty() ? "[]" : text));
     std::map<std::string, std::string> wanted;
     for (const auto& [cidr, via] : all) {
@@ -181,7 +192,8 @@ Result<void> apply_routes(const CallContext& ctx, const NodeNetwork& node) {
     }
     const std::string changes = make_route_changes(existing, wanted);
     if (changes.empty()) continue;
-    KUBERNEL_TRY([[maybe_unused]] const std::string output, run_tool(ctx, {"ip", family, "-force", "-batch", "-"}, changes));
+    KUBERNEL_TRY([[maybe_unused]] const std::string output,
+                 run_tool(ctx, {"ip", family, "-force", "-batch", "-"}, changes));
   }
   return {};
 }
@@ -190,7 +202,8 @@ Result<void> apply_sysctls(bool dual_stack, bool private_namespace) {
   KUBERNEL_CHECK_OK(write_sysctl("ipv4/ip_forward", "1"));
   if (dual_stack) KUBERNEL_CHECK_OK(write_sysctl("ipv6/conf/all/forwarding", "1"));
   // Pods on one bridge that talk through a service would be told to go directly, and then miss the translation back.
-  for (const char* name : {"ipv4/conf/all/send_redirects", "ipv4/conf/default/send_redirects"}) KUBERNEL_CHECK_OK(write_sysctl(name, "0"));
+  for (const char* name : {"ipv4/conf/all/send_redirects", "ipv4/conf/default/send_redirects"})
+    KUBERNEL_CHECK_OK(write_sysctl(name, "0"));
   // With the kernel's limit of one error a second, a refused connection in a small cluster looks like one that hangs.
   if (private_namespace) KUBERNEL_CHECK_OK(write_sysctl("ipv4/icmp_ratelimit", "0"));
   return {};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a node's own network namespace needs besides the plugins': routes to other nodes' pods, and masquerading of what leaves the cluster.
+// What a node's own network namespace needs besides the plugins': routes to other nodes' pods, and masquerading of what
+// leaves the cluster.
 #pragma once
 
 #include <map>
@@ -14,11 +15,14 @@
 
 namespace kubernel::network::cni {
 
-/// The rules as one transaction for `nft -f -`, replacing the ones of before. `cluster_cidrs`: ranges that see pods' own addresses.
-std::string make_masquerade_rules(const std::vector<std::string>& pod_cidrs, const std::vector<std::string>& cluster_cidrs);
+/// The rules as one transaction for `nft -f -`, replacing the ones of before. `cluster_cidrs`: ranges that see pods'
+/// own addresses.
+std::string make_masquerade_rules(const std::vector<std::string>& pod_cidrs,
+                                  const std::vector<std::string>& cluster_cidrs);
 
 /// Lines for `ip -batch -` that turn the routes of ours that exist into the ones wanted. Both: range -> next hop.
-std::string make_route_changes(const std::map<std::string, std::string>& existing, const std::map<std::string, std::string>& wanted);
+std::string make_route_changes(const std::map<std::string, std::string>& existing,
+                               const std::map<std::string, std::string>& wanted);
 
 /// Range -> next hop for all peers.
 std::map<std::string, std::string> wanted_routes(const NodeNetwork& node);
@@ -30,7 +34,8 @@ Result<std::map<std::string, std::string>> parse_routes(std::string_view json);
 bool valid_cidr(std::string_view text);
 bool valid_address(std::string_view text);
 
-/// True when this process's network namespace is the machine's own: it has hardware, or belongs to the machine's first process.
+/// True when this process's network namespace is the machine's own: it has hardware, or belongs to the machine's first
+/// process.
 bool in_host_network();
 
 Result<void> apply_masquerade(const CallContext& ctx, const std::string& rules);

@@ -4,7 +4,8 @@
 
 #include "cni_network.h"
 
-KUBERNEL_PLUGIN("cni", "0.1.0", "Gives pods their network by CNI plugins: a bridge on each node, routes between nodes.", "network/cni") {
+KUBERNEL_PLUGIN("cni", "0.1.0", "Gives pods their network by CNI plugins: a bridge on each node, routes between nodes.",
+                "network/cni") {
   kubernel::plugin::provide(registrar, "cni", kubernel::network::NetworkSpec{&kubernel::network::cni::open_network});
   return {};
 }

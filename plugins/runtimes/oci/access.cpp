@@ -50,7 +50,8 @@ struct OciRuntime::PreparedExec {
   StartedExec started;
 };
 
-Result<OciRuntime::PreparedExec> OciRuntime::start_exec(const CallContext& ctx, std::string_view id, const ExecOptions& options) {
+Result<OciRuntime::PreparedExec> OciRuntime::start_exec(const CallContext& ctx, std::string_view id,
+                                                        const ExecOptions& options) {
   KUBERNEL_TRY(const ContainerPtr container, get_container(id));
   const ContainerRecord record = container->snapshot();
   if (record.state != State::Running) return Error(Reason::Invalid, "container \"" + record.id + "\" is not running");
@@ -83,15 +84,21 @@ class OciRuntime::ExecSession final : public Session {
  public:
   static Result<std::unique_ptr<Session>> open(OciRuntime& runtime, PreparedExec exec, const ExecOptions& options) {
     std::unique_ptr<ExecSession> session(new ExecSession(runtime, std::move(exec)));
-    KUBERNEL_TRY(session->relay_, Relay::start(runtime.surroundings_.poller, {std::move(session->exec_.started.output), options.stdin_open, options.tty, session->exec_.directory}));
-    KUBERNEL_TRY(session->watch_, runtime.surroundings_.poller.when_readable(session->exec_.started.sync.get(), [state = session->state_, relay = std::weak_ptr(session->relay_), sync = session->exec_.started.sync.get()] {
-      // Once: the pipe stays readable at its end.
-      if (state->exchange(true)) return;
-      CallContext at_once;
-      at_once.deadline = CallContext::Clock::now();
-      const auto message = read_message(at_once, sync);
-      if (const auto self = relay.lock()) self->set_exit_code(message ? std::max(0, message->data) : kLost);
-    }));
+    KUBERNEL_TRY(session->relay_, Relay::start(runtime.surroundings_.poller,
+                                               {std::move(session->exec_.started.output), options.stdin_open,
+                                                options.tty, session->exec_.directory}));
+    KUBERNEL_TRY(session->watch_, runtime.surroundings_.poller.when_readable(
+                                      session->exec_.started.sync.get(),
+                                      [state = session->state_, relay = std::weak_ptr(session->relay_),
+                                       sync = session->exec_.started.sync.get()] {
+                                        // Once: the pipe stays readable at its end.
+                                        if (state->exchange(true)) return;
+                                        CallContext at_once;
+                                        at_once.deadline = CallContext::Clock::now();
+                                        const auto message = read_message(at_once, sync);
+                                        if (const auto self = relay.lock())
+                                          self->set_exit_code(message ? std::max(0, message->data) : kLost);
+                                      }));
     return std::unique_ptr<Session>(std::move(session));
   }
   ~ExecSession() override {
@@ -135,12 +142,14 @@ class OciRuntime::AttachSession final : public Session {
   std::shared_ptr<Relay> relay_;
 };
 
-Result<std::unique_ptr<Session>> OciRuntime::exec(const CallContext& ctx, std::string_view id, const ExecOptions& options) {
+Result<std::unique_ptr<Session>> OciRuntime::exec(const CallContext& ctx, std::string_view id,
+                                                  const ExecOptions& options) {
   KUBERNEL_TRY(PreparedExec exec, start_exec(ctx, id, options));
   return ExecSession::open(*this, std::move(exec), options);
 }
 
-Result<ExecResult> OciRuntime::exec_sync(const CallContext& ctx, std::string_view id, const std::vector<std::string>& command) {
+Result<ExecResult> OciRuntime::exec_sync(const CallContext& ctx, std::string_view id,
+                                         const std::vector<std::string>& command) {
   ExecOptions options;
   options.command = command;
   KUBERNEL_TRY(const PreparedExec exec, start_exec(ctx, id, options));
@@ -154,15 +163,19 @@ Result<ExecResult> OciRuntime::exec_sync(const CallContext& ctx, std::string_vie
     poll(fds.data(), fds.size(), milliseconds_until(ctx.deadline));
     if (fds[0].revents != 0) open = read_packet(exec.started.output.get(), out.output);
     if (!open) break;
-    if (ctx.stopping()) result = Error(Reason::Cancelled, "stopped while a command ran in a container");
-    else if (CallContext::Clock::now() >= ctx.deadline) result = Error(Reason::Timeout, "command \"" + command.front() + "\" timed out");
+    if (ctx.stopping())
+      result = Error(Reason::Cancelled, "stopped while a command ran in a container");
+    else if (CallContext::Clock::now() >= ctx.deadline)
+      result = Error(Reason::Timeout, "command \"" + command.front() + "\" timed out");
     if (!result) break;
   }
   if (result) {
     // conmon closes the socket first, then says the code.
     const auto message = read_message(ctx, exec.started.sync.get());
-    if (message) out.exit_code = std::max(0, message->data);
-    else result = message.error();
+    if (message)
+      out.exit_code = std::max(0, message->data);
+    else
+      result = message.error();
   }
   if (!result) kill_process(exec.started.process);
   discard_exec(exec);

@@ -11,7 +11,8 @@ namespace {
 std::vector<std::string> names_in(const std::string& directory) {
   std::vector<std::string> out;
   std::error_code code;
-  for (const auto& entry : std::filesystem::directory_iterator(directory, code)) out.push_back(entry.path().filename().string());
+  for (const auto& entry : std::filesystem::directory_iterator(directory, code))
+    out.push_back(entry.path().filename().string());
   return out;
 }
 
@@ -22,7 +23,8 @@ void OciRuntime::adopt(const CallContext& ctx) {
   for (const std::string& id : names_in(options_.root + "/containers")) adopt_container(ctx, id);
   // What cannot be removed now stays for the next start; it is no reason not to run the rest.
   const auto report = [this](const Result<void>& discarded) {
-    if (!discarded) log_warning(surroundings_.log, "cannot remove the rest of an interrupted start", {{"error", discarded.error()}});
+    if (!discarded)
+      log_warning(surroundings_.log, "cannot remove the rest of an interrupted start", {{"error", discarded.error()}});
   };
   // Sandboxes and containers whose making was interrupted have no record; they were never told to anybody.
   for (const std::string& id : names_in(options_.root + "/sandboxes")) {
@@ -75,7 +77,8 @@ void OciRuntime::adopt_container(const CallContext& ctx, const std::string& id) 
   if (state == State::Created && exists(container_dir(id) + "/pidfile")) {
     // Its start was interrupted before the command ran. It can be started again.
     if (const auto deleted = monitor_.runtime(ctx, {"delete", "--force", id}); !deleted) {
-      log_debug(surroundings_.log, "a half-started container was gone already", {{"container", id}, {"error", deleted.error()}});
+      log_debug(surroundings_.log, "a half-started container was gone already",
+                {{"container", id}, {"error", deleted.error()}});
     }
     std::filesystem::remove(container_dir(id) + "/pidfile");
   }

@@ -49,7 +49,8 @@ std::int64_t number(std::string_view text) {
 std::int64_t keyed(const std::string& text, std::string_view key) {
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
-    if (line.size() > key.size() && line.starts_with(key) && line[key.size()] == ' ') return number(line.substr(key.size() + 1));
+    if (line.size() > key.size() && line.starts_with(key) && line[key.size()] == ' ')
+      return number(line.substr(key.size() + 1));
   }
   return 0;
 }
@@ -58,8 +59,8 @@ std::int64_t keyed(const std::string& text, std::string_view key) {
 std::vector<std::string> groups_in(const std::string& directory) {
   std::vector<std::string> out;
   std::error_code code;
-  for (auto it = std::filesystem::recursive_directory_iterator(directory, code); !code && it != std::filesystem::recursive_directory_iterator();
-       it.increment(code)) {
+  for (auto it = std::filesystem::recursive_directory_iterator(directory, code);
+       !code && it != std::filesystem::recursive_directory_iterator(); it.increment(code)) {
     if (it->is_directory(code)) out.push_back(it->path().string());
   }
   std::ranges::sort(out, [](const std::string& a, const std::string& b) { return a.size() > b.size(); });
@@ -90,7 +91,9 @@ void end_processes(const CallContext& ctx, const std::set<pid_t>& pids) {
   }
 }
 
-Result<void> set(const std::string& file, const std::string& value) { return write_existing(file, value); }
+Result<void> set(const std::string& file, const std::string& value) {
+  return write_existing(file, value);
+}
 
 }  // namespace
 
@@ -100,8 +103,9 @@ std::int64_t cpu_weight(std::int64_t shares) {
 }
 
 Result<Cgroups> Cgroups::from_mountinfo(std::string_view text) {
-  static const std::set<std::string> kControllers = {"blkio",  "cpu",     "cpuacct", "cpuset",   "devices",    "freezer", "hugetlb",
-                                                     "memory", "net_cls", "net_prio", "perf_event", "pids",    "rdma"};
+  static const std::set<std::string> kControllers = {"blkio",      "cpu",     "cpuacct", "cpuset",  "devices",
+                                                     "freezer",    "hugetlb", "memory",  "net_cls", "net_prio",
+                                                     "perf_event", "pids",    "rdma"};
   Cgroups out;
   for (const std::string& line : words(text, '\n')) {
     const std::size_t dash = line.find(" - ");
@@ -113,10 +117,12 @@ Result<Cgroups> Cgroups::from_mountinfo(std::string_view text) {
     if (after[0] == "cgroup2" && out.unified_.empty()) out.unified_ = mount_point;
     if (after[0] != "cgroup") continue;
     for (const std::string& option : words(after[2], ',')) {
-      if (kControllers.contains(option) || option.starts_with("name=")) out.by_controller_.try_emplace(option, mount_point);
+      if (kControllers.contains(option) || option.starts_with("name="))
+        out.by_controller_.try_emplace(option, mount_point);
     }
   }
-  if (out.by_controller_.empty() && out.unified_.empty()) return Error(Reason::Internal, "no control group file system is mounted");
+  if (out.by_controller_.empty() && out.unified_.empty())
+    return Error(Reason::Internal, "no control group file system is mounted");
   return out;
 }
 
@@ -181,8 +187,10 @@ Result<void> Cgroups::make_v1(const std::string& path, const Resources& r) const
     if (!r.cpuset_mems.empty()) KUBERNEL_CHECK_OK(set(at("cpuset", path, "cpuset.mems"), r.cpuset_mems));
   }
   if (by_controller_.contains("cpu")) {
-    if (r.cpu_shares > 0) KUBERNEL_CHECK_OK(set(at("cpu", path, "cpu.shares"), std::to_string(std::max(kMinShares, r.cpu_shares))));
-    if (r.cpu_period_us > 0) KUBERNEL_CHECK_OK(set(at("cpu", path, "cpu.cfs_period_us"), std::to_string(r.cpu_period_us)));
+    if (r.cpu_shares > 0)
+      KUBERNEL_CHECK_OK(set(at("cpu", path, "cpu.shares"), std::to_string(std::max(kMinShares, r.cpu_shares))));
+    if (r.cpu_period_us > 0)
+      KUBERNEL_CHECK_OK(set(at("cpu", path, "cpu.cfs_period_us"), std::to_string(r.cpu_period_us)));
     if (r.cpu_quota_us > 0) KUBERNEL_CHECK_OK(set(at("cpu", path, "cpu.cfs_quota_us"), std::to_string(r.cpu_quota_us)));
   }
   if (r.memory_limit > 0 && by_controller_.contains("memory")) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Cgroups: the control group hierarchies of this machine, version 1 (one tree per controller, perhaps with an almost empty version 2 tree
-// beside them) or version 2. Containers' own groups are made by the OCI runtime; pods', and all reading, are here.
+// Cgroups: the control group hierarchies of this machine, version 1 (one tree per controller, perhaps with an almost
+// empty version 2 tree beside them) or version 2. Containers' own groups are made by the OCI runtime; pods', and all
+// reading, are here.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +30,8 @@ class Cgroups {
   /// True when memory.memsw (v1) or memory.swap (v2) can be set.
   bool accounts_swap() const;
 
-  /// Makes the group `path` ("/kubepods/burstable/pod…") with its parents in all hierarchies and sets what `resources` says.
-  /// Also for a group that exists, to change it.
+  /// Makes the group `path` ("/kubepods/burstable/pod…") with its parents in all hierarchies and sets what `resources`
+  /// says. Also for a group that exists, to change it.
   Result<void> make(const std::string& path, const Resources& resources) const;
   /// Kills what runs in the group and removes it with the groups in it. Fine when there is none.
   Result<void> remove(const CallContext& ctx, const std::string& path) const;

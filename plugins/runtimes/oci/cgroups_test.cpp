@@ -23,7 +23,9 @@ class FakeTree {
     std::filesystem::create_directories(std::filesystem::path(dir_ / file).parent_path());
     std::ofstream(dir_ / file) << text;
   }
-  std::string read(const std::string& file) { return read_file(dir_ / file).has_value() ? *read_file(dir_ / file) : "<none>"; }
+  std::string read(const std::string& file) {
+    return read_file(dir_ / file).has_value() ? *read_file(dir_ / file) : "<none>";
+  }
 
  private:
   TestDirectory dir_;
@@ -42,7 +44,9 @@ TEST(Cgroups, TellsTheVersionsApart) {
   const auto v2 = Cgroups::from_mountinfo(tree.mountinfo("u", "cgroup2", "rw"));
   ASSERT_TRUE(v2);
   EXPECT_TRUE(v2->v2());
-  const std::string v1_lines = tree.mountinfo("m", "cgroup", "rw,memory") + tree.mountinfo("c", "cgroup", "rw,cpu,cpuacct") + tree.mountinfo("s", "cgroup", "rw,xattr,name=systemd");
+  const std::string v1_lines = tree.mountinfo("m", "cgroup", "rw,memory") +
+                               tree.mountinfo("c", "cgroup", "rw,cpu,cpuacct") +
+                               tree.mountinfo("s", "cgroup", "rw,xattr,name=systemd");
   const auto v1 = Cgroups::from_mountinfo(v1_lines);
   ASSERT_TRUE(v1);
   EXPECT_FALSE(v1->v2());
@@ -56,13 +60,18 @@ TEST(Cgroups, TellsTheVersionsApart) {
 
 TEST(Cgroups, SetsVersion1Values) {
   FakeTree tree;
-  const auto groups = Cgroups::from_mountinfo(tree.mountinfo("cpu", "cgroup", "rw,cpu") + tree.mountinfo("memory", "cgroup", "rw,memory") +
-                                              tree.mountinfo("pids", "cgroup", "rw,pids") + tree.mountinfo("cpuset", "cgroup", "rw,cpuset"));
+  const auto groups = Cgroups::from_mountinfo(
+      tree.mountinfo("cpu", "cgroup", "rw,cpu") + tree.mountinfo("memory", "cgroup", "rw,memory") +
+      tree.mountinfo("pids", "cgroup", "rw,pids") + tree.mountinfo("cpuset", "cgroup", "rw,cpuset"));
   ASSERT_TRUE(groups);
-  for (const char* file : {"cpu/k/p/cpu.shares", "cpu/k/p/cpu.cfs_quota_us", "cpu/k/p/cpu.cfs_period_us", "memory/k/p/memory.limit_in_bytes", "pids/k/p/pids.max"}) tree.write(file, "");
+  for (const char* file : {"cpu/k/p/cpu.shares", "cpu/k/p/cpu.cfs_quota_us", "cpu/k/p/cpu.cfs_period_us",
+                           "memory/k/p/memory.limit_in_bytes", "pids/k/p/pids.max"})
+    tree.write(file, "");
   tree.write("cpuset/cpuset.cpus", "0-3\n");
   tree.write("cpuset/cpuset.mems", "0\n");
-  for (const char* file : {"cpuset/k/cpuset.cpus", "cpuset/k/cpuset.mems", "cpuset/k/p/cpuset.cpus", "cpuset/k/p/cpuset.mems"}) tree.write(file, "\n");
+  for (const char* file :
+       {"cpuset/k/cpuset.cpus", "cpuset/k/cpuset.mems", "cpuset/k/p/cpuset.cpus", "cpuset/k/p/cpuset.mems"})
+    tree.write(file, "\n");
   Resources resources;
   resources.cpu_shares = 1;
   resources.cpu_quota_us = 50'000;
@@ -83,7 +92,9 @@ TEST(Cgroups, SetsVersion2ValuesAndHandsControllersDown) {
   const auto groups = Cgroups::from_mountinfo(tree.mountinfo("u", "cgroup2", "rw"));
   ASSERT_TRUE(groups);
   tree.write("u/cgroup.controllers", "cpuset cpu memory pids\n");
-  for (const char* file : {"u/cgroup.subtree_control", "u/k/cgroup.subtree_control", "u/k/p/cpu.weight", "u/k/p/cpu.max", "u/k/p/memory.max", "u/k/p/pids.max"}) tree.write(file, "");
+  for (const char* file : {"u/cgroup.subtree_control", "u/k/cgroup.subtree_control", "u/k/p/cpu.weight",
+                           "u/k/p/cpu.max", "u/k/p/memory.max", "u/k/p/pids.max"})
+    tree.write(file, "");
   Resources resources;
   resources.cpu_shares = 1024;
   resources.cpu_quota_us = 50'000;
@@ -100,7 +111,8 @@ TEST(Cgroups, SetsVersion2ValuesAndHandsControllersDown) {
 
 TEST(Cgroups, ReadsUsageOfBothVersions) {
   FakeTree tree;
-  const auto v1 = Cgroups::from_mountinfo(tree.mountinfo("cpuacct", "cgroup", "rw,cpuacct") + tree.mountinfo("memory", "cgroup", "rw,memory"));
+  const auto v1 = Cgroups::from_mountinfo(tree.mountinfo("cpuacct", "cgroup", "rw,cpuacct") +
+                                          tree.mountinfo("memory", "cgroup", "rw,memory"));
   tree.write("cpuacct/c/cpuacct.usage", "123456\n");
   tree.write("memory/c/memory.usage_in_bytes", "1000\n");
   tree.write("memory/c/memory.stat", "rss 1\ninactive_file 5\ntotal_rss 600\ntotal_inactive_file 300\n");

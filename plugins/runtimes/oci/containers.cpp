@@ -15,10 +15,12 @@ namespace kubernel::runtime::oci {
 namespace {
 
 constexpr auto kKillWait = std::chrono::seconds(10);
-constexpr int kStartErrorCode = 128;    // As containerd reports a command that could not be started.
-constexpr int kUnknownExitCode = 255;   // And a process whose exit nobody saw.
+constexpr int kStartErrorCode = 128;   // As containerd reports a command that could not be started.
+constexpr int kUnknownExitCode = 255;  // And a process whose exit nobody saw.
 
-void send_signal(const UniqueFd& process, int signal) { syscall(SYS_pidfd_send_signal, process.get(), signal, nullptr, 0); }
+void send_signal(const UniqueFd& process, int signal) {
+  syscall(SYS_pidfd_send_signal, process.get(), signal, nullptr, 0);
+}
 
 }  // namespace
 
@@ -29,7 +31,8 @@ Result<void> OciRuntime::save(const ContainerRecord& record) const {
 // Layers are named by descriptors: the paths of many would not fit in mount(2)'s one page of options.
 Result<void> OciRuntime::mount_rootfs(const ContainerRecord& record, const AcquiredImage& image) {
   const std::string directory = container_dir(record.id);
-  for (const char* name : {"/rootfs", "/upper", "/work", "/empty"}) KUBERNEL_CHECK_OK(make_directories(directory + name, 0755));
+  for (const char* name : {"/rootfs", "/upper", "/work", "/empty"})
+    KUBERNEL_CHECK_OK(make_directories(directory + name, 0755));
   std::vector<std::string> lowers = image.layer_paths;
   if (lowers.empty()) lowers.push_back(directory + "/empty");
   std::vector<UniqueFd> held;
@@ -46,12 +49,13 @@ Result<void> OciRuntime::mount_rootfs(const ContainerRecord& record, const Acqui
     return file_error("set the mode of", directory + "/upper", errno);
   }
   const std::string target = directory + "/rootfs";
-  if (mount("overlay", target.c_str(), "overlay", 0, options.c_str()) != 0) return file_error("mount an overlay at", target, errno);
+  if (mount("overlay", target.c_str(), "overlay", 0, options.c_str()) != 0)
+    return file_error("mount an overlay at", target, errno);
   return {};
 }
 
-Result<void> OciRuntime::prepare_container(const CallContext& ctx, const SandboxRecord& sandbox, const ContainerConfig& config,
-                                           ContainerRecord& record) {
+Result<void> OciRuntime::prepare_container(const CallContext& ctx, const SandboxRecord& sandbox,
+                                           const ContainerConfig& config, ContainerRecord& record) {
   const std::string directory = container_dir(record.id);
   KUBERNEL_TRY(const AcquiredImage image, store_.acquire(ctx, config.image_id, record.id));
   record.image_id = image.id;
@@ -65,9 +69,11 @@ Result<void> OciRuntime::prepare_container(const CallContext& ctx, const Sandbox
   KUBERNEL_CHECK_OK(mount_rootfs(record, image));
   KUBERNEL_TRY(const ProcessUser user, resolve_user(directory + "/rootfs", image.config.user, config.security));
   for (const Mount& mount : config.mounts) {
-    if (!exists(mount.host_path)) KUBERNEL_CHECK_OK(make_directories(mount.host_path));  // As containerd: a directory is made.
+    if (!exists(mount.host_path))
+      KUBERNEL_CHECK_OK(make_directories(mount.host_path));  // As containerd: a directory is made.
   }
-  if (!record.log_path.empty()) KUBERNEL_CHECK_OK(make_directories(std::filesystem::path(record.log_path).parent_path().string()));
+  if (!record.log_path.empty())
+    KUBERNEL_CHECK_OK(make_directories(std::filesystem::path(record.log_path).parent_path().string()));
 
   const std::string sandbox_directory = sandbox_dir(sandbox.id);
   SandboxPlace place;
@@ -83,12 +89,14 @@ Result<void> OciRuntime::prepare_container(const CallContext& ctx, const Sandbox
   if (!config.security.seccomp_unconfined && !config.security.privileged) {
     KUBERNEL_TRY(seccomp, load_seccomp(options_.seccomp_profile, machine_, config.security));
   }
-  KUBERNEL_TRY(const std::string spec, make_container_spec({config, image.config, place, user, machine_, directory + "/rootfs", record.cgroup_path, seccomp}));
+  KUBERNEL_TRY(const std::string spec, make_container_spec({config, image.config, place, user, machine_,
+                                                            directory + "/rootfs", record.cgroup_path, seccomp}));
   KUBERNEL_CHECK_OK(write_file_atomic(directory + "/config.json", spec));
   return save(record);
 }
 
-Result<std::string> OciRuntime::create_container(const CallContext& ctx, std::string_view sandbox_id, const ContainerConfig& config) {
+Result<std::string> OciRuntime::create_container(const CallContext& ctx, std::string_view sandbox_id,
+                                                 const ContainerConfig& config) {
   const SandboxPtr sandbox = find_sandbox(sandbox_id);
   if (!sandbox) return Error(Reason::NotFound, "sandbox \"" + std::string(sandbox_id) + "\" not found");
   const SandboxRecord place = sandbox->snapshot();
@@ -111,7 +119,8 @@ Result<std::string> OciRuntime::create_container(const CallContext& ctx, std::st
   const auto prepared = prepare_container(ctx, place, config, record);
   if (!prepared) {
     if (const auto discarded = discard_container({}, record); !discarded) {
-      log_warning(surroundings_.log, "cannot remove a container that was not made", {{"container", record.id}, {"error", discarded.error()}});
+      log_warning(surroundings_.log, "cannot remove a container that was not made",
+                  {{"container", record.id}, {"error", discarded.error()}});
     }
     return prepared.error();
   }
@@ -127,7 +136,8 @@ Result<void> OciRuntime::launch(const CallContext& ctx, Container& container) {
   std::error_code ignored;
   std::filesystem::remove(monitor_.exit_file(record.id), ignored);
   // A start that was interrupted may have gone on without us, and its container still be there.
-  if (exists(monitor_.options().runtime_root + "/" + record.id)) KUBERNEL_CHECK_OK(monitor_.runtime(ctx, {"delete", "--force", record.id}));
+  if (exists(monitor_.options().runtime_root + "/" + record.id))
+    KUBERNEL_CHECK_OK(monitor_.runtime(ctx, {"delete", "--force", record.id}));
   CreateOptions options{record.id, directory, record.log_path.empty() ? "/dev/null" : record.log_path};
   options.terminal = record.tty;
   options.stdin_open = record.stdin_open;
@@ -150,11 +160,13 @@ Result<void> OciRuntime::launch(const CallContext& ctx, Container& container) {
 
 Result<void> OciRuntime::start_container(const CallContext& ctx, std::string_view id) {
   KUBERNEL_TRY(const ContainerPtr container, get_container(id));
-  if (container->snapshot().state != State::Created) return Error(Reason::Invalid, "container \"" + std::string(id) + "\" was started already");
+  if (container->snapshot().state != State::Created)
+    return Error(Reason::Invalid, "container \"" + std::string(id) + "\" was started already");
   if (const auto launched = launch(ctx, *container); !launched) {
     const std::string name(id);
     if (const auto deleted = monitor_.runtime({}, {"delete", "--force", name}); !deleted) {
-      log_debug(surroundings_.log, "nothing was left of a container that failed to start", {{"container", name}, {"error", deleted.error()}});
+      log_debug(surroundings_.log, "nothing was left of a container that failed to start",
+                {{"container", name}, {"error", deleted.error()}});
     }
     const std::lock_guard lock(container->mutex);
     ContainerRecord& record = container->record;
@@ -179,14 +191,16 @@ void OciRuntime::watch(const ContainerPtr& container) {
   before = std::move(container->watch);
   container->watched = open_process(container->record.monitor);
   const bool monitored = static_cast<bool>(container->watched);
-  if (!monitored && !exists(monitor_.exit_file(container->record.id))) container->watched = open_process(container->record.process);
+  if (!monitored && !exists(monitor_.exit_file(container->record.id)))
+    container->watched = open_process(container->record.process);
   if (!container->watched) {
     lock.unlock();
     settle(container);
     return;
   }
   if (!monitored) {
-    log_warning(surroundings_.log, "a container runs without its monitor: its log has ended and its exit code will be unknown",
+    log_warning(surroundings_.log,
+                "a container runs without its monitor: its log has ended and its exit code will be unknown",
                 {{"container", container->record.id}});
   }
   auto watch = surroundings_.poller.when_readable(container->watched.get(), [this, weak = std::weak_ptr(container)] {
@@ -203,7 +217,8 @@ void OciRuntime::watch(const ContainerPtr& container) {
   if (watch) {
     container->watch = *std::move(watch);
   } else {
-    log_error(surroundings_.log, "cannot watch a container", {{"container", container->record.id}, {"error", watch.error()}});
+    log_error(surroundings_.log, "cannot watch a container",
+              {{"container", container->record.id}, {"error", watch.error()}});
   }
 }
 
@@ -254,7 +269,8 @@ void OciRuntime::settle(const ContainerPtr& container) {
   notify(id);
 }
 
-Result<void> OciRuntime::wait_ended(const CallContext& ctx, const ContainerPtr& container, CallContext::Clock::time_point until, bool* ended) {
+Result<void> OciRuntime::wait_ended(const CallContext& ctx, const ContainerPtr& container,
+                                    CallContext::Clock::time_point until, bool* ended) {
   const ContainerRecord record = container->snapshot();
   *ended = true;
   // The process first: it is what is waited for. Then the monitor, which writes the exit code.

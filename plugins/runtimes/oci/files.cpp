@@ -103,9 +103,15 @@ struct Sha256::State {
   EVP_MD_CTX* context = EVP_MD_CTX_new();
 };
 
-Sha256::Sha256() : state_(std::make_unique<State>()) { EVP_DigestInit_ex(state_->context, EVP_sha256(), nullptr); }
-Sha256::~Sha256() { EVP_MD_CTX_free(state_->context); }
-void Sha256::add(std::string_view bytes) { EVP_DigestUpdate(state_->context, bytes.data(), bytes.size()); }
+Sha256::Sha256() : state_(std::make_unique<State>()) {
+  EVP_DigestInit_ex(state_->context, EVP_sha256(), nullptr);
+}
+Sha256::~Sha256() {
+  EVP_MD_CTX_free(state_->context);
+}
+void Sha256::add(std::string_view bytes) {
+  EVP_DigestUpdate(state_->context, bytes.data(), bytes.size());
+}
 
 std::string Sha256::digest() {
   static constexpr char kHex[] = "0123456789abcdef";
@@ -133,6 +139,8 @@ bool valid_digest(std::string_view text) {
                              [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
-std::string hex_of(std::string_view digest) { return std::string(digest.substr(digest.find(':') + 1)); }
+std::string hex_of(std::string_view digest) {
+  return std::string(digest.substr(digest.find(':') + 1));
+}
 
 }  // namespace kubernel::runtime::oci

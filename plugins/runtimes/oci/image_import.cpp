@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reading images from files. A tar is first spread into a temporary directory (its index may come last), so both kinds of source are one.
+// Reading images from files. A tar is first spread into a temporary directory (its index may come last), so both kinds
+// of source are one.
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
@@ -53,7 +54,8 @@ std::string text_of(archive* a) {
 }
 
 Result<void> spread_file(archive* tar, const Place& place, std::int64_t limit) {
-  const UniqueFd fd(openat(place.parent.get(), place.name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  const UniqueFd fd(
+      openat(place.parent.get(), place.name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!fd) return file_error("create", place.path, errno);
   std::array<char, 64 * 1024> buffer{};
   std::int64_t total = 0;
@@ -62,7 +64,8 @@ Result<void> spread_file(archive* tar, const Place& place, std::int64_t limit) {
     if (got < 0) return Error(Reason::Invalid, "cannot read the archive: " + text_of(tar));
     if (got == 0) return {};
     total += got;
-    if (total > limit) return Error(Reason::Invalid, place.path + " is larger than " + std::to_string(limit) + " bytes");
+    if (total > limit)
+      return Error(Reason::Invalid, place.path + " is larger than " + std::to_string(limit) + " bytes");
     for (la_ssize_t done = 0; done < got;) {
       const ssize_t written = write(fd.get(), buffer.data() + done, static_cast<std::size_t>(got - done));
       if (written < 0 && errno != EINTR) return file_error("write", place.path, errno);
@@ -82,7 +85,8 @@ Result<void> spread_entry(archive* tar, archive_entry* entry, LayerTree& tree, s
   KUBERNEL_TRY([[maybe_unused]] const bool hidden, tree.make_room(*place, false));
   if (hard_link != nullptr) {
     KUBERNEL_TRY(const std::optional<Place> target, tree.place(hard_link));
-    if (!target || linkat(target->parent.get(), target->name.c_str(), place->parent.get(), place->name.c_str(), 0) != 0) {
+    if (!target ||
+        linkat(target->parent.get(), target->name.c_str(), place->parent.get(), place->name.c_str(), 0) != 0) {
       return Error(Reason::Invalid, "hard link \"" + place->path + "\" leads nowhere");
     }
     return {};
@@ -109,7 +113,8 @@ Result<void> spread_tar(const CallContext& ctx, const std::string& path, const s
     archive_entry* entry = nullptr;
     const int code = archive_read_next_header(tar.get(), &entry);
     if (code == ARCHIVE_EOF) return {};
-    if (code != ARCHIVE_OK && code != ARCHIVE_WARN) return Error(Reason::Invalid, "cannot read the archive: " + text_of(tar.get()));
+    if (code != ARCHIVE_OK && code != ARCHIVE_WARN)
+      return Error(Reason::Invalid, "cannot read the archive: " + text_of(tar.get()));
     KUBERNEL_CHECK_OK(spread_entry(tar.get(), entry, tree, limit));
   }
 }
@@ -191,11 +196,13 @@ class Import {
     KUBERNEL_TRY(const Manifest manifest, parse_manifest(text));
     if (manifest.is_index) {
       const Descriptor* chosen = choose_platform(manifest.manifests);
-      if (chosen == nullptr) return Error(Reason::Invalid, "index " + entry.digest + " has no image for linux/" + machine_architecture());
+      if (chosen == nullptr)
+        return Error(Reason::Invalid, "index " + entry.digest + " has no image for linux/" + machine_architecture());
       return import_manifest(*chosen, depth + 1);
     }
     KUBERNEL_CHECK_OK(import_blob(blob_name(manifest.config.digest), manifest.config.digest));
-    for (const Descriptor& layer : manifest.layers) KUBERNEL_CHECK_OK(import_blob(blob_name(layer.digest), layer.digest));
+    for (const Descriptor& layer : manifest.layers)
+      KUBERNEL_CHECK_OK(import_blob(blob_name(layer.digest), layer.digest));
     return entry.digest;
   }
 

@@ -23,7 +23,9 @@ using nlohmann::json;
 constexpr const char* kRefName = "org.opencontainers.image.ref.name";
 constexpr std::size_t kMaxDocument = 8 * 1024 * 1024;  // Manifests and configs are small.
 
-bool is_digest_name(const std::string& name) { return name.find('@') != std::string::npos; }
+bool is_digest_name(const std::string& name) {
+  return name.find('@') != std::string::npos;
+}
 
 std::optional<std::int64_t> numeric_user(const std::string& user) {
   const std::string_view name = std::string_view(user).substr(0, user.find(':'));
@@ -36,7 +38,8 @@ std::optional<std::int64_t> numeric_user(const std::string& user) {
 std::vector<std::string> names_in(const std::string& directory) {
   std::vector<std::string> out;
   std::error_code code;
-  for (const auto& entry : std::filesystem::directory_iterator(directory, code)) out.push_back(entry.path().filename().string());
+  for (const auto& entry : std::filesystem::directory_iterator(directory, code))
+    out.push_back(entry.path().filename().string());
   return out;
 }
 
@@ -64,7 +67,8 @@ Result<std::unique_ptr<Store>> Store::open(StoreOptions options, Logger& log, Pu
     if (name.starts_with(".")) KUBERNEL_CHECK_OK(remove_tree(root + "/layers/" + name));
   }
   if (!exists(root + "/images/oci-layout")) {
-    KUBERNEL_CHECK_OK(write_file_atomic(root + "/images/oci-layout", R"({"imageLayoutVersion":"1.0.0"})", store->options_.durable));
+    KUBERNEL_CHECK_OK(
+        write_file_atomic(root + "/images/oci-layout", R"({"imageLayoutVersion":"1.0.0"})", store->options_.durable));
   }
   KUBERNEL_CHECK_OK(store->read_index());
   return store;
@@ -85,14 +89,16 @@ Result<void> Store::read_index() {
       auto stored = read_stored(entry.digest);
       if (!stored) {
         // The rest of the images are fine; this one can be pulled again.
-        log_warning(log_, "dropping an image whose blobs cannot be read", {{"manifest", entry.digest}, {"error", stored.error()}});
+        log_warning(log_, "dropping an image whose blobs cannot be read",
+                    {{"manifest", entry.digest}, {"error", stored.error()}});
         images_.erase(place);
         damaged.insert(entry.digest);
         continue;
       }
       place->second = *std::move(stored);
     }
-    if (const auto name = entry.annotations.find(kRefName); name != entry.annotations.end()) place->second.names.insert(name->second);
+    if (const auto name = entry.annotations.find(kRefName); name != entry.annotations.end())
+      place->second.names.insert(name->second);
   }
   return {};
 }
@@ -120,8 +126,8 @@ Result<Store::Stored> Store::read_stored(const std::string& manifest_digest) con
   if (manifest.is_index) return Error(Reason::Invalid, "manifest " + manifest_digest + " is an index");
   KUBERNEL_TRY(const ImageConfig config, read_config(manifest.config.digest));
   if (config.diff_ids.size() != manifest.layers.size()) {
-    return Error(Reason::Invalid, "the image has " + std::to_string(manifest.layers.size()) + " layers but its config lists " +
-                                      std::to_string(config.diff_ids.size()));
+    return Error(Reason::Invalid, "the image has " + std::to_string(manifest.layers.size()) +
+                                      " layers but its config lists " + std::to_string(config.diff_ids.size()));
   }
   Stored out;
   out.manifest_digest = manifest_digest;
@@ -196,17 +202,20 @@ Result<std::vector<Image>> Store::load(const CallContext& ctx, const std::string
   return std::move(images).error().wrap("cannot load images from " + path);
 }
 
-Result<Image> Store::pull(const CallContext& ctx, std::string_view reference, const std::optional<Credentials>& credentials) {
+Result<Image> Store::pull(const CallContext& ctx, std::string_view reference,
+                          const std::optional<Credentials>& credentials) {
   KUBERNEL_TRY(const Reference parsed, parse_reference(reference));
   // Credentials are part of the key: what one user may read is not for another.
-  const std::string key = parsed.text() + '\n' + (credentials ? credentials->username + '\n' + credentials->password : "");
+  const std::string key =
+      parsed.text() + '\n' + (credentials ? credentials->username + '\n' + credentials->password : "");
   std::unique_lock lock(mutex_);
   while (true) {
     const auto running = pulls_.find(key);
     if (running == pulls_.end()) break;
     const std::shared_ptr<Pull> pull = running->second;
     const bool done = pull->done.wait_until(lock, ctx.stop, ctx.deadline, [&] { return pull->result.has_value(); });
-    if (!done && ctx.stopping()) return Error(Reason::Cancelled, "stopped while waiting for " + parsed.text() + " to be pulled");
+    if (!done && ctx.stopping())
+      return Error(Reason::Cancelled, "stopped while waiting for " + parsed.text() + " to be pulled");
     if (!done) return Error(Reason::Timeout, "the pull of " + parsed.text() + " did not end in time");
     // The one who did the work was told to stop; this caller was not.
     if (*pull->result || pull->result->error().reason() != Reason::Cancelled) return *pull->result;
@@ -287,8 +296,10 @@ void Store::release(const std::string& holder) {
     held_.erase(found);
     const auto uses = [&](const auto& all) {
       return std::ranges::any_of(all, [&](const auto& entry) {
-        if constexpr (requires { entry.second.chains; }) return !chains.empty() && std::ranges::count(entry.second.chains, chains.back()) > 0;
-        else return !chains.empty() && std::ranges::count(entry.second, chains.back()) > 0;
+        if constexpr (requires { entry.second.chains; })
+          return !chains.empty() && std::ranges::count(entry.second.chains, chains.back()) > 0;
+        else
+          return !chains.empty() && std::ranges::count(entry.second, chains.back()) > 0;
       });
     };
     // Nearly always the image is still there, and there is nothing to look for on disk.
@@ -337,11 +348,17 @@ void Store::unpin(const std::string& digest) {
   if (const auto found = pinned_.find(digest); found != pinned_.end()) pinned_.erase(found);
 }
 
-bool Store::has_blob(const std::string& digest) const { return exists(blob_path(digest)); }
+bool Store::has_blob(const std::string& digest) const {
+  return exists(blob_path(digest));
+}
 
-std::string Store::blob_path(const std::string& digest) const { return options_.root + "/images/blobs/sha256/" + hex_of(digest); }
+std::string Store::blob_path(const std::string& digest) const {
+  return options_.root + "/images/blobs/sha256/" + hex_of(digest);
+}
 
-std::string Store::layer_path(const std::string& chain) const { return options_.root + "/layers/" + hex_of(chain); }
+std::string Store::layer_path(const std::string& chain) const {
+  return options_.root + "/layers/" + hex_of(chain);
+}
 
 Result<std::string> Store::make_temporary(bool directory) {
   std::string path = options_.root + "/tmp/XXXXXX";
@@ -375,7 +392,8 @@ Result<void> Store::unpack_all(const CallContext& ctx, const Stored& image, cons
   return {};
 }
 
-Result<void> Store::unpack_one(const CallContext& ctx, const Stored& image, std::size_t index, const std::string& diff_id) {
+Result<void> Store::unpack_one(const CallContext& ctx, const Stored& image, std::size_t index,
+                               const std::string& diff_id) {
   const std::string target = layer_path(image.chains[index]);
   if (exists(target)) return {};
   std::vector<std::string> lowers;
@@ -388,9 +406,11 @@ Result<void> Store::unpack_one(const CallContext& ctx, const Stored& image, std:
   if (!unpacked) {
     result = std::move(unpacked).error().wrap("layer " + image.layers[index]);
   } else if (unpacked->diff_id != diff_id) {
-    result = Error(Reason::Invalid, "layer " + image.layers[index] + " unpacks to " + unpacked->diff_id + ", but its image says " + diff_id);
+    result = Error(Reason::Invalid, "layer " + image.layers[index] + " unpacks to " + unpacked->diff_id +
+                                        ", but its image says " + diff_id);
   } else if (unpacked->skipped_devices > 0) {
-    log_info(log_, "device files in a layer were left out", {{"layer", image.layers[index]}, {"count", unpacked->skipped_devices}});
+    log_info(log_, "device files in a layer were left out",
+             {{"layer", image.layers[index]}, {"count", unpacked->skipped_devices}});
   }
   if (result && options_.durable == Durable::Yes) {
     // A layer directory counts as complete by being there, so its files must be on disk before it is.
@@ -406,7 +426,8 @@ Result<void> Store::unpack_one(const CallContext& ctx, const Stored& image, std:
   return result;
 }
 
-Result<Image> Store::add_image(const CallContext& ctx, const std::string& manifest_digest, const std::vector<std::string>& names) {
+Result<Image> Store::add_image(const CallContext& ctx, const std::string& manifest_digest,
+                               const std::vector<std::string>& names) {
   KUBERNEL_TRY(Stored image, read_stored(manifest_digest));
   KUBERNEL_TRY(const ImageConfig config, read_config(image.config_digest));
   std::vector<BlobPin> pins;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Store: images on disk. Blobs lie in an OCI image layout (<root>/images), so any tool that reads one reads this; its index.json, one
-// entry per name, is the only database. Layers are unpacked once, under their chain ID (<root>/layers/<hex>), and shared by all
-// images and containers that use them.
+// Store: images on disk. Blobs lie in an OCI image layout (<root>/images), so any tool that reads one reads this; its
+// index.json, one entry per name, is the only database. Layers are unpacked once, under their chain ID
+// (<root>/layers/<hex>), and shared by all images and containers that use them.
 #pragma once
 
 #include <functional>
@@ -37,16 +37,17 @@ class BlobPin;
 /// An image whose layers are unpacked and will stay until released.
 struct AcquiredImage {
   std::string id;
-  std::string reference;                    ///< One of its names; the id when it has none.
+  std::string reference;  ///< One of its names; the id when it has none.
   ImageConfig config;
-  std::vector<std::string> chain_ids;       ///< Bottom first.
-  std::vector<std::string> layer_paths;     ///< Topmost first, as overlayfs wants them.
+  std::vector<std::string> chain_ids;    ///< Bottom first.
+  std::vector<std::string> layer_paths;  ///< Topmost first, as overlayfs wants them.
 };
 
 class Store;
 
 /// Brings an image from a registry into the store; see registry.h.
-using Puller = std::function<Result<Image>(const CallContext&, Store&, const Reference&, const std::optional<Credentials>&)>;
+using Puller =
+    std::function<Result<Image>(const CallContext&, Store&, const Reference&, const std::optional<Credentials>&)>;
 
 /// Threads: all members may be called concurrently.
 class Store final : public ImageStore {
@@ -86,7 +87,8 @@ class Store final : public ImageStore {
   /// Stores bytes; gives their digest.
   Result<std::string> put_blob(std::string_view bytes);
   /// Checks that the manifest's blobs are there and fit, unpacks its layers and gives it names.
-  Result<Image> add_image(const CallContext& ctx, const std::string& manifest_digest, const std::vector<std::string>& names);
+  Result<Image> add_image(const CallContext& ctx, const std::string& manifest_digest,
+                          const std::vector<std::string>& names);
   const StoreOptions& options() const { return options_; }
 
  private:
@@ -118,12 +120,12 @@ class Store final : public ImageStore {
   Logger& log_;
   Puller puller_;
 
-  mutable std::mutex mutex_;                             // Guards everything below.
-  std::map<std::string, Stored> images_;                 // By manifest digest.
-  std::map<std::string, std::vector<std::string>> held_; // Container -> chains.
-  std::multiset<std::string> pinned_;                    // Blob digests and chain IDs.
-  std::map<std::string, std::shared_ptr<Pull>> pulls_;   // By reference and user.
-  std::mutex unpack_mutex_;                              // One layer at a time is unpacked.
+  mutable std::mutex mutex_;                              // Guards everything below.
+  std::map<std::string, Stored> images_;                  // By manifest digest.
+  std::map<std::string, std::vector<std::string>> held_;  // Container -> chains.
+  std::multiset<std::string> pinned_;                     // Blob digests and chain IDs.
+  std::map<std::string, std::shared_ptr<Pull>> pulls_;    // By reference and user.
+  std::mutex unpack_mutex_;                               // One layer at a time is unpacked.
 };
 
 class BlobPin {
@@ -140,7 +142,8 @@ class BlobPin {
   std::string digest_;
 };
 
-/// Imports an OCI layout or docker-archive: a directory, or a tar file in any compression libarchive reads (image_import.cpp).
+/// Imports an OCI layout or docker-archive: a directory, or a tar file in any compression libarchive reads
+/// (image_import.cpp).
 Result<std::vector<Image>> import_images(const CallContext& ctx, Store& store, const std::string& path);
 
 }  // namespace kubernel::runtime::oci

@@ -29,7 +29,9 @@ Parts make_image(const std::string& file_content, const std::string& name, const
   Parts out;
   out.layer = TarMaker(true).file("etc/motd", file_content).bytes();
   const std::string diff = sha256_digest(TarMaker().file("etc/motd", file_content).bytes());
-  out.config = json::parse(R"({"os":"linux","config":{"Cmd":["/bin/sh"],"User":")" + user + R"("},"rootfs":{"type":"layers","diff_ids":[")" + diff + R"("]}})").dump();
+  out.config = json::parse(R"({"os":"linux","config":{"Cmd":["/bin/sh"],"User":")" + user +
+                           R"("},"rootfs":{"type":"layers","diff_ids":[")" + diff + R"("]}})")
+                   .dump();
   const auto descriptor = [](const std::string& bytes) {
     return json::object({{"mediaType", "x"}, {"digest", sha256_digest(bytes)}, {"size", bytes.size()}});
   };
@@ -46,7 +48,9 @@ Parts make_image(const std::string& file_content, const std::string& name, const
   return out;
 }
 
-std::string blob_name(const std::string& bytes) { return "blobs/sha256/" + hex_of(sha256_digest(bytes)); }
+std::string blob_name(const std::string& bytes) {
+  return "blobs/sha256/" + hex_of(sha256_digest(bytes));
+}
 
 std::string layout_tar(const Parts& image) {
   return TarMaker()
@@ -66,7 +70,9 @@ class ImageStoreTest : public ::testing::Test {
   }
   void reopen() {
     store_.reset();
-    auto store = Store::open({dir_ / "root", {}, Durable::No}, log_, [this](const CallContext& ctx, Store& s, const Reference& r, const auto& c) { return pull_(ctx, s, r, c); });
+    auto store = Store::open(
+        {dir_ / "root", {}, Durable::No}, log_,
+        [this](const CallContext& ctx, Store& s, const Reference& r, const auto& c) { return pull_(ctx, s, r, c); });
     ASSERT_TRUE(store) << store.error().message();
     store_ = *std::move(store);
   }
@@ -83,12 +89,15 @@ class ImageStoreTest : public ::testing::Test {
     EXPECT_EQ(count("layers"), 0);
   }
   long count(const std::string& directory) {
-    return std::distance(std::filesystem::directory_iterator(dir_ / ("root/" + directory)), std::filesystem::directory_iterator());
+    return std::distance(std::filesystem::directory_iterator(dir_ / ("root/" + directory)),
+                         std::filesystem::directory_iterator());
   }
 
   TestDirectory dir_;
   testing::RecordingLogger log_;
-  Puller pull_ = [](const CallContext&, Store&, const Reference&, const auto&) -> Result<Image> { return Error(Reason::NotFound, "no registry"); };
+  Puller pull_ = [](const CallContext&, Store&, const Reference&, const auto&) -> Result<Image> {
+    return Error(Reason::NotFound, "no registry");
+  };
   std::unique_ptr<Store> store_;
 };
 
@@ -102,7 +111,8 @@ TEST_F(ImageStoreTest, LoadsAnOciLayoutAndFindsItByTagDigestAndId) {
   EXPECT_EQ(image.tags, std::vector<std::string>{"localhost/app:v1"});
   EXPECT_EQ(image.digests, std::vector<std::string>{"localhost/app@" + sha256_digest(parts.manifest)});
   EXPECT_EQ(image.user, 1000);
-  EXPECT_EQ(image.size_bytes, static_cast<std::int64_t>(parts.manifest.size() + parts.config.size() + parts.layer.size()));
+  EXPECT_EQ(image.size_bytes,
+            static_cast<std::int64_t>(parts.manifest.size() + parts.config.size() + parts.layer.size()));
   for (const std::string& name : {image.tags[0], image.digests[0], image.id, hex_of(image.id)}) {
     const auto found = store_->find({}, name);
     ASSERT_TRUE(found);
@@ -163,7 +173,12 @@ TEST_F(ImageStoreTest, LayersOfAContainerOutliveTheirImage) {
 TEST_F(ImageStoreTest, LoadsADirectoryAndADockerArchive) {
   const Parts parts = make_image("one", "");
   const std::string manifest = R"([{"Config":"c.json","RepoTags":["app:v2"],"Layers":["l/layer.tar"]}])";
-  const auto images = load(TarMaker(true).file("c.json", parts.config).file("shared.tar", parts.layer).symlink("l/layer.tar", "../shared.tar").file("manifest.json", manifest).bytes());
+  const auto images = load(TarMaker(true)
+                               .file("c.json", parts.config)
+                               .file("shared.tar", parts.layer)
+                               .symlink("l/layer.tar", "../shared.tar")
+                               .file("manifest.json", manifest)
+                               .bytes());
   ASSERT_TRUE(images) << images.error().message();
   EXPECT_EQ(images->front().tags, std::vector<std::string>{"docker.io/library/app:v2"});
   EXPECT_EQ(images->front().id, sha256_digest(parts.config));
@@ -175,7 +190,13 @@ TEST_F(ImageStoreTest, LoadsADirectoryAndADockerArchive) {
 TEST_F(ImageStoreTest, RefusesABlobWithOtherContent) {
   Parts parts = make_image("one", "localhost/app:v1");
   const std::string name = blob_name(parts.layer);
-  refuse(TarMaker().file(name, "other").file(blob_name(parts.config), parts.config).file(blob_name(parts.manifest), parts.manifest).file("index.json", parts.index).bytes(), "has the content of");
+  refuse(TarMaker()
+             .file(name, "other")
+             .file(blob_name(parts.config), parts.config)
+             .file(blob_name(parts.manifest), parts.manifest)
+             .file("index.json", parts.index)
+             .bytes(),
+         "has the content of");
 }
 
 TEST_F(ImageStoreTest, RefusesALayerThatIsNotWhatTheConfigSays) {
@@ -195,13 +216,15 @@ TEST_F(ImageStoreTest, RefusesWhatIsNoImage) {
   refuse(TarMaker().file("readme", "x").bytes(), "neither an OCI image layout");
   refuse("this is not a tar at all", "cannot read the archive");
   refuse(TarMaker().file("index.json", "[]").bytes(), "not a JSON object");
-  refuse(TarMaker().file("manifest.json", R"([{"Config":"../../etc/shadow","Layers":[]}])").bytes(), "cannot open ../../etc/shadow");
+  refuse(TarMaker().file("manifest.json", R"([{"Config":"../../etc/shadow","Layers":[]}])").bytes(),
+         "cannot open ../../etc/shadow");
 }
 
 TEST_F(ImageStoreTest, AMissingFileIsNamed) {
   const auto images = store_->load({}, "/nonexistent.tar");
   ASSERT_FALSE(images);
-  EXPECT_EQ(images.error().message(), "cannot load images from /nonexistent.tar: cannot open /nonexistent.tar: No such file or directory");
+  EXPECT_EQ(images.error().message(),
+            "cannot load images from /nonexistent.tar: cannot open /nonexistent.tar: No such file or directory");
 }
 
 TEST_F(ImageStoreTest, ForgetsAnImageWhoseBlobsAreDamaged) {

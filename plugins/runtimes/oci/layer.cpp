@@ -127,7 +127,8 @@ class Unpacker {
       case AE_IFIFO: return add_fifo(entry, *place);
       case AE_IFCHR:
       case AE_IFBLK:
-        // A container gets its devices from the runtime; one from a stranger's tar (above all 0:0, a whiteout) is never made.
+        // A container gets its devices from the runtime; one from a stranger's tar (above all 0:0, a whiteout) is never
+        // made.
         ++skipped_devices_;
         return {};
       default: return {};
@@ -161,7 +162,8 @@ class Unpacker {
     KUBERNEL_TRY([[maybe_unused]] const bool hidden, tree_.make_room(place, false));
     if (linkat(target->parent.get(), target->name.c_str(), place.parent.get(), place.name.c_str(), 0) != 0) {
       if (errno == ENOENT || errno == EPERM) {
-        return Error(Reason::Invalid, "hard link \"" + place.path + "\" to \"" + target->path + "\", which is no file of its layer");
+        return Error(Reason::Invalid,
+                     "hard link \"" + place.path + "\" to \"" + target->path + "\", which is no file of its layer");
       }
       return file_error("link", place.path, errno);
     }
@@ -171,7 +173,8 @@ class Unpacker {
   Result<void> add_file(archive* tar, archive_entry* entry, const Place& place) {
     if (archive_entry_size(entry) > limits_.max_bytes - bytes_) return too_large();
     KUBERNEL_TRY([[maybe_unused]] const bool hidden, tree_.make_room(place, false));
-    const UniqueFd fd(openat(place.parent.get(), place.name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    const UniqueFd fd(
+        openat(place.parent.get(), place.name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (!fd) return file_error("create", place.path, errno);
     for (;;) {
       const void* data = nullptr;
@@ -217,7 +220,8 @@ class Unpacker {
     const std::string target = symlink_of(entry);
     if (target.empty()) return Error(Reason::Invalid, "symbolic link \"" + place.path + "\" has no target");
     KUBERNEL_TRY([[maybe_unused]] const bool hidden, tree_.make_room(place, false));
-    if (symlinkat(target.c_str(), place.parent.get(), place.name.c_str()) != 0) return file_error("link", place.path, errno);
+    if (symlinkat(target.c_str(), place.parent.get(), place.name.c_str()) != 0)
+      return file_error("link", place.path, errno);
     if (fchownat(place.parent.get(), place.name.c_str(), owner_of(entry), group_of(entry), AT_SYMLINK_NOFOLLOW) != 0) {
       return file_error("set the owner of", place.path, errno);
     }
@@ -253,7 +257,8 @@ class Unpacker {
       const std::string_view key = name == nullptr ? "" : name;
       // Never "trusted.": it would forge overlayfs's own marks.
       if (key != "security.capability" && !key.starts_with("user.")) continue;
-      if (fsetxattr(fd, name, value, size, 0) != 0 && errno != ENOTSUP) return file_error("set an attribute of", path, errno);
+      if (fsetxattr(fd, name, value, size, 0) != 0 && errno != ENOTSUP)
+        return file_error("set an attribute of", path, errno);
     }
     return {};
   }

@@ -2,8 +2,9 @@
 //
 // Layers: one tar of changes, unpacked to a directory that overlayfs can stack.
 //
-// A tar comes from strangers. Nothing in it decides where a byte is written: every path is walked component by component from the
-// layer's own root, symbolic links are resolved inside the image (this layer, then the ones below), and no call of ours follows one.
+// A tar comes from strangers. Nothing in it decides where a byte is written: every path is walked component by
+// component from the layer's own root, symbolic links are resolved inside the image (this layer, then the ones below),
+// and no call of ours follows one.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +27,9 @@ struct UnpackedLayer {
   std::int64_t skipped_devices = 0;
 };
 
-/// Unpacks the tar at `blob_path` (plain, gzip, zstd, bzip2 or xz) into `into`, an empty directory. Whiteouts become overlayfs's; devices are
-/// left out. `lowers`: the layers below, topmost first; a directory the tar implies but does not hold gets its owner and mode from there.
+/// Unpacks the tar at `blob_path` (plain, gzip, zstd, bzip2 or xz) into `into`, an empty directory. Whiteouts become
+/// overlayfs's; devices are left out. `lowers`: the layers below, topmost first; a directory the tar implies but does
+/// not hold gets its owner and mode from there.
 ///
 /// Needs root. After an error `into` holds a part; remove it.
 /// Errors: Invalid (a broken or hostile tar, or above the limits), Cancelled, Internal.

@@ -26,8 +26,8 @@ class Layer : public ::testing::Test {
     if (geteuid() != 0) GTEST_SKIP() << "unpacking layers needs root";
   }
 
-  Result<UnpackedLayer> unpack(const std::string& name, const std::string& tar, const std::vector<std::string>& lowers = {},
-                               const UnpackLimits& limits = {}) {
+  Result<UnpackedLayer> unpack(const std::string& name, const std::string& tar,
+                               const std::vector<std::string>& lowers = {}, const UnpackLimits& limits = {}) {
     std::filesystem::create_directory(dir_ / name);
     EXPECT_TRUE(write_file_atomic(dir_ / (name + ".tar"), tar));
     std::vector<std::string> paths;
@@ -60,7 +60,8 @@ class Layer : public ::testing::Test {
 };
 
 TEST_F(Layer, KeepsContentModeOwnerAndTime) {
-  const auto unpacked = unpack("a", TarMaker().directory("d", 02750, 7).file("d/f", "hello", 04755).symlink("d/l", "f").bytes());
+  const auto unpacked =
+      unpack("a", TarMaker().directory("d", 02750, 7).file("d/f", "hello", 04755).symlink("d/l", "f").bytes());
   ASSERT_TRUE(unpacked) << unpacked.error().message();
   EXPECT_EQ(content("a/d/f"), "hello");
   EXPECT_EQ(info("a/d/f").st_mode & 07777U, 04755U);
@@ -100,7 +101,8 @@ TEST_F(Layer, DirectoryMadeAfterItsWhiteoutIsOpaque) {
 }
 
 TEST_F(Layer, WhiteoutDoesNotRemoveTheSameLayersEntry) {
-  ASSERT_TRUE(unpack("b", TarMaker().file("f", "kept").file(".wh.f", "").directory("d").file("d/x", "").file(".wh.d", "").bytes()));
+  ASSERT_TRUE(unpack(
+      "b", TarMaker().file("f", "kept").file(".wh.f", "").directory("d").file("d/x", "").file(".wh.d", "").bytes()));
   EXPECT_EQ(content("b/f"), "kept");
   EXPECT_TRUE(exists(dir_ / "b/d/x"));
   EXPECT_TRUE(opaque("b/d"));
@@ -179,20 +181,28 @@ TEST_F(Layer, RefusesEntriesBelowAFile) {
 }
 
 TEST_F(Layer, MakesNoDevices) {
-  const auto unpacked = unpack("a", TarMaker().device("dev/null", AE_IFCHR, 1, 3).device("forged", AE_IFCHR, 0, 0).device("d", AE_IFBLK, 8, 0).bytes());
+  const auto unpacked = unpack("a", TarMaker()
+                                        .device("dev/null", AE_IFCHR, 1, 3)
+                                        .device("forged", AE_IFCHR, 0, 0)
+                                        .device("d", AE_IFBLK, 8, 0)
+                                        .bytes());
   ASSERT_TRUE(unpacked);
   EXPECT_EQ(unpacked->skipped_devices, 3);
   EXPECT_FALSE(exists(dir_ / "a/forged"));
 }
 
 TEST_F(Layer, TakesNoOverlayAttributesFromATar) {
-  ASSERT_TRUE(unpack("a", TarMaker().file_with_xattr("f", "trusted.overlay.redirect", "/x").file_with_xattr("g", "user.note", "n").bytes()));
+  ASSERT_TRUE(unpack("a", TarMaker()
+                              .file_with_xattr("f", "trusted.overlay.redirect", "/x")
+                              .file_with_xattr("g", "user.note", "n")
+                              .bytes()));
   char value[8] = {};
   EXPECT_LT(lgetxattr((dir_ / "a/f").c_str(), "trusted.overlay.redirect", value, sizeof value), 0);
 }
 
 TEST_F(Layer, RefusesMoreBytesThanAllowed) {
-  const auto unpacked = unpack("a", TarMaker(true).file("zeros", std::string(1'000'000, '\0')).bytes(), {}, {.max_bytes = 999'999});
+  const auto unpacked =
+      unpack("a", TarMaker(true).file("zeros", std::string(1'000'000, '\0')).bytes(), {}, {.max_bytes = 999'999});
   ASSERT_FALSE(unpacked);
   EXPECT_EQ(unpacked.error().message(), "the layer unpacks to more than 999999 bytes");
 }

@@ -61,7 +61,9 @@ bool is_opaque(int directory) {
 
 }  // namespace
 
-bool is_whiteout(const struct stat& info) { return S_ISCHR(info.st_mode) && info.st_rdev == makedev(0, 0); }
+bool is_whiteout(const struct stat& info) {
+  return S_ISCHR(info.st_mode) && info.st_rdev == makedev(0, 0);
+}
 
 Result<LayerTree> LayerTree::open(const std::string& root, const std::vector<std::string>& lowers) {
   LayerTree tree;

@@ -43,7 +43,8 @@ Result<Descriptor> read_descriptor(const json& value) {
   out.media_type = string_at(value, "mediaType");
   out.digest = string_at(value, "digest");
   if (!valid_digest(out.digest)) return Error(Reason::Invalid, "\"" + out.digest + "\" is not a SHA-256 digest");
-  if (const auto size = value.find("size"); size != value.end() && size->is_number_integer()) out.size = size->get<std::int64_t>();
+  if (const auto size = value.find("size"); size != value.end() && size->is_number_integer())
+    out.size = size->get<std::int64_t>();
   if (out.size < 0) return Error(Reason::Invalid, "blob " + out.digest + " has a negative size");
   if (const auto platform = value.find("platform"); platform != value.end() && platform->is_object()) {
     out.architecture = string_at(*platform, "architecture");
@@ -93,7 +94,8 @@ Result<ImageConfig> parse_image_config(std::string_view text) {
   if (const auto rootfs = document.find("rootfs"); rootfs != document.end() && rootfs->is_object()) {
     out.diff_ids = strings_at(*rootfs, "diff_ids");
   }
-  if (!std::ranges::all_of(out.diff_ids, valid_digest)) return Error(Reason::Invalid, "the image config has a diff_id that is no SHA-256 digest");
+  if (!std::ranges::all_of(out.diff_ids, valid_digest))
+    return Error(Reason::Invalid, "the image config has a diff_id that is no SHA-256 digest");
   const auto config = document.find("config");
   if (config == document.end() || !config->is_object()) return out;
   out.entrypoint = strings_at(*config, "Entrypoint");
@@ -122,7 +124,8 @@ const Descriptor* choose_platform(const std::vector<Descriptor>& manifests) {
   for (const Descriptor& candidate : manifests) {
     if (candidate.os != "linux" || candidate.architecture != architecture) continue;
     // Of several variants the plain one, then the highest: "v8" for arm64, "v7" before "v6" for arm.
-    if (best == nullptr || (!best->variant.empty() && (candidate.variant.empty() || candidate.variant > best->variant))) {
+    if (best == nullptr ||
+        (!best->variant.empty() && (candidate.variant.empty() || candidate.variant > best->variant))) {
       best = &candidate;
     }
   }

@@ -24,7 +24,7 @@ struct Descriptor {
 struct Manifest {
   bool is_index = false;
   Descriptor config;
-  std::vector<Descriptor> layers;     ///< Bottom first.
+  std::vector<Descriptor> layers;  ///< Bottom first.
   std::vector<Descriptor> manifests;
 };
 

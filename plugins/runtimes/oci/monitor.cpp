@@ -38,7 +38,9 @@ Result<Pipe> make_pipe() {
   return Pipe{UniqueFd(fds[0]), UniqueFd(fds[1])};
 }
 
-std::string directory_link(int fd, const char* name) { return "/proc/self/fd/" + std::to_string(fd) + "/" + name; }
+std::string directory_link(int fd, const char* name) {
+  return "/proc/self/fd/" + std::to_string(fd) + "/" + name;
+}
 
 int wait_ms(CallContext::Clock::time_point until) {
   if (until == CallContext::Clock::time_point::max()) return -1;
@@ -88,16 +90,21 @@ UniqueFd open_process(const ProcessId& process) {
   return fd;
 }
 
-bool wait_for_end(const CallContext& ctx, int process, CallContext::Clock::time_point until) { return wait_readable(ctx, process, until); }
+bool wait_for_end(const CallContext& ctx, int process, CallContext::Clock::time_point until) {
+  return wait_readable(ctx, process, until);
+}
 
 Result<MonitorMessage> parse_message(std::string_view line) {
   const auto value = nlohmann::json::parse(line, nullptr, false);
-  if (!value.is_object()) return Error(Reason::Internal, "conmon said something that is not a message: " + std::string(line));
+  if (!value.is_object())
+    return Error(Reason::Internal, "conmon said something that is not a message: " + std::string(line));
   MonitorMessage out;
   for (const char* key : {"data", "pid", "exit_code"}) {
-    if (const auto found = value.find(key); found != value.end() && found->is_number_integer()) out.data = found->get<int>();
+    if (const auto found = value.find(key); found != value.end() && found->is_number_integer())
+      out.data = found->get<int>();
   }
-  if (const auto found = value.find("message"); found != value.end() && found->is_string()) out.message = found->get<std::string>();
+  if (const auto found = value.find("message"); found != value.end() && found->is_string())
+    out.message = found->get<std::string>();
   return out;
 }
 
@@ -152,7 +159,8 @@ Result<UniqueFd> connect_attach(const std::string& directory) {
   // Through the directory's descriptor: its own path may be longer than a socket address.
   const std::string path = directory_link(at.get(), "attach");
   std::copy(path.begin(), path.end(), address.sun_path);
-  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return file_error("connect to", directory + "/attach", errno);
+  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    return file_error("connect to", directory + "/attach", errno);
   return fd;
 }
 
@@ -166,20 +174,38 @@ Result<void> control(const std::string& directory, const std::string& line) {
 }
 
 std::vector<std::string> Monitor::common_arguments(const std::string& id, const std::string& directory) const {
-  return {options_.conmon, "--api-version", "1", "--cid", id, "--cuuid", id, "--runtime", options_.runtime,
-          "--runtime-arg", "--root", "--runtime-arg", options_.runtime_root, "--bundle", directory,
-          "--container-pidfile", directory + "/pidfile", "--full-attach", "--no-sync-log"};
+  return {options_.conmon,
+          "--api-version",
+          "1",
+          "--cid",
+          id,
+          "--cuuid",
+          id,
+          "--runtime",
+          options_.runtime,
+          "--runtime-arg",
+          "--root",
+          "--runtime-arg",
+          options_.runtime_root,
+          "--bundle",
+          directory,
+          "--container-pidfile",
+          directory + "/pidfile",
+          "--full-attach",
+          "--no-sync-log"};
 }
 
-Result<void> Monitor::launch(const CallContext& ctx, const std::vector<std::string>& arguments, const std::string& directory,
-                             std::vector<std::pair<int, int>> inherit, const UniqueFd& start) const {
+Result<void> Monitor::launch(const CallContext& ctx, const std::vector<std::string>& arguments,
+                             const std::string& directory, std::vector<std::pair<int, int>> inherit,
+                             const UniqueFd& start) const {
   const std::string log = directory + "/conmon.log";
   const UniqueFd errors(open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   if (!errors) return file_error("create", log, errno);
   ChildOptions child;
   child.argv = arguments;
-  child.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "_OCI_STARTPIPE=" + std::to_string(kStartPipe),
-               "_OCI_SYNCPIPE=" + std::to_string(kSyncPipe), "_OCI_ATTACHPIPE=" + std::to_string(kAttachPipe)};
+  child.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+               "_OCI_STARTPIPE=" + std::to_string(kStartPipe), "_OCI_SYNCPIPE=" + std::to_string(kSyncPipe),
+               "_OCI_ATTACHPIPE=" + std::to_string(kAttachPipe)};
   child.stderr_fd = errors.get();
   child.inherit = std::move(inherit);
   KUBERNEL_TRY(const pid_t pid, spawn_child(child));
@@ -187,7 +213,8 @@ Result<void> Monitor::launch(const CallContext& ctx, const std::vector<std::stri
   KUBERNEL_TRY(const int code, wait_child(ctx, pid));
   if (code == 0) return {};
   const auto text = read_file(log);
-  return Error(Reason::Internal, "conmon failed: " + (text ? runtime_message(*text) : "exit code " + std::to_string(code)));
+  return Error(Reason::Internal,
+               "conmon failed: " + (text ? runtime_message(*text) : "exit code " + std::to_string(code)));
 }
 
 Result<Created> Monitor::create(const CallContext& ctx, const CreateOptions& options) const {
@@ -195,18 +222,21 @@ Result<Created> Monitor::create(const CallContext& ctx, const CreateOptions& opt
   KUBERNEL_TRY(Pipe sync, make_pipe());
   std::vector<std::string> arguments = common_arguments(options.id, options.bundle);
   const std::string monitor_pid_file = options.bundle + "/conmon.pid";
-  for (const std::string& argument : {std::string("--log-path"), "k8s-file:" + options.log_path, std::string("--exit-dir"), options_.exit_dir,
-                                      std::string("--conmon-pidfile"), monitor_pid_file}) {
+  for (const std::string& argument :
+       {std::string("--log-path"), "k8s-file:" + options.log_path, std::string("--exit-dir"), options_.exit_dir,
+        std::string("--conmon-pidfile"), monitor_pid_file}) {
     arguments.push_back(argument);
   }
   if (options.terminal) arguments.emplace_back("--terminal");
   if (options.stdin_open) arguments.emplace_back("--stdin");
   if (options.leave_stdin_open) arguments.emplace_back("--leave-stdin-open");
-  KUBERNEL_CHECK_OK(launch(ctx, arguments, options.bundle, {{kStartPipe, start.read.get()}, {kSyncPipe, sync.write.get()}}, start.write));
+  KUBERNEL_CHECK_OK(launch(ctx, arguments, options.bundle,
+                           {{kStartPipe, start.read.get()}, {kSyncPipe, sync.write.get()}}, start.write));
   sync.write.reset();
   KUBERNEL_TRY(const MonitorMessage message, read_message(ctx, sync.read.get()));
   if (message.data <= 0) {
-    return Error(Reason::Internal, "OCI runtime create failed: " + runtime_message(message.message.empty() ? "unknown error" : message.message));
+    return Error(Reason::Internal, "OCI runtime create failed: " +
+                                       runtime_message(message.message.empty() ? "unknown error" : message.message));
   }
   KUBERNEL_TRY(const std::string text, read_file(monitor_pid_file));
   pid_t monitor = 0;
@@ -216,21 +246,24 @@ Result<Created> Monitor::create(const CallContext& ctx, const CreateOptions& opt
   return Created{*identity, message.data};
 }
 
-Result<StartedExec> Monitor::exec(const CallContext& ctx, const std::string& id, const std::string& directory, const std::string& process_spec,
-                                  bool terminal, bool stdin_open) const {
+Result<StartedExec> Monitor::exec(const CallContext& ctx, const std::string& id, const std::string& directory,
+                                  const std::string& process_spec, bool terminal, bool stdin_open) const {
   const std::string spec_path = directory + "/process.json";
   KUBERNEL_CHECK_OK(write_file_atomic(spec_path, process_spec));
   KUBERNEL_TRY(Pipe start, make_pipe());
   KUBERNEL_TRY(Pipe sync, make_pipe());
   KUBERNEL_TRY(Pipe attach, make_pipe());
   std::vector<std::string> arguments = common_arguments(id, directory);
-  for (const std::string& argument : {std::string("--exec"), std::string("--exec-attach"), std::string("--exec-process-spec"), spec_path,
-                                      std::string("--log-path"), std::string("none")}) {
+  for (const std::string& argument :
+       {std::string("--exec"), std::string("--exec-attach"), std::string("--exec-process-spec"), spec_path,
+        std::string("--log-path"), std::string("none")}) {
     arguments.push_back(argument);
   }
   if (terminal) arguments.emplace_back("--terminal");
   if (stdin_open) arguments.emplace_back("--stdin");
-  KUBERNEL_CHECK_OK(launch(ctx, arguments, directory, {{kStartPipe, start.read.get()}, {kSyncPipe, sync.write.get()}, {kAttachPipe, attach.write.get()}}, start.write));
+  KUBERNEL_CHECK_OK(launch(
+      ctx, arguments, directory,
+      {{kStartPipe, start.read.get()}, {kSyncPipe, sync.write.get()}, {kAttachPipe, attach.write.get()}}, start.write));
   sync.write.reset();
   attach.write.reset();
   KUBERNEL_TRY([[maybe_unused]] const MonitorMessage listening, read_message(ctx, attach.read.get()));
@@ -239,7 +272,8 @@ Result<StartedExec> Monitor::exec(const CallContext& ctx, const std::string& id,
   KUBERNEL_CHECK_OK(poke(start.write));  // Only now does the command start, so nothing it writes is missed.
   KUBERNEL_TRY(const MonitorMessage started, read_message(ctx, sync.read.get()));
   if (started.data <= 0) {
-    return Error(Reason::Internal, "OCI runtime exec failed: " + runtime_message(started.message.empty() ? "unknown error" : started.message));
+    return Error(Reason::Internal, "OCI runtime exec failed: " +
+                                       runtime_message(started.message.empty() ? "unknown error" : started.message));
   }
   out.process.reset(static_cast<int>(syscall(SYS_pidfd_open, started.data, 0)));
   out.sync = std::move(sync.read);
@@ -253,7 +287,8 @@ Result<void> Monitor::runtime(const CallContext& ctx, const std::vector<std::str
   child.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"};
   KUBERNEL_TRY(const ChildOutput output, run_child(ctx, child));
   if (output.exit_code == 0) return {};
-  return Error(Reason::Internal, "OCI runtime " + arguments.front() + " failed: " + runtime_message(output.standard_error));
+  return Error(Reason::Internal,
+               "OCI runtime " + arguments.front() + " failed: " + runtime_message(output.standard_error));
 }
 
 }  // namespace kubernel::runtime::oci

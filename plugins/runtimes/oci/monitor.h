@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Monitor: conmon, the small process beside each container that holds its streams, writes its log and keeps its exit code. It belongs to the
-// container, not to us: when this process ends, conmon and the container live on, and the next process finds both.
+// Monitor: conmon, the small process beside each container that holds its streams, writes its log and keeps its exit
+// code. It belongs to the container, not to us: when this process ends, conmon and the container live on, and the next
+// process finds both.
 #pragma once
 
 #include <sys/types.h>
@@ -47,7 +48,8 @@ struct Created {
   pid_t container_pid = 0;
 };
 
-/// An exec with conmon waiting beside it. `output` is a SOCK_SEQPACKET: each packet's first byte says the stream (2: stdout, 3: stderr).
+/// An exec with conmon waiting beside it. `output` is a SOCK_SEQPACKET: each packet's first byte says the stream (2:
+/// stdout, 3: stderr).
 struct StartedExec {
   UniqueFd output, sync;
   UniqueFd process;  ///< The command's pidfd; none when it has ended already.
@@ -69,8 +71,8 @@ class Monitor {
   Result<Created> create(const CallContext& ctx, const CreateOptions& options) const;
 
   /// Runs `process_spec` in container `id`. `directory` is its own, and removed by the caller afterwards.
-  Result<StartedExec> exec(const CallContext& ctx, const std::string& id, const std::string& directory, const std::string& process_spec,
-                           bool terminal, bool stdin_open) const;
+  Result<StartedExec> exec(const CallContext& ctx, const std::string& id, const std::string& directory,
+                           const std::string& process_spec, bool terminal, bool stdin_open) const;
 
   /// Runs the OCI runtime itself: start, delete, update.
   Result<void> runtime(const CallContext& ctx, const std::vector<std::string>& arguments) const;

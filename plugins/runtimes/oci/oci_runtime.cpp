@@ -12,7 +12,8 @@
 
 namespace kubernel::runtime::oci {
 
-OciRuntime::OciRuntime(OciRuntimeOptions options, Cgroups cgroups, const Surroundings& surroundings, Store& store, Machine machine)
+OciRuntime::OciRuntime(OciRuntimeOptions options, Cgroups cgroups, const Surroundings& surroundings, Store& store,
+                       Machine machine)
     : options_(std::move(options)),
       cgroups_(std::move(cgroups)),
       surroundings_(surroundings),
@@ -25,7 +26,8 @@ OciRuntime::OciRuntime(OciRuntimeOptions options, Cgroups cgroups, const Surroun
 Result<std::unique_ptr<OciRuntime>> OciRuntime::open(const CallContext& ctx, OciRuntimeOptions options, Cgroups cgroups,
                                                      const Surroundings& surroundings, Store& store) {
   KUBERNEL_TRY(Machine machine, read_machine(cgroups.v2(), cgroups.accounts_swap()));
-  std::unique_ptr<OciRuntime> runtime(new OciRuntime(std::move(options), std::move(cgroups), surroundings, store, std::move(machine)));
+  std::unique_ptr<OciRuntime> runtime(
+      new OciRuntime(std::move(options), std::move(cgroups), surroundings, store, std::move(machine)));
   KUBERNEL_CHECK_OK(runtime->prepare_directories());
   KUBERNEL_CHECK_OK(runtime->install_pause());
   runtime->adopt(ctx);
@@ -51,13 +53,16 @@ OciRuntime::~OciRuntime() {
 }
 
 Result<void> OciRuntime::prepare_directories() {
-  for (const char* name : {"", "/sandboxes", "/containers"}) KUBERNEL_CHECK_OK(make_directories(options_.root + name, 0711));
+  for (const char* name : {"", "/sandboxes", "/containers"})
+    KUBERNEL_CHECK_OK(make_directories(options_.root + name, 0711));
   KUBERNEL_CHECK_OK(remove_tree(options_.state_dir + "/exec"));
-  for (const char* name : {"", "/runtime", "/exits", "/exec"}) KUBERNEL_CHECK_OK(make_directories(options_.state_dir + name, 0700));
+  for (const char* name : {"", "/runtime", "/exits", "/exec"})
+    KUBERNEL_CHECK_OK(make_directories(options_.state_dir + name, 0700));
   return {};
 }
 
-// One read-only root for all pause processes. Its name is that of its content: a new version never replaces a program that runs.
+// One read-only root for all pause processes. Its name is that of its content: a new version never replaces a program
+// that runs.
 Result<void> OciRuntime::install_pause() {
   KUBERNEL_TRY(const std::string program, read_file(options_.pause));
   pause_rootfs_ = options_.root + "/pause/" + hex_of(sha256_digest(program)).substr(0, 16);
@@ -80,7 +85,8 @@ std::string OciRuntime::new_id() {
 }
 
 std::int64_t OciRuntime::now_ns() const {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(surroundings_.clock.wall_now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(surroundings_.clock.wall_now().time_since_epoch())
+      .count();
 }
 
 OciRuntime::ContainerPtr OciRuntime::find_container(std::string_view id) const {
@@ -111,8 +117,8 @@ std::vector<OciRuntime::ContainerPtr> OciRuntime::containers_of(std::string_view
   return out;
 }
 
-// Runs `task` on the blocking pool, unless the runtime is being destroyed. A full pool refuses; the task is then tried again, for an
-// exit that nobody heard of would leave its pod running for ever.
+// Runs `task` on the blocking pool, unless the runtime is being destroyed. A full pool refuses; the task is then tried
+// again, for an exit that nobody heard of would leave its pod running for ever.
 void OciRuntime::run_later(std::function<void()> task) {
   constexpr auto kRetry = std::chrono::milliseconds(50);
   const auto guarded = [gate = gate_, task] {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// OciRuntime: sandboxes and containers without a daemon. State is on disk (a directory per container, its OCI bundle), conmon stands beside each
-// container, the OCI runtime (runc or crun) is run for each step. What is in memory is a copy that open() makes again.
+// OciRuntime: sandboxes and containers without a daemon. State is on disk (a directory per container, its OCI bundle),
+// conmon stands beside each container, the OCI runtime (runc or crun) is run for each step. What is in memory is a copy
+// that open() makes again.
 #pragma once
 
 #include <condition_variable>
@@ -52,7 +53,8 @@ class OciRuntime final : public ContainerRuntime, public ContainerAccess {
   Result<void> stop_sandbox(const CallContext& ctx, std::string_view id) override;
   Result<void> remove_sandbox(const CallContext& ctx, std::string_view id) override;
   Result<std::vector<SandboxStatus>> list_sandboxes(const CallContext& ctx) override;
-  Result<std::string> create_container(const CallContext& ctx, std::string_view sandbox_id, const ContainerConfig& config) override;
+  Result<std::string> create_container(const CallContext& ctx, std::string_view sandbox_id,
+                                       const ContainerConfig& config) override;
   Result<void> start_container(const CallContext& ctx, std::string_view id) override;
   Result<void> stop_container(const CallContext& ctx, std::string_view id, std::chrono::seconds grace) override;
   Result<void> remove_container(const CallContext& ctx, std::string_view id) override;
@@ -61,8 +63,10 @@ class OciRuntime final : public ContainerRuntime, public ContainerAccess {
 
   std::unique_ptr<Subscription> on_exit(std::function<void(std::string id)> changed) override;
   Result<ContainerStatus> status(const CallContext& ctx, std::string_view id) override;
-  Result<std::unique_ptr<Session>> exec(const CallContext& ctx, std::string_view id, const ExecOptions& options) override;
-  Result<ExecResult> exec_sync(const CallContext& ctx, std::string_view id, const std::vector<std::string>& command) override;
+  Result<std::unique_ptr<Session>> exec(const CallContext& ctx, std::string_view id,
+                                        const ExecOptions& options) override;
+  Result<ExecResult> exec_sync(const CallContext& ctx, std::string_view id,
+                               const std::vector<std::string>& command) override;
   Result<std::unique_ptr<Session>> attach(const CallContext& ctx, std::string_view id) override;
   Result<void> update_resources(const CallContext& ctx, std::string_view id, const Resources& resources) override;
   Result<void> reopen_log(const CallContext& ctx, std::string_view id) override;
@@ -79,7 +83,8 @@ class OciRuntime final : public ContainerRuntime, public ContainerAccess {
   using ContainerPtr = std::shared_ptr<Container>;
   using SandboxPtr = std::shared_ptr<Sandbox>;
 
-  OciRuntime(OciRuntimeOptions options, Cgroups cgroups, const Surroundings& surroundings, Store& store, Machine machine);
+  OciRuntime(OciRuntimeOptions options, Cgroups cgroups, const Surroundings& surroundings, Store& store,
+             Machine machine);
 
   // oci_runtime.cpp: opening, what is shared.
   Result<void> prepare_directories();
@@ -108,14 +113,16 @@ class OciRuntime final : public ContainerRuntime, public ContainerAccess {
   Result<void> discard_sandbox(const CallContext& ctx, const SandboxRecord& record);
 
   // containers.cpp
-  Result<void> prepare_container(const CallContext& ctx, const SandboxRecord& sandbox, const ContainerConfig& config, ContainerRecord& record);
+  Result<void> prepare_container(const CallContext& ctx, const SandboxRecord& sandbox, const ContainerConfig& config,
+                                 ContainerRecord& record);
   Result<void> mount_rootfs(const ContainerRecord& record, const AcquiredImage& image);
   Result<void> launch(const CallContext& ctx, Container& container);
   Result<void> discard_container(const CallContext& ctx, const ContainerRecord& record);
   Result<void> save(const ContainerRecord& record) const;
   void watch(const ContainerPtr& container);
   void settle(const ContainerPtr& container);
-  Result<void> wait_ended(const CallContext& ctx, const ContainerPtr& container, CallContext::Clock::time_point until, bool* ended);
+  Result<void> wait_ended(const CallContext& ctx, const ContainerPtr& container, CallContext::Clock::time_point until,
+                          bool* ended);
   static ContainerStatus status_of(const ContainerRecord& record);
 
   // access.cpp

@@ -11,6 +11,7 @@
 
 #include "oci_runtime.h"
 #include "paths.h"
+#include "registry.h"
 
 namespace kubernel::runtime::oci {
 namespace {
@@ -19,13 +20,17 @@ using nlohmann::json;
 
 constexpr const char* kSystemSeccomp = "/usr/share/containers/seccomp.json";
 
-bool runnable(const std::string& path) { return access(path.c_str(), X_OK) == 0 && !std::filesystem::is_directory(path); }
+bool runnable(const std::string& path) {
+  return access(path.c_str(), X_OK) == 0 && !std::filesystem::is_directory(path);
+}
 
 // In our PATH, then where distributions put system programs.
 std::string find_program(const std::string& name) {
-  if (name.find('/') != std::string::npos) return runnable(name) ? std::filesystem::absolute(name).string() : std::string();
+  if (name.find('/') != std::string::npos)
+    return runnable(name) ? std::filesystem::absolute(name).string() : std::string();
   const char* variable = getenv("PATH");
-  std::istringstream directories(std::string(variable == nullptr ? "" : variable) + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+  std::istringstream directories(std::string(variable == nullptr ? "" : variable) +
+                                 ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
   for (std::string directory; std::getline(directories, directory, ':');) {
     if (directory.starts_with('/') && runnable(directory + "/" + name)) return directory + "/" + name;
   }
@@ -46,14 +51,16 @@ Result<std::string> choose_runtime(const std::string& wanted, const Cgroups& cgr
   }
   if (std::string runc = find_program("runc"); !runc.empty()) return runc;
   if (!find_program("crun").empty()) {
-    return Error(Reason::NotFound, "runc is not installed, and crun cannot work here: controllers are in both versions of cgroups");
+    return Error(Reason::NotFound,
+                 "runc is not installed, and crun cannot work here: controllers are in both versions of cgroups");
   }
   return Error(Reason::NotFound, "no OCI runtime is installed: install runc or crun");
 }
 
 Result<std::string> find_pause(const std::string& configured) {
   if (!configured.empty()) return need_program(configured, "pause program");
-  if (runnable(KUBERNEL_OCI_LIBEXEC_DIR "/kubernel-pause")) return std::string(KUBERNEL_OCI_LIBEXEC_DIR "/kubernel-pause");
+  if (runnable(KUBERNEL_OCI_LIBEXEC_DIR "/kubernel-pause"))
+    return std::string(KUBERNEL_OCI_LIBEXEC_DIR "/kubernel-pause");
   // Beside this code: in a build tree, or installed somewhere else than configured.
   Dl_info info{};
   if (dladdr(reinterpret_cast<const void*>(&open_runtime), &info) != 0 && info.dli_fname != nullptr) {
@@ -63,6 +70,28 @@ Result<std::string> find_pause(const std::string& configured) {
     }
   }
   return Error(Reason::NotFound, "the pause program " KUBERNEL_OCI_LIBEXEC_DIR "/kubernel-pause is not installed");
+}
+
+std::map<std::string, RegistrySettings> read_registries(const json& config) {
+  std::map<std::string, RegistrySettings> out;
+  const auto registries = config.find("registries");
+  if (registries == config.end()) return out;
+  for (const auto& [host, settings] : registries->items()) {
+    out[host] = {settings.value("plainHttp", false), settings.value("caFile", "")};
+  }
+  return out;
+}
+
+Registry::ClientMaker client_maker(const RuntimeContext& context) {
+  return [context = net::NetContext{context.log, context.metrics, context.clock, context.blocking}](
+             const RegistrySettings& settings) -> Result<std::unique_ptr<net::HttpClient>> {
+    net::ClientOptions options;
+    if (!settings.ca_file.empty()) {
+      options.tls = std::make_unique<net::ClientTls>();
+      KUBERNEL_TRY(options.tls->ca_pem, read_file(settings.ca_file));
+    }
+    return net::make_http_client(context, std::move(options));
+  };
 }
 
 // "runc version 1.1.5+ds1" -> "1.1.5+ds1".
@@ -103,10 +132,14 @@ Result<OpenedRuntime> open_runtime(const RuntimeContext& context) {
     OpenedRuntime out;
     out.name = std::filesystem::path(options.runtime).filename().string();
     out.version = version_of(options.runtime);
-    log_info(context.log, "container runtime", {{"runtime", options.runtime}, {"version", out.version}, {"cgroups", cgroups.v2() ? "v2" : "v1"}});
-    KUBERNEL_TRY(std::unique_ptr<Store> store, Store::open(store_options, context.log, [](const CallContext&, Store&, const Reference& reference, const std::optional<Credentials>&) -> Result<Image> {
-      return Error(Reason::NotFound, "image \"" + reference.text() + "\" is not on this node");
-    }));
+    log_info(context.log, "container runtime",
+             {{"runtime", options.runtime}, {"version", out.version}, {"cgroups", cgroups.v2() ? "v2" : "v1"}});
+    const auto registry = std::make_shared<Registry>(read_registries(config), client_maker(context));
+    KUBERNEL_TRY(
+        std::unique_ptr<Store> store,
+        Store::open(store_options, context.log,
+                    [registry](const CallContext& ctx, Store& into, const Reference& reference,
+                               const auto& credentials) { return registry->pull(ctx, into, reference, credentials); }));
     KUBERNEL_TRY(out.containers, OciRuntime::open({}, std::move(options), std::move(cgroups), surroundings, *store));
     out.images = std::move(store);
     return out;

@@ -6,7 +6,8 @@
 namespace kubernel::runtime::oci {
 
 /// RuntimeSpec::open: finds the programs, opens the store, takes over what runs.
-/// Errors: NotFound for a program that is not installed; Invalid for a configuration that cannot work; Forbidden without root.
+/// Errors: NotFound for a program that is not installed; Invalid for a configuration that cannot work; Forbidden
+/// without root.
 Result<OpenedRuntime> open_runtime(const RuntimeContext& context);
 
 }  // namespace kubernel::runtime::oci

@@ -55,12 +55,17 @@ std::vector<Fields> entries_of(const std::string& rootfs, const char* name) {
   return out;
 }
 
-Error no_user(const std::string& name) { return {Reason::Invalid, "unable to find user " + name + ": no matching entries in passwd file"}; }
-Error no_group(const std::string& name) { return {Reason::Invalid, "unable to find group " + name + ": no matching entries in group file"}; }
+Error no_user(const std::string& name) {
+  return {Reason::Invalid, "unable to find user " + name + ": no matching entries in passwd file"};
+}
+Error no_group(const std::string& name) {
+  return {Reason::Invalid, "unable to find group " + name + ": no matching entries in group file"};
+}
 
 }  // namespace
 
-Result<ProcessUser> resolve_user(const std::string& rootfs, const std::string& image_user, const SecurityOptions& security) {
+Result<ProcessUser> resolve_user(const std::string& rootfs, const std::string& image_user,
+                                 const SecurityOptions& security) {
   std::string user;
   std::string group;
   if (!security.run_as_username.empty()) {

@@ -17,10 +17,11 @@ struct ProcessUser {
   std::vector<std::uint32_t> groups;  ///< Sorted, without doubles.
 };
 
-/// `image_user`: the image's "user", "uid", "user:group", …; used when `security` names nobody. Reads the files under `rootfs`
-/// without leaving it. A number needs no entry; a name does.
+/// `image_user`: the image's "user", "uid", "user:group", …; used when `security` names nobody. Reads the files under
+/// `rootfs` without leaving it. A number needs no entry; a name does.
 ///
 /// Errors: Invalid "unable to find user x: no matching entries in passwd file".
-Result<ProcessUser> resolve_user(const std::string& rootfs, const std::string& image_user, const SecurityOptions& security);
+Result<ProcessUser> resolve_user(const std::string& rootfs, const std::string& image_user,
+                                 const SecurityOptions& security);
 
 }  // namespace kubernel::runtime::oci

@@ -15,10 +15,13 @@ class Passwd : public ::testing::Test {
  protected:
   Passwd() {
     std::filesystem::create_directories(dir_ / "etc");
-    std::ofstream(dir_ / "etc/passwd") << "# comment\nroot:x:0:0:root:/root:/bin/sh\napp:x:1000:1001:App:/home/app:/bin/sh\nbroken\n";
+    std::ofstream(dir_ / "etc/passwd")
+        << "# comment\nroot:x:0:0:root:/root:/bin/sh\napp:x:1000:1001:App:/home/app:/bin/sh\nbroken\n";
     std::ofstream(dir_ / "etc/group") << "root:x:0:\nwheel:x:10:root,app\nvideo:x:44:app\nappgroup:x:1001:\n";
   }
-  Result<ProcessUser> resolve(const std::string& image_user, const SecurityOptions& security = {}) { return resolve_user(dir_.path(), image_user, security); }
+  Result<ProcessUser> resolve(const std::string& image_user, const SecurityOptions& security = {}) {
+    return resolve_user(dir_.path(), image_user, security);
+  }
 
   TestDirectory dir_;
 };

@@ -4,7 +4,8 @@
 
 #include "open.h"
 
-KUBERNEL_PLUGIN("oci", "0.1.0", "Runs containers with runc or crun and keeps images, without a daemon.", "runtime/oci") {
+KUBERNEL_PLUGIN("oci", "0.1.0", "Runs containers with runc or crun and keeps images, without a daemon.",
+                "runtime/oci") {
   kubernel::plugin::provide(registrar, "oci", kubernel::runtime::RuntimeSpec{&kubernel::runtime::oci::open_runtime});
   return {};
 }

@@ -16,7 +16,9 @@ json process_json(const ProcessId& process) {
   return out;
 }
 
-ProcessId read_process(const json& value) { return {value.at("pid").get<pid_t>(), value.at("startTime").get<std::uint64_t>()}; }
+ProcessId read_process(const json& value) {
+  return {value.at("pid").get<pid_t>(), value.at("startTime").get<std::uint64_t>()};
+}
 
 json resources_json(const Resources& r) {
   json out = json::object();
@@ -38,7 +40,9 @@ Resources read_resources(const json& value) {
   return out;
 }
 
-NamespaceMode read_mode(const json& value) { return static_cast<NamespaceMode>(value.get<int>()); }
+NamespaceMode read_mode(const json& value) {
+  return static_cast<NamespaceMode>(value.get<int>());
+}
 
 }  // namespace
 

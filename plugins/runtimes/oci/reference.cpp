@@ -12,8 +12,12 @@ namespace {
 constexpr std::size_t kMaxNameLength = 255;
 constexpr std::size_t kMaxTagLength = 128;
 
-bool lower_or_digit(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
-bool word(char c) { return lower_or_digit(c) || (c >= 'A' && c <= 'Z') || c == '_'; }
+bool lower_or_digit(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+}
+bool word(char c) {
+  return lower_or_digit(c) || (c >= 'A' && c <= 'Z') || c == '_';
+}
 
 // [a-z0-9]+ joined by one of ".", "_", "__" or any number of "-" (the distribution specification's path component).
 bool valid_component(std::string_view part) {
@@ -57,7 +61,8 @@ bool valid_registry(std::string_view registry) {
       const std::string_view port = registry.substr(colon + 1);
       if (port.empty() || !std::ranges::all_of(port, [](char c) { return c >= '0' && c <= '9'; })) return false;
     }
-    return !host.empty() && std::ranges::all_of(host, [](char c) { return (word(c) && c != '_') || c == '.' || c == '-'; });
+    return !host.empty() &&
+           std::ranges::all_of(host, [](char c) { return (word(c) && c != '_') || c == '.' || c == '-'; });
   }
   const std::size_t end = registry.find(']');
   return end != std::string_view::npos && (end + 1 == registry.size() || registry[end + 1] == ':');
@@ -79,7 +84,8 @@ Result<Reference> parse_reference(std::string_view text) {
   }
   const std::size_t slash = rest.find('/');
   const std::string_view first = rest.substr(0, slash);
-  if (slash != std::string_view::npos && (first.find_first_of(".:") != std::string_view::npos || first == "localhost")) {
+  if (slash != std::string_view::npos &&
+      (first.find_first_of(".:") != std::string_view::npos || first == "localhost")) {
     out.registry = first == "index.docker.io" ? "docker.io" : first;
     rest.remove_prefix(slash + 1);
   } else {
@@ -94,7 +100,8 @@ Result<Reference> parse_reference(std::string_view text) {
   }
   if (!out.digest.empty()) out.tag.clear();
   out.repository = rest;
-  if (out.registry == "docker.io" && rest.find('/') == std::string_view::npos) out.repository = "library/" + out.repository;
+  if (out.registry == "docker.io" && rest.find('/') == std::string_view::npos)
+    out.repository = "library/" + out.repository;
   if (!valid_registry(out.registry) || !valid_repository(out.repository) || out.name().size() > kMaxNameLength) {
     return invalid(text);
   }

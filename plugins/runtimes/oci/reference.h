@@ -22,8 +22,8 @@ struct Reference {
   std::string text() const { return digest.empty() ? name() + ":" + tag : name() + "@" + digest; }
 };
 
-/// Reads a reference as users write it: "busybox" is docker.io/library/busybox:latest. A first part is a registry when it has a
-/// dot or a colon or is "localhost". Of "name:tag@digest" the digest counts.
+/// Reads a reference as users write it: "busybox" is docker.io/library/busybox:latest. A first part is a registry when
+/// it has a dot or a colon or is "localhost". Of "name:tag@digest" the digest counts.
 ///
 /// Errors: Invalid, naming the reference.
 Result<Reference> parse_reference(std::string_view text);

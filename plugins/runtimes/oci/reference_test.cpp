@@ -44,7 +44,8 @@ TEST_P(Refused, NamesTheReference) {
   const auto reference = parse_reference(GetParam().text);
   ASSERT_FALSE(reference);
   EXPECT_EQ(reference.error().reason(), Reason::Invalid);
-  EXPECT_EQ(reference.error().message(), "couldn't parse image name \"" + GetParam().text + "\": invalid reference format");
+  EXPECT_EQ(reference.error().message(),
+            "couldn't parse image name \"" + GetParam().text + "\": invalid reference format");
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -55,7 +56,8 @@ INSTANTIATE_TEST_SUITE_P(
                       Row{"TrailingSlash", "localhost/x/", ""}, Row{"ShortDigest", "x@sha256:abc", ""},
                       Row{"UnknownAlgorithm", "x@md5:d41d8cd98f00b204e9800998ecf8427e", ""},
                       Row{"DotDash", "localhost/a.-b", ""}, Row{"BadPort", "host:port/x", ""},
-                      Row{"TooLong", "localhost/" + std::string(256, 'a'), ""}, Row{"TagTooLong", "x:" + std::string(129, 'a'), ""}),
+                      Row{"TooLong", "localhost/" + std::string(256, 'a'), ""},
+                      Row{"TagTooLong", "x:" + std::string(129, 'a'), ""}),
     [](const auto& row) { return row.param.name; });
 
 }  // namespace

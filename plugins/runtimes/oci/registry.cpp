@@ -12,8 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include <nlohmann/json.hpp>
 #include <openssl/evp.h>
+#include <nlohmann/json.hpp>
 
 namespace kubernel::runtime::oci {
 namespace {
@@ -22,10 +22,10 @@ using nlohmann::json;
 
 constexpr std::size_t kMaxManifest = 4 * 1024 * 1024;  // The distribution specification's limit.
 constexpr std::size_t kMaxToken = 1024 * 1024;
-constexpr std::size_t kMaxQueued = 1024 * 1024;        // Of a blob, between network and disk.
+constexpr std::size_t kMaxQueued = 1024 * 1024;  // Of a blob, between network and disk.
 constexpr int kMaxRedirects = 5;
 constexpr int kMaxIndexDepth = 3;
-constexpr auto kStalled = std::chrono::seconds(60);    // Without a byte for this long, a download has failed.
+constexpr auto kStalled = std::chrono::seconds(60);  // Without a byte for this long, a download has failed.
 
 constexpr const char* kManifestTypes =
     "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, "
@@ -39,8 +39,8 @@ std::string lower(std::string_view text) {
 
 std::string base64(const std::string& text) {
   std::string out(4 * ((text.size() + 2) / 3) + 1, '\0');
-  const int size = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()), reinterpret_cast<const unsigned char*>(text.data()),
-                                   static_cast<int>(text.size()));
+  const int size = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
+                                   reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
   out.resize(static_cast<std::size_t>(size));
   return out;
 }
@@ -70,7 +70,8 @@ std::optional<Url> split_url(std::string_view text) {
   const std::string_view rest = text.substr(mark + 3);
   out.host = lower(rest.substr(0, rest.find_first_of("/?#")));
   // Whoever has a name and password before the host wants something else than we do.
-  if (out.host.empty() || out.host.find('@') != std::string::npos || (out.scheme != "https" && out.scheme != "http")) return std::nullopt;
+  if (out.host.empty() || out.host.find('@') != std::string::npos || (out.scheme != "https" && out.scheme != "http"))
+    return std::nullopt;
   return out;
 }
 
@@ -182,7 +183,8 @@ std::optional<Challenge> parse_challenge(std::string_view header) {
 // One pull: what it has been granted, and the blobs it pins.
 class Registry::Puller {
  public:
-  Puller(Registry& registry, const CallContext& ctx, Store& store, const Reference& reference, const std::optional<Credentials>& credentials)
+  Puller(Registry& registry, const CallContext& ctx, Store& store, const Reference& reference,
+         const std::optional<Credentials>& credentials)
       : registry_(registry), ctx_(ctx), store_(store), reference_(reference), credentials_(credentials) {
     // Docker's registry has another name than its images.
     host_ = reference.registry == "docker.io" ? "registry-1.docker.io" : reference.registry;
@@ -209,7 +211,8 @@ class Registry::Puller {
     if (depth > kMaxIndexDepth) return Error(Reason::Invalid, "indexes are nested too deep");
     if (document.manifest.is_index) {
       const Descriptor* chosen = choose_platform(document.manifest.manifests);
-      if (chosen == nullptr) return Error(Reason::Invalid, "no image for linux/" + machine_architecture() + " in the index");
+      if (chosen == nullptr)
+        return Error(Reason::Invalid, "no image for linux/" + machine_architecture() + " in the index");
       KUBERNEL_TRY(const Document inner, get_manifest(chosen->digest));
       return resolve(inner, depth + 1);
     }
@@ -234,7 +237,8 @@ class Registry::Puller {
       }
       if (response.status != 200) return http_error(response.status, "manifest " + name);
       Document out{response.body, sha256_digest(response.body), {}};
-      if (name.starts_with("sha256:") && out.digest != name) return Error(Reason::Invalid, "manifest " + name + " has the content of " + out.digest);
+      if (name.starts_with("sha256:") && out.digest != name)
+        return Error(Reason::Invalid, "manifest " + name + " has the content of " + out.digest);
       KUBERNEL_TRY(out.manifest, parse_manifest(out.text));
       return out;
     }
@@ -255,7 +259,8 @@ class Registry::Puller {
     bool retried = false;
     for (int redirects = 0; redirects <= kMaxRedirects;) {
       const auto target = split_url(url);
-      if (!target || (target->scheme != "https" && !plain_http_)) return Error(Reason::Invalid, "blob " + blob.digest + ": the registry redirects to an unusable address");
+      if (!target || (target->scheme != "https" && !plain_http_))
+        return Error(Reason::Invalid, "blob " + blob.digest + ": the registry redirects to an unusable address");
       net::ClientRequest request;
       request.url = url;
       // Where a registry redirects to is not told our credentials.
@@ -301,7 +306,8 @@ class Registry::Puller {
     }
     const std::string digest = hash.digest();
     if (size != blob.size || digest != blob.digest) {
-      return Error(Reason::Invalid, "blob " + blob.digest + " has the content of " + digest + " (" + std::to_string(size) + " bytes)");
+      return Error(Reason::Invalid,
+                   "blob " + blob.digest + " has the content of " + digest + " (" + std::to_string(size) + " bytes)");
     }
     return {};
   }
@@ -315,9 +321,11 @@ class Registry::Puller {
   // Gets what the registry asks for after a 401.
   Result<void> answer(const net::Headers& headers) {
     std::string all;
-    for (const std::string_view value : headers.all("www-authenticate")) all += (all.empty() ? "" : ", ") + std::string(value);
+    for (const std::string_view value : headers.all("www-authenticate"))
+      all += (all.empty() ? "" : ", ") + std::string(value);
     const auto challenge = parse_challenge(all);
-    if (!challenge) return Error(Reason::Unauthorized, "the registry wants a kind of authentication that is not supported");
+    if (!challenge)
+      return Error(Reason::Unauthorized, "the registry wants a kind of authentication that is not supported");
     if (challenge->scheme == "bearer") return get_token(*challenge);
     if (!credentials_) return Error(Reason::Unauthorized, "the registry wants credentials, and there are none for it");
     authorization_ = basic();
@@ -327,9 +335,11 @@ class Registry::Puller {
   Result<void> get_token(const Challenge& challenge) {
     const std::string& realm = challenge.parameters.at("realm");
     const auto target = split_url(realm);
-    if (!target || (target->scheme != "https" && !plain_http_)) return Error(Reason::Unauthorized, "the registry names an unusable token service");
+    if (!target || (target->scheme != "https" && !plain_http_))
+      return Error(Reason::Unauthorized, "the registry names an unusable token service");
     net::ClientRequest request;
-    request.url = realm + (realm.find('?') == std::string::npos ? "?" : "&") + "scope=" + url_encoded("repository:" + reference_.repository + ":pull");
+    request.url = realm + (realm.find('?') == std::string::npos ? "?" : "&") +
+                  "scope=" + url_encoded("repository:" + reference_.repository + ":pull");
     if (const auto service = challenge.parameters.find("service"); service != challenge.parameters.end()) {
       request.url += "&service=" + url_encoded(service->second);
     }
@@ -371,7 +381,8 @@ Result<std::shared_ptr<net::HttpClient>> Registry::client_of(const std::string& 
   return client;
 }
 
-Result<Image> Registry::pull(const CallContext& ctx, Store& store, const Reference& reference, const std::optional<Credentials>& credentials) {
+Result<Image> Registry::pull(const CallContext& ctx, Store& store, const Reference& reference,
+                             const std::optional<Credentials>& credentials) {
   auto image = Puller(*this, ctx, store, reference, credentials).run();
   if (image) return image;
   store.collect_garbage();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Registry: pulls images by the OCI distribution specification: manifests and indexes, Bearer tokens and Basic credentials, blobs with
-// their digests checked as they arrive.
+// Registry: pulls images by the OCI distribution specification: manifests and indexes, Bearer tokens and Basic
+// credentials, blobs with their digests checked as they arrive.
 #pragma once
 
 #include <functional>
@@ -43,8 +43,10 @@ class Registry {
   Registry(std::map<std::string, RegistrySettings> settings, ClientMaker make_client)
       : settings_(std::move(settings)), make_client_(std::move(make_client)) {}
 
-  /// Errors: NotFound, Unauthorized, ServiceUnavailable, TooManyRequests, Invalid, Cancelled, Timeout; all name the reference.
-  Result<Image> pull(const CallContext& ctx, Store& store, const Reference& reference, const std::optional<Credentials>& credentials);
+  /// Errors: NotFound, Unauthorized, ServiceUnavailable, TooManyRequests, Invalid, Cancelled, Timeout; all name the
+  /// reference.
+  Result<Image> pull(const CallContext& ctx, Store& store, const Reference& reference,
+                     const std::optional<Credentials>& credentials);
 
  private:
   class Puller;

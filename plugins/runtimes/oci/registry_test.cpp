@@ -29,7 +29,8 @@ class FakeStream final : public net::ClientStream {
   int status() const override { return response_.status; }
   const net::Headers& headers() const override { return response_.headers; }
   void on_data(std::function<void(std::string_view, const Error*)> data) override {
-    for (std::size_t at = 0; at < response_.body.size(); at += 1000) data(std::string_view(response_.body).substr(at, 1000), nullptr);
+    for (std::size_t at = 0; at < response_.body.size(); at += 1000)
+      data(std::string_view(response_.body).substr(at, 1000), nullptr);
     data({}, nullptr);
   }
   void pause(bool) override {}
@@ -46,7 +47,7 @@ struct FakeRegistry {
   std::string need_authorization;                // Of registry URLs; empty: none.
   std::string challenge;
   std::string token_answer = R"({"token":"t0"})";
-  std::vector<std::string> log;                  // "GET URL authorization".
+  std::vector<std::string> log;  // "GET URL authorization".
 
   net::Response serve(const net::ClientRequest& request) {
     const std::lock_guard lock(mutex);
@@ -73,12 +74,18 @@ struct FakeRegistry {
 class FakeClient final : public net::HttpClient {
  public:
   explicit FakeClient(FakeRegistry& registry) : registry_(registry) {}
-  Result<net::Response> request(const CallContext&, const net::ClientRequest& request, std::size_t) override { return registry_.serve(request); }
+  Result<net::Response> request(const CallContext&, const net::ClientRequest& request, std::size_t) override {
+    return registry_.serve(request);
+  }
   Result<std::unique_ptr<net::ClientStream>> stream(const CallContext&, const net::ClientRequest& request) override {
     return std::unique_ptr<net::ClientStream>(std::make_unique<FakeStream>(registry_.serve(request)));
   }
-  Result<std::shared_ptr<net::ByteStream>> upgrade(const CallContext&, const net::ClientRequest&, net::Headers*) override { return Error(Reason::Internal, "unused"); }
-  Result<std::shared_ptr<net::WebSocket>> websocket(const CallContext&, const net::ClientRequest&, const std::vector<std::string>&) override {
+  Result<std::shared_ptr<net::ByteStream>> upgrade(const CallContext&, const net::ClientRequest&,
+                                                   net::Headers*) override {
+    return Error(Reason::Internal, "unused");
+  }
+  Result<std::shared_ptr<net::WebSocket>> websocket(const CallContext&, const net::ClientRequest&,
+                                                    const std::vector<std::string>&) override {
     return Error(Reason::Internal, "unused");
   }
 
@@ -90,12 +97,16 @@ class RegistryTest : public ::testing::Test {
  protected:
   void SetUp() override {
     if (geteuid() != 0) GTEST_SKIP() << "unpacking layers needs root";
-    auto store = Store::open({dir_ / "root", {}, Durable::No}, log_, [this](const CallContext& ctx, Store& s, const Reference& r, const auto& c) { return registry_.pull(ctx, s, r, c); });
+    auto store = Store::open({dir_ / "root", {}, Durable::No}, log_,
+                             [this](const CallContext& ctx, Store& s, const Reference& r, const auto& c) {
+                               return registry_.pull(ctx, s, r, c);
+                             });
     ASSERT_TRUE(store);
     store_ = *std::move(store);
     const std::string content(50'000, 'x');
     layer_ = TarMaker(true).file("f", content).file("random", sha256_digest(content)).bytes();
-    config_ = R"({"rootfs":{"diff_ids":[")" + sha256_digest(TarMaker().file("f", content).file("random", sha256_digest(content)).bytes()) + R"("]}})";
+    config_ = R"({"rootfs":{"diff_ids":[")" +
+              sha256_digest(TarMaker().file("f", content).file("random", sha256_digest(content)).bytes()) + R"("]}})";
     manifest_ = R"({"config":)" + descriptor(config_) + R"(,"layers":[)" + descriptor(layer_) + "]}";
     const std::string base = "https://reg.example/v2/team/app/";
     fake_.documents[base + "manifests/v1"] = manifest_;
@@ -106,13 +117,19 @@ class RegistryTest : public ::testing::Test {
   static std::string descriptor(const std::string& bytes) {
     return R"({"digest":")" + sha256_digest(bytes) + R"(","size":)" + std::to_string(bytes.size()) + "}";
   }
-  Result<Image> pull(const std::string& reference, const std::optional<Credentials>& credentials = std::nullopt) { return store_->pull({}, reference, credentials); }
-  std::string blob_url(const std::string& bytes) const { return "https://reg.example/v2/team/app/blobs/" + sha256_digest(bytes); }
+  Result<Image> pull(const std::string& reference, const std::optional<Credentials>& credentials = std::nullopt) {
+    return store_->pull({}, reference, credentials);
+  }
+  std::string blob_url(const std::string& bytes) const {
+    return "https://reg.example/v2/team/app/blobs/" + sha256_digest(bytes);
+  }
 
   TestDirectory dir_;
   testing::RecordingLogger log_;
   FakeRegistry fake_;
-  Registry registry_{{}, [this](const RegistrySettings&) -> Result<std::unique_ptr<net::HttpClient>> { return std::unique_ptr<net::HttpClient>(std::make_unique<FakeClient>(fake_)); }};
+  Registry registry_{{}, [this](const RegistrySettings&) -> Result<std::unique_ptr<net::HttpClient>> {
+                       return std::unique_ptr<net::HttpClient>(std::make_unique<FakeClient>(fake_));
+                     }};
   std::unique_ptr<Store> store_;
   std::string layer_, config_, manifest_;
 };
@@ -130,8 +147,10 @@ TEST_F(RegistryTest, PullsByTagAndByDigest) {
 }
 
 TEST_F(RegistryTest, TakesThisMachinesImageOfAnIndex) {
-  const std::string index = R"({"manifests":[{"digest":"sha256:)" + std::string(64, '0') + R"(","size":1,"platform":{"os":"linux","architecture":"other"}},{"digest":")" +
-                            sha256_digest(manifest_) + R"(","size":1,"platform":{"os":"linux","architecture":")" + machine_architecture() + R"("}}]})";
+  const std::string index = R"({"manifests":[{"digest":"sha256:)" + std::string(64, '0') +
+                            R"(","size":1,"platform":{"os":"linux","architecture":"other"}},{"digest":")" +
+                            sha256_digest(manifest_) + R"(","size":1,"platform":{"os":"linux","architecture":")" +
+                            machine_architecture() + R"("}}]})";
   fake_.documents["https://reg.example/v2/team/app/manifests/multi"] = index;
   const auto image = pull("reg.example/team/app:multi");
   ASSERT_TRUE(image) << image.error().message();
@@ -140,10 +159,13 @@ TEST_F(RegistryTest, TakesThisMachinesImageOfAnIndex) {
 
 TEST_F(RegistryTest, AnswersABearerChallenge) {
   fake_.need_authorization = "Bearer t0";
-  fake_.challenge = R"(Bearer realm="https://auth.example/token",service="reg example",scope="repository:team/app:pull")";
+  fake_.challenge =
+      R"(Bearer realm="https://auth.example/token",service="reg example",scope="repository:team/app:pull")";
   const auto image = pull("reg.example/team/app:v1", Credentials{"user", "pass"});
   ASSERT_TRUE(image) << image.error().message();
-  EXPECT_EQ(fake_.log.at(1), "GET https://auth.example/token?scope=repository%3Ateam%2Fapp%3Apull&service=reg%20example Basic dXNlcjpwYXNz");
+  EXPECT_EQ(
+      fake_.log.at(1),
+      "GET https://auth.example/token?scope=repository%3Ateam%2Fapp%3Apull&service=reg%20example Basic dXNlcjpwYXNz");
   EXPECT_EQ(fake_.log.at(2), "GET https://reg.example/v2/team/app/manifests/v1 Bearer t0");
 }
 
@@ -153,9 +175,13 @@ TEST_F(RegistryTest, AnswersABasicChallengeOnlyWithCredentials) {
   const auto refused = pull("reg.example/team/app:v1");
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().reason(), Reason::Unauthorized);
-  EXPECT_EQ(refused.error().message(), "failed to pull image \"reg.example/team/app:v1\": the registry wants credentials, and there are none for it");
+  EXPECT_EQ(
+      refused.error().message(),
+      "failed to pull image \"reg.example/team/app:v1\": the registry wants credentials, and there are none for it");
   const auto wrong = pull("reg.example/team/app:v1", Credentials{"user", "wrong"});
-  EXPECT_EQ(wrong.error().message(), "failed to pull image \"reg.example/team/app:v1\": manifest v1: the registry refuses these credentials (HTTP 401)");
+  EXPECT_EQ(wrong.error().message(),
+            "failed to pull image \"reg.example/team/app:v1\": manifest v1: the registry refuses these credentials "
+            "(HTTP 401)");
   EXPECT_TRUE(pull("reg.example/team/app:v1", Credentials{"user", "pass"}));
 }
 
@@ -185,7 +211,8 @@ TEST_F(RegistryTest, ARedirectWithoutTlsIsRefused) {
 
 TEST_F(RegistryTest, PullsOfOneImageShareTheWork) {
   std::vector<std::future<Result<Image>>> pulls;
-  for (int i = 0; i < 8; ++i) pulls.push_back(std::async(std::launch::async, [this] { return pull("reg.example/team/app:v1"); }));
+  for (int i = 0; i < 8; ++i)
+    pulls.push_back(std::async(std::launch::async, [this] { return pull("reg.example/team/app:v1"); }));
   for (auto& one : pulls) {
     const auto image = one.get();
     ASSERT_TRUE(image) << image.error().message();
@@ -215,7 +242,8 @@ TEST_F(RegistryTest, ABlobWithOtherContentIsRefusedAndLeavesNothing) {
 }
 
 TEST(Challenge, IsFoundAmongOthers) {
-  const auto bearer = parse_challenge(R"(Basic realm="x, y", Bearer realm="https://a/t",service=s,scope="a:b:pull,push")");
+  const auto bearer =
+      parse_challenge(R"(Basic realm="x, y", Bearer realm="https://a/t",service=s,scope="a:b:pull,push")");
   ASSERT_TRUE(bearer);
   EXPECT_EQ(bearer->scheme, "bearer");
   EXPECT_EQ(bearer->parameters.at("realm"), "https://a/t");

@@ -68,7 +68,8 @@ class OciRuntime::Gate {
 
 struct OciRuntime::Listeners {
   struct Listener {
-    std::recursive_mutex running;  // Held while the callback runs: ending the subscription waits for it, except from inside.
+    std::recursive_mutex
+        running;  // Held while the callback runs: ending the subscription waits for it, except from inside.
     std::function<void(std::string)> changed;
   };
   std::mutex mutex;

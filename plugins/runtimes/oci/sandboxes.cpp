@@ -14,7 +14,9 @@ namespace {
 constexpr const char* kShmOptions = "mode=1777,size=65536k";
 constexpr auto kKillWait = std::chrono::seconds(10);
 
-std::string shm_path_of(const std::string& directory) { return directory + "/shm"; }
+std::string shm_path_of(const std::string& directory) {
+  return directory + "/shm";
+}
 
 }  // namespace
 
@@ -22,7 +24,8 @@ Result<void> OciRuntime::mount_shm(const SandboxRecord& record) {
   if (record.config.ipc == NamespaceMode::Node) return {};
   const std::string path = shm_path_of(sandbox_dir(record.id));
   KUBERNEL_CHECK_OK(make_directories(path, 0755));
-  if (mount("shm", path.c_str(), "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, kShmOptions) != 0) return file_error("mount", path, errno);
+  if (mount("shm", path.c_str(), "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, kShmOptions) != 0)
+    return file_error("mount", path, errno);
   return {};
 }
 
@@ -30,21 +33,24 @@ Result<void> OciRuntime::start_pause(const CallContext& ctx, Sandbox& sandbox) {
   SandboxRecord& record = sandbox.record;
   const std::string directory = sandbox_dir(record.id);
   const std::string cgroup = record.config.cgroup_parent + "/" + record.id;
-  KUBERNEL_CHECK_OK(write_file_atomic(directory + "/config.json", make_pause_spec({record.config, machine_, pause_rootfs_, cgroup})));
+  KUBERNEL_CHECK_OK(
+      write_file_atomic(directory + "/config.json", make_pause_spec({record.config, machine_, pause_rootfs_, cgroup})));
   const std::string errors = directory + "/runtime.log";
   const UniqueFd error_file(::open(errors.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   if (!error_file) return file_error("create", errors, errno);
   // No monitor: of a pause process only its end matters, and a pidfd tells that.
   ChildOptions child;
-  child.argv = {options_.runtime, "--root", monitor_.options().runtime_root, "run", "--detach", "--pid-file", directory + "/pidfile",
-                "--bundle", directory, record.id};
+  child.argv = {options_.runtime, "--root",     monitor_.options().runtime_root, "run",
+                "--detach",       "--pid-file", directory + "/pidfile",          "--bundle",
+                directory,        record.id};
   child.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"};
   child.stderr_fd = error_file.get();
   KUBERNEL_TRY(const pid_t pid, spawn_child(child));
   KUBERNEL_TRY(const int code, wait_child(ctx, pid));
   if (code != 0) {
     const auto text = read_file(errors);
-    return Error(Reason::Internal, "cannot start the sandbox: " + (text ? runtime_message(*text) : "exit code " + std::to_string(code)));
+    return Error(Reason::Internal,
+                 "cannot start the sandbox: " + (text ? runtime_message(*text) : "exit code " + std::to_string(code)));
   }
   KUBERNEL_TRY(const std::string text, read_file(directory + "/pidfile"));
   pid_t pause = 0;
@@ -57,7 +63,8 @@ Result<void> OciRuntime::start_pause(const CallContext& ctx, Sandbox& sandbox) {
 
 Result<std::string> OciRuntime::run_sandbox(const CallContext& ctx, const SandboxConfig& config) {
   if (config.cgroup_parent.size() < 2 || config.cgroup_parent.front() != '/') {
-    return Error(Reason::Invalid, "sandbox: cgroup_parent \"" + config.cgroup_parent + "\" is not an absolute path below the root");
+    return Error(Reason::Invalid,
+                 "sandbox: cgroup_parent \"" + config.cgroup_parent + "\" is not an absolute path below the root");
   }
   if (config.network != NamespaceMode::Node && config.network_namespace_path.empty()) {
     return Error(Reason::Invalid, "sandbox: a pod network needs a network namespace");
@@ -71,14 +78,16 @@ Result<std::string> OciRuntime::run_sandbox(const CallContext& ctx, const Sandbo
   const auto made = [&]() -> Result<void> {
     KUBERNEL_CHECK_OK(make_directories(directory, 0711));
     KUBERNEL_CHECK_OK(write_file_atomic(directory + "/hostname", config.hostname + "\n"));
-    if (chmod((directory + "/hostname").c_str(), 0644) != 0) return file_error("set the mode of", directory + "/hostname", errno);
+    if (chmod((directory + "/hostname").c_str(), 0644) != 0)
+      return file_error("set the mode of", directory + "/hostname", errno);
     KUBERNEL_CHECK_OK(mount_shm(record));
     KUBERNEL_CHECK_OK(cgroups_.make(config.cgroup_parent, config.resources));
     return start_pause(ctx, *sandbox);
   }();
   if (!made) {
     if (const auto discarded = discard_sandbox({}, record); !discarded) {
-      log_warning(surroundings_.log, "cannot remove a sandbox that failed to start", {{"sandbox", record.id}, {"error", discarded.error()}});
+      log_warning(surroundings_.log, "cannot remove a sandbox that failed to start",
+                  {{"sandbox", record.id}, {"error", discarded.error()}});
     }
     return std::move(made).error();
   }
@@ -131,7 +140,8 @@ Result<void> OciRuntime::remove_sandbox(const CallContext& ctx, std::string_view
   const SandboxPtr sandbox = find_sandbox(id);
   if (!sandbox) return {};
   KUBERNEL_CHECK_OK(stop_sandbox(ctx, id));
-  for (const ContainerPtr& container : containers_of(id)) KUBERNEL_CHECK_OK(remove_container(ctx, container->snapshot().id));
+  for (const ContainerPtr& container : containers_of(id))
+    KUBERNEL_CHECK_OK(remove_container(ctx, container->snapshot().id));
   const SandboxRecord record = sandbox->snapshot();
   KUBERNEL_CHECK_OK(discard_sandbox(ctx, record));
   std::unique_ptr<Subscription> dropped;

@@ -31,7 +31,8 @@ std::string kernel_release() {
 
 bool any_in(const json& condition, const char* key, const auto& holds) {
   const auto list = condition.find(key);
-  return list != condition.end() && list->is_array() && std::ranges::any_of(*list, [&](const json& item) { return holds(item.get<std::string>()); });
+  return list != condition.end() && list->is_array() &&
+         std::ranges::any_of(*list, [&](const json& item) { return holds(item.get<std::string>()); });
 }
 
 bool asked(const json& condition, const char* key) {
@@ -49,16 +50,20 @@ bool applies(const json& entry, const std::vector<std::string>& capabilities, st
   if (includes == entry.end() || !includes->is_object()) return true;
   if (asked(*includes, "arches") && !any_in(*includes, "arches", same)) return false;
   // All of the capabilities named, as upstream: one that is missing drops the entry.
-  if (asked(*includes, "caps") && any_in(*includes, "caps", [&](const std::string& name) { return !has(name); })) return false;
+  if (asked(*includes, "caps") && any_in(*includes, "caps", [&](const std::string& name) { return !has(name); }))
+    return false;
   const std::string kernel = includes->value("minKernel", "");
   return kernel.empty() || version_of(kernel_release()) >= version_of(kernel);
 }
 
 json architectures_of(const json& profile, std::string_view architecture) {
-  static constexpr std::pair<std::string_view, std::string_view> kNames[] = {
-      {"amd64", "SCMP_ARCH_X86_64"}, {"arm64", "SCMP_ARCH_AARCH64"}, {"arm", "SCMP_ARCH_ARM"}, {"386", "SCMP_ARCH_X86"}};
+  static constexpr std::pair<std::string_view, std::string_view> kNames[] = {{"amd64", "SCMP_ARCH_X86_64"},
+                                                                             {"arm64", "SCMP_ARCH_AARCH64"},
+                                                                             {"arm", "SCMP_ARCH_ARM"},
+                                                                             {"386", "SCMP_ARCH_X86"}};
   json out = json::array();
-  const auto* const ours = std::ranges::find(kNames, architecture, &std::pair<std::string_view, std::string_view>::first);
+  const auto* const ours =
+      std::ranges::find(kNames, architecture, &std::pair<std::string_view, std::string_view>::first);
   if (ours == std::end(kNames)) return out;
   const auto map = profile.find("archMap");
   if (map == profile.end()) return profile.value("architectures", out);
@@ -91,13 +96,18 @@ json convert(const json& profile, const std::vector<std::string>& capabilities, 
 
 }  // namespace
 
-Result<std::string> convert_seccomp(std::string_view text, const std::vector<std::string>& capabilities, std::string_view architecture) {
-  return catch_as_error("seccomp profile", [&]() -> Result<std::string> { return convert(json::parse(text), capabilities, architecture).dump(); });
+Result<std::string> convert_seccomp(std::string_view text, const std::vector<std::string>& capabilities,
+                                    std::string_view architecture) {
+  return catch_as_error("seccomp profile", [&]() -> Result<std::string> {
+    return convert(json::parse(text), capabilities, architecture).dump();
+  });
 }
 
 Result<std::string> load_seccomp(const std::string& path, const Machine& machine, const SecurityOptions& security) {
   if (path.empty()) {
-    return Error(Reason::Invalid, "the container asks for the runtime's default seccomp profile, but the node has none: set seccompProfile of plugin oci");
+    return Error(Reason::Invalid,
+                 "the container asks for the runtime's default seccomp profile, but the node has none: set "
+                 "seccompProfile of plugin oci");
   }
   KUBERNEL_TRY(const std::string text, read_file(path));
   KUBERNEL_TRY(const std::vector<std::string> capabilities, container_capabilities(security, machine));

@@ -25,7 +25,9 @@ constexpr char kStderr = 3;
 }  // namespace
 
 Relay::Relay(Poller& poller, RelayOptions options) : poller_(poller), options_(std::move(options)) {}
-Relay::~Relay() { close(); }
+Relay::~Relay() {
+  close();
+}
 
 Result<std::shared_ptr<Relay>> Relay::start(Poller& poller, RelayOptions options) {
   std::shared_ptr<Relay> relay(new Relay(poller, std::move(options)));
@@ -87,8 +89,10 @@ bool Relay::flush_output() {
     const ssize_t written = write(writer.get(), pending_output_.data(), pending_output_.size());
     if (written < 0 && errno == EINTR) continue;
     if (written < 0 && errno == EAGAIN) return false;
-    if (written < 0) pending_output_.clear();  // Nobody reads this stream any more.
-    else pending_output_.erase(0, static_cast<std::size_t>(written));
+    if (written < 0)
+      pending_output_.clear();  // Nobody reads this stream any more.
+    else
+      pending_output_.erase(0, static_cast<std::size_t>(written));
   }
   return true;
 }
@@ -131,7 +135,8 @@ void Relay::on_output_room() {
 
 bool Relay::flush_stdin() {
   while (!pending_input_.empty()) {
-    const ssize_t sent = send(options_.socket.get(), pending_input_.data(), pending_input_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    const ssize_t sent =
+        send(options_.socket.get(), pending_input_.data(), pending_input_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent < 0 && errno == EINTR) continue;
     if (sent < 0 && errno == EAGAIN) return false;
     pending_input_.clear();  // A packet goes whole, or the process is gone.
@@ -183,7 +188,8 @@ void Relay::close_stdin() {
 Result<void> Relay::resize(int columns, int rows) {
   if (!options_.tty) return Error(Reason::Invalid, "the session has no terminal");
   constexpr int kMax = 1000;  // conmon ignores larger ones.
-  return control(options_.directory, "1 " + std::to_string(std::clamp(rows, 0, kMax)) + " " + std::to_string(std::clamp(columns, 0, kMax)));
+  return control(options_.directory,
+                 "1 " + std::to_string(std::clamp(rows, 0, kMax)) + " " + std::to_string(std::clamp(columns, 0, kMax)));
 }
 
 void Relay::on_exit(std::function<void(int)> exited) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Relay: a Session over a monitor's attach socket. The socket carries all streams as packets; the session's user has a pipe per stream. Between
-// them bytes move on the poller's thread, and stop moving when the other side does not take them: nothing is buffered without bound.
+// Relay: a Session over a monitor's attach socket. The socket carries all streams as packets; the session's user has a
+// pipe per stream. Between them bytes move on the poller's thread, and stop moving when the other side does not take
+// them: nothing is buffered without bound.
 #pragma once
 
 #include <functional>
@@ -17,9 +18,9 @@
 namespace kubernel::runtime::oci {
 
 struct RelayOptions {
-  UniqueFd socket;              ///< conmon's attach socket.
+  UniqueFd socket;  ///< conmon's attach socket.
   bool stdin_open = false, tty = false;
-  std::string directory;        ///< The bundle with the control pipe, for resize.
+  std::string directory;  ///< The bundle with the control pipe, for resize.
 };
 
 /// Threads: all members may be called concurrently.
@@ -48,7 +49,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
   explicit Relay(Poller& poller, RelayOptions options);
 
   Result<void> open_pipes();
-  void watch_socket();   // These three: with the lock held.
+  void watch_socket();  // These three: with the lock held.
   void watch_stdin();
   void wait_writable(int fd, std::unique_ptr<Subscription>& slot, UniqueFd& epoll, void (Relay::*ready)());
   void on_socket();

@@ -23,21 +23,57 @@ namespace {
 using nlohmann::json;
 
 // By number (capability.h).
-constexpr std::array kCapabilities = {
-    "CHOWN",       "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER",       "FSETID",     "KILL",         "SETGID",         "SETUID",
-    "SETPCAP",     "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW",   "IPC_LOCK",       "IPC_OWNER",
-    "SYS_MODULE",  "SYS_RAWIO",    "SYS_CHROOT",      "SYS_PTRACE",   "SYS_PACCT",  "SYS_ADMIN",    "SYS_BOOT",       "SYS_NICE",
-    "SYS_RESOURCE", "SYS_TIME",    "SYS_TTY_CONFIG",  "MKNOD",        "LEASE",      "AUDIT_WRITE",  "AUDIT_CONTROL",  "SETFCAP",
-    "MAC_OVERRIDE", "MAC_ADMIN",   "SYSLOG",          "WAKE_ALARM",   "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON",       "BPF",
-    "CHECKPOINT_RESTORE"};
+constexpr std::array kCapabilities = {"CHOWN",
+                                      "DAC_OVERRIDE",
+                                      "DAC_READ_SEARCH",
+                                      "FOWNER",
+                                      "FSETID",
+                                      "KILL",
+                                      "SETGID",
+                                      "SETUID",
+                                      "SETPCAP",
+                                      "LINUX_IMMUTABLE",
+                                      "NET_BIND_SERVICE",
+                                      "NET_BROADCAST",
+                                      "NET_ADMIN",
+                                      "NET_RAW",
+                                      "IPC_LOCK",
+                                      "IPC_OWNER",
+                                      "SYS_MODULE",
+                                      "SYS_RAWIO",
+                                      "SYS_CHROOT",
+                                      "SYS_PTRACE",
+                                      "SYS_PACCT",
+                                      "SYS_ADMIN",
+                                      "SYS_BOOT",
+                                      "SYS_NICE",
+                                      "SYS_RESOURCE",
+                                      "SYS_TIME",
+                                      "SYS_TTY_CONFIG",
+                                      "MKNOD",
+                                      "LEASE",
+                                      "AUDIT_WRITE",
+                                      "AUDIT_CONTROL",
+                                      "SETFCAP",
+                                      "MAC_OVERRIDE",
+                                      "MAC_ADMIN",
+                                      "SYSLOG",
+                                      "WAKE_ALARM",
+                                      "BLOCK_SUSPEND",
+                                      "AUDIT_READ",
+                                      "PERFMON",
+                                      "BPF",
+                                      "CHECKPOINT_RESTORE"};
 
 // What a container has unless told otherwise (containerd's set).
-constexpr std::array kDefaultCapabilities = {"CHOWN",  "DAC_OVERRIDE", "FSETID",  "FOWNER",           "MKNOD",      "NET_RAW", "SETGID",
-                                             "SETUID", "SETFCAP",      "SETPCAP", "NET_BIND_SERVICE", "SYS_CHROOT", "KILL",    "AUDIT_WRITE"};
+constexpr std::array kDefaultCapabilities = {
+    "CHOWN",  "DAC_OVERRIDE", "FSETID",  "FOWNER",           "MKNOD",      "NET_RAW", "SETGID",
+    "SETUID", "SETFCAP",      "SETPCAP", "NET_BIND_SERVICE", "SYS_CHROOT", "KILL",    "AUDIT_WRITE"};
 
-constexpr std::array kMaskedPaths = {"/proc/asound", "/proc/acpi",       "/proc/interrupts", "/proc/kcore",    "/proc/keys",
-                                     "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi",
-                                     "/sys/firmware", "/sys/devices/virtual/powercap"};
+constexpr std::array kMaskedPaths = {"/proc/asound",     "/proc/acpi",        "/proc/interrupts",
+                                     "/proc/kcore",      "/proc/keys",        "/proc/latency_stats",
+                                     "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
+                                     "/proc/scsi",       "/sys/firmware",     "/sys/devices/virtual/powercap"};
 constexpr std::array kReadonlyPaths = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"};
 
 constexpr const char* kDefaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -66,12 +102,16 @@ json strings(const Range& range) {
 
 Result<std::vector<std::string>> container_capabilities(const SecurityOptions& security, const Machine& machine) {
   std::set<std::string> wanted;
-  const auto known = [](std::string_view name) { return std::ranges::any_of(kCapabilities, [&](const char* c) { return name == c; }); };
+  const auto known = [](std::string_view name) {
+    return std::ranges::any_of(kCapabilities, [&](const char* c) { return name == c; });
+  };
   const auto plain = [](std::string name) {
     std::ranges::transform(name, name.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
     return name.starts_with("CAP_") ? name.substr(4) : name;
   };
-  const auto all_of = [&](const std::vector<std::string>& names) { return std::ranges::any_of(names, [&](const auto& n) { return plain(n) == "ALL"; }); };
+  const auto all_of = [&](const std::vector<std::string>& names) {
+    return std::ranges::any_of(names, [&](const auto& n) { return plain(n) == "ALL"; });
+  };
   if (security.privileged || all_of(security.add_capabilities)) {
     wanted.insert(kCapabilities.begin(), kCapabilities.end());
   } else if (!all_of(security.drop_capabilities)) {
@@ -123,8 +163,10 @@ json device_rules(bool privileged) {
   return rules;
 }
 
-json mount(const char* destination, const char* type, const std::string& source, std::initializer_list<const char*> options) {
-  return object(field("destination", destination), field("type", type), field("source", source), field("options", strings(options)));
+json mount(const char* destination, const char* type, const std::string& source,
+           std::initializer_list<const char*> options) {
+  return object(field("destination", destination), field("type", type), field("source", source),
+                field("options", strings(options)));
 }
 
 json namespace_of(const char* type, const std::string& path = {}) {
@@ -167,7 +209,8 @@ json default_mounts(const ContainerSpecInput& input) {
   json out = json::array();
   out.push_back(mount("/proc", "proc", "proc", {"nosuid", "noexec", "nodev"}));
   out.push_back(mount("/dev", "tmpfs", "tmpfs", {"nosuid", "strictatime", "mode=755", "size=65536k"}));
-  out.push_back(mount("/dev/pts", "devpts", "devpts", {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}));
+  out.push_back(mount("/dev/pts", "devpts", "devpts",
+                      {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}));
   out.push_back(mount("/dev/mqueue", "mqueue", "mqueue", {"nosuid", "noexec", "nodev"}));
   out.push_back(mount("/sys", "sysfs", "sysfs", {"nosuid", "noexec", "nodev", access}));
   out.push_back(mount("/sys/fs/cgroup", "cgroup", "cgroup", {"nosuid", "noexec", "nodev", "relatime", access}));
@@ -181,7 +224,8 @@ Result<json> mounts_of(const ContainerSpecInput& input) {
   std::set<std::string> taken;
   for (const Mount& given : input.config.mounts) {
     const std::string path = std::filesystem::path(given.container_path).lexically_normal().string();
-    if (!path.starts_with('/')) return Error(Reason::Invalid, "mount path \"" + given.container_path + "\" is not absolute");
+    if (!path.starts_with('/'))
+      return Error(Reason::Invalid, "mount path \"" + given.container_path + "\" is not absolute");
     if (path == "/") return Error(Reason::Invalid, "a mount cannot replace the root of a container");
     taken.insert(path.ends_with('/') ? path.substr(0, path.size() - 1) : path);
   }
@@ -251,7 +295,9 @@ json linux_of(const ContainerSpecInput& input) {
   json out = object(field("cgroupsPath", input.cgroup_path), field("namespaces", namespaces_of(input)),
                     field("resources", resources_of(input.config.resources, input.machine)));
   out["resources"]["devices"] = device_rules(security.privileged);
-  const auto propagates = [&](Mount::Propagation p) { return std::ranges::any_of(input.config.mounts, [&](const Mount& m) { return m.propagation == p; }); };
+  const auto propagates = [&](Mount::Propagation p) {
+    return std::ranges::any_of(input.config.mounts, [&](const Mount& m) { return m.propagation == p; });
+  };
   if (propagates(Mount::Propagation::Bidirectional)) {
     out["rootfsPropagation"] = "rshared";
   } else if (propagates(Mount::Propagation::HostToContainer)) {
@@ -260,8 +306,9 @@ json linux_of(const ContainerSpecInput& input) {
   if (security.privileged) {
     json devices = json::array();
     for (const Device& d : input.machine.devices) {
-      devices.push_back(object(field("path", d.path), field("type", d.type), field("major", d.major), field("minor", d.minor),
-                               field("fileMode", d.mode), field("uid", d.uid), field("gid", d.gid)));
+      devices.push_back(object(field("path", d.path), field("type", d.type), field("major", d.major),
+                               field("minor", d.minor), field("fileMode", d.mode), field("uid", d.uid),
+                               field("gid", d.gid)));
     }
     out["devices"] = devices;
   } else {
@@ -275,9 +322,11 @@ json linux_of(const ContainerSpecInput& input) {
 std::vector<Device> read_devices() {
   std::vector<Device> out;
   // The container gets its own of these, and terminals of the machine are not for it.
-  static const std::set<std::string> kSkipped = {"/dev/pts", "/dev/shm", "/dev/fd", "/dev/mqueue", "/dev/console", "/dev/.lxc", "/dev/.udev"};
+  static const std::set<std::string> kSkipped = {"/dev/pts",     "/dev/shm",  "/dev/fd",   "/dev/mqueue",
+                                                 "/dev/console", "/dev/.lxc", "/dev/.udev"};
   std::error_code code;
-  for (auto it = std::filesystem::recursive_directory_iterator("/dev", code); !code && it != std::filesystem::recursive_directory_iterator(); it.increment(code)) {
+  for (auto it = std::filesystem::recursive_directory_iterator("/dev", code);
+       !code && it != std::filesystem::recursive_directory_iterator(); it.increment(code)) {
     const std::string path = it->path().string();
     if (kSkipped.contains(path)) {
       it.disable_recursion_pending();
@@ -323,8 +372,9 @@ std::vector<std::string> command_line(const ContainerConfig& config, const Image
 Result<std::string> make_container_spec(const ContainerSpecInput& input) {
   KUBERNEL_TRY(const json process, process_of(input));
   KUBERNEL_TRY(const json mounts, mounts_of(input));
-  json spec = object(field("ociVersion", "1.0.2"), field("process", process), field("mounts", mounts), field("linux", linux_of(input)),
-                     field("root", object(field("path", input.rootfs), field("readonly", input.config.security.readonly_rootfs))));
+  json spec = object(
+      field("ociVersion", "1.0.2"), field("process", process), field("mounts", mounts), field("linux", linux_of(input)),
+      field("root", object(field("path", input.rootfs), field("readonly", input.config.security.readonly_rootfs))));
   if (!input.config.annotations.empty()) spec["annotations"] = input.config.annotations;
   return spec.dump();
 }
@@ -345,37 +395,46 @@ std::string make_pause_spec(const PauseSpecInput& input) {
   ProcessUser user;
   user.uid = user.gid = kPauseUser;
   const json none = json::array();
-  const json process = object(
-      field("terminal", false), field("user", user_json(user)), field("args", strings(std::array{"/pause"})), field("env", none), field("cwd", "/"),
-      field("capabilities", object(field("bounding", none), field("effective", none), field("permitted", none))), field("noNewPrivileges", true),
-      field("oomScoreAdj", oom_score(kPauseOomScore, input.machine)));
-  json linux_part = object(field("cgroupsPath", input.cgroup_path), field("namespaces", namespaces),
-                           field("resources", object(field("devices", device_rules(false)), field("cpu", object(field("shares", 2))))),
-                           field("maskedPaths", strings(kMaskedPaths)), field("readonlyPaths", strings(kReadonlyPaths)));
+  const json process =
+      object(field("terminal", false), field("user", user_json(user)), field("args", strings(std::array{"/pause"})),
+             field("env", none), field("cwd", "/"),
+             field("capabilities", object(field("bounding", none), field("effective", none), field("permitted", none))),
+             field("noNewPrivileges", true), field("oomScoreAdj", oom_score(kPauseOomScore, input.machine)));
+  json linux_part = object(
+      field("cgroupsPath", input.cgroup_path), field("namespaces", namespaces),
+      field("resources", object(field("devices", device_rules(false)), field("cpu", object(field("shares", 2))))),
+      field("maskedPaths", strings(kMaskedPaths)), field("readonlyPaths", strings(kReadonlyPaths)));
   if (!config.sysctls.empty()) linux_part["sysctl"] = config.sysctls;
-  json spec = object(field("ociVersion", "1.0.2"), field("process", process), field("mounts", mounts), field("linux", linux_part),
-                     field("root", object(field("path", input.rootfs), field("readonly", true))));
+  json spec =
+      object(field("ociVersion", "1.0.2"), field("process", process), field("mounts", mounts),
+             field("linux", linux_part), field("root", object(field("path", input.rootfs), field("readonly", true))));
   if (config.network != NamespaceMode::Node && !config.hostname.empty()) spec["hostname"] = config.hostname;
   return spec.dump();
 }
 
 Result<std::string> make_exec_process(std::string_view container_spec, const ExecOptions& options) {
   json spec = json::parse(container_spec, nullptr, false);
-  if (!spec.is_object() || !spec.contains("process")) return Error(Reason::Invalid, "the container's config.json is damaged");
+  if (!spec.is_object() || !spec.contains("process"))
+    return Error(Reason::Invalid, "the container's config.json is damaged");
   json process = spec["process"];
   process["args"] = strings(options.command);
   process["terminal"] = options.tty;
-  const auto has_term = [](const json& env) { return std::ranges::any_of(env, [](const json& e) { return e.get<std::string>().starts_with("TERM="); }); };
+  const auto has_term = [](const json& env) {
+    return std::ranges::any_of(env, [](const json& e) { return e.get<std::string>().starts_with("TERM="); });
+  };
   if (options.tty && !has_term(process["env"])) process["env"].push_back("TERM=xterm");
   return process.dump();
 }
 
-std::string make_resources(const Resources& resources, const Machine& machine) { return resources_of(resources, machine).dump(); }
+std::string make_resources(const Resources& resources, const Machine& machine) {
+  return resources_of(resources, machine).dump();
+}
 
 std::optional<int> parse_signal(std::string_view text) {
   int value = 0;
   const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (code == std::errc() && end == text.data() + text.size()) return value > 0 && value <= SIGRTMAX ? std::optional(value) : std::nullopt;
+  if (code == std::errc() && end == text.data() + text.size())
+    return value > 0 && value <= SIGRTMAX ? std::optional(value) : std::nullopt;
   if (text.starts_with("SIG")) text.remove_prefix(3);
   for (int signal = 1; signal < 32; ++signal) {
     const char* name = sigabbrev_np(signal);

@@ -4,8 +4,8 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -29,13 +29,13 @@ struct Machine {
   std::int64_t oom_score_adj = 0;         ///< Ours.
   bool may_lower_oom_score = false;       ///< CAP_SYS_RESOURCE.
   bool cgroup_v2 = false, accounts_swap = false;
-  std::vector<Device> devices;            ///< For privileged containers.
+  std::vector<Device> devices;  ///< For privileged containers.
 };
 
 Result<Machine> read_machine(bool cgroup_v2, bool accounts_swap);
 
-/// The capabilities a container gets: containerd's default set with what is added and dropped, as far as this process has them itself.
-/// Errors: Invalid for an unknown name.
+/// The capabilities a container gets: containerd's default set with what is added and dropped, as far as this process
+/// has them itself. Errors: Invalid for an unknown name.
 Result<std::vector<std::string>> container_capabilities(const SecurityOptions& security, const Machine& machine);
 
 /// Where a sandbox's namespaces are.
@@ -73,7 +73,8 @@ Result<std::string> make_exec_process(std::string_view container_spec, const Exe
 /// linux.resources alone, for an update of a running container.
 std::string make_resources(const Resources& resources, const Machine& machine);
 
-/// The command by the rules of the Kubernetes API: a command replaces the image's entrypoint and cmd, args replace its cmd.
+/// The command by the rules of the Kubernetes API: a command replaces the image's entrypoint and cmd, args replace its
+/// cmd.
 std::vector<std::string> command_line(const ContainerConfig& config, const ImageConfig& image);
 
 /// "SIGUSR1", "USR1" or "10" as a number; absent when it is none.

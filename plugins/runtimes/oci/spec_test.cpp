@@ -29,14 +29,17 @@ struct Given {
     sandbox.hostname = "web-0";
     sandbox.hostname_file = "/s/hostname";
     sandbox.shm_path = "/s/shm";
-    for (const char* name : {"CAP_CHOWN", "CAP_NET_ADMIN", "CAP_NET_BIND_SERVICE", "CAP_SYS_ADMIN"}) machine.capabilities.emplace_back(name);
+    for (const char* name : {"CAP_CHOWN", "CAP_NET_ADMIN", "CAP_NET_BIND_SERVICE", "CAP_SYS_ADMIN"})
+      machine.capabilities.emplace_back(name);
   }
   json spec() {
     auto text = make_container_spec({config, image, sandbox, user, machine, "/c/rootfs", "/pods/p/c", ""});
     EXPECT_TRUE(text) << text.error().message();
     return text ? json::parse(*text) : json();
   }
-  std::string error() { return make_container_spec({config, image, sandbox, user, machine, "/c/rootfs", "/pods/p/c", ""}).error().message(); }
+  std::string error() {
+    return make_container_spec({config, image, sandbox, user, machine, "/c/rootfs", "/pods/p/c", ""}).error().message();
+  }
 };
 
 std::vector<std::string> args_of(const std::vector<std::string>& command, const std::vector<std::string>& args) {
@@ -64,19 +67,23 @@ TEST(Spec, APlainContainerLooksLikeThis) {
   given.config.resources.memory_limit = 1000;
   given.config.resources.cpu_shares = 1;
   const json spec = given.spec();
-  EXPECT_EQ(spec["process"].dump(),
-            R"({"args":["/app"],"capabilities":{"bounding":["CAP_CHOWN","CAP_NET_BIND_SERVICE"],"effective":["CAP_CHOWN","CAP_NET_BIND_SERVICE"],)"
-            R"("permitted":["CAP_CHOWN","CAP_NET_BIND_SERVICE"]},"cwd":"/","env":["PATH=/bin","HOSTNAME=web-0","A=mine","B="],"noNewPrivileges":false,)"
-            R"("oomScoreAdj":0,"terminal":false,"user":{"gid":0,"uid":0}})");
-  EXPECT_EQ(spec["linux"]["namespaces"].dump(),
-            R"([{"type":"mount"},{"type":"pid"},{"path":"/proc/42/ns/ipc","type":"ipc"},{"path":"/run/netns/s","type":"network"},{"path":"/proc/42/ns/uts","type":"uts"}])");
-  EXPECT_EQ(spec["linux"]["resources"].dump(), R"({"cpu":{"shares":2},"devices":[{"access":"rwm","allow":false}],"memory":{"limit":1000}})");
+  EXPECT_EQ(
+      spec["process"].dump(),
+      R"({"args":["/app"],"capabilities":{"bounding":["CAP_CHOWN","CAP_NET_BIND_SERVICE"],"effective":["CAP_CHOWN","CAP_NET_BIND_SERVICE"],)"
+      R"("permitted":["CAP_CHOWN","CAP_NET_BIND_SERVICE"]},"cwd":"/","env":["PATH=/bin","HOSTNAME=web-0","A=mine","B="],"noNewPrivileges":false,)"
+      R"("oomScoreAdj":0,"terminal":false,"user":{"gid":0,"uid":0}})");
+  EXPECT_EQ(
+      spec["linux"]["namespaces"].dump(),
+      R"([{"type":"mount"},{"type":"pid"},{"path":"/proc/42/ns/ipc","type":"ipc"},{"path":"/run/netns/s","type":"network"},{"path":"/proc/42/ns/uts","type":"uts"}])");
+  EXPECT_EQ(spec["linux"]["resources"].dump(),
+            R"({"cpu":{"shares":2},"devices":[{"access":"rwm","allow":false}],"memory":{"limit":1000}})");
   EXPECT_EQ(spec["linux"]["cgroupsPath"], "/pods/p/c");
   EXPECT_EQ(spec["root"].dump(), R"({"path":"/c/rootfs","readonly":false})");
   EXPECT_TRUE(spec["linux"]["maskedPaths"].size() > 5);
   std::vector<std::string> mounts;
   for (const json& mount : spec["mounts"]) mounts.push_back(mount["destination"].get<std::string>());
-  EXPECT_EQ(mounts, (std::vector<std::string>{"/proc", "/dev", "/sys", "/dev/pts", "/dev/mqueue", "/dev/shm", "/etc/hostname", "/sys/fs/cgroup"}));
+  EXPECT_EQ(mounts, (std::vector<std::string>{"/proc", "/dev", "/sys", "/dev/pts", "/dev/mqueue", "/dev/shm",
+                                              "/etc/hostname", "/sys/fs/cgroup"}));
 }
 
 TEST(Spec, NodeNamespacesAreLeftOut) {
@@ -85,7 +92,8 @@ TEST(Spec, NodeNamespacesAreLeftOut) {
   EXPECT_EQ(given.spec()["linux"]["namespaces"].dump(), R"([{"type":"mount"}])");
   given.sandbox.pid = NamespaceMode::Pod;
   given.machine.cgroup_v2 = true;
-  EXPECT_EQ(given.spec()["linux"]["namespaces"].dump(), R"([{"type":"mount"},{"path":"/proc/42/ns/pid","type":"pid"},{"type":"cgroup"}])");
+  EXPECT_EQ(given.spec()["linux"]["namespaces"].dump(),
+            R"([{"type":"mount"},{"path":"/proc/42/ns/pid","type":"pid"},{"type":"cgroup"}])");
 }
 
 TEST(Spec, CapabilitiesAreAddedDroppedAndBounded) {
@@ -128,13 +136,16 @@ TEST(Spec, PrivilegedHasDevicesAndNoMasks) {
   EXPECT_FALSE(spec["linux"].contains("readonlyPaths"));
   EXPECT_EQ(spec["linux"]["resources"]["devices"][0]["allow"], true);
   EXPECT_EQ(spec["linux"]["devices"][0]["path"], "/dev/fuse");
-  const auto sysfs = std::ranges::find(spec["mounts"], "/sys", [](const json& m) { return m["destination"].get<std::string>(); });
+  const auto sysfs =
+      std::ranges::find(spec["mounts"], "/sys", [](const json& m) { return m["destination"].get<std::string>(); });
   EXPECT_NE(std::ranges::count((*sysfs)["options"], "rw"), 0);
 }
 
 TEST(Spec, MountsReplaceTheStandardOnesAndLieInOrder) {
   Given given;
-  given.config.mounts = {{"/data/inner", "/h/inner", true, Mount::Propagation::HostToContainer}, {"/data", "/h/data", false, Mount::Propagation::Private}, {"/dev/shm", "/h/shm", false, Mount::Propagation::Private}};
+  given.config.mounts = {{"/data/inner", "/h/inner", true, Mount::Propagation::HostToContainer},
+                         {"/data", "/h/data", false, Mount::Propagation::Private},
+                         {"/dev/shm", "/h/shm", false, Mount::Propagation::Private}};
   const json spec = given.spec();
   std::vector<std::string> sources;
   for (const json& mount : spec["mounts"]) {
@@ -187,9 +198,10 @@ TEST(Seccomp, KeepsWhatTheContainersCapabilitiesAllow) {
       {"names":["new"],"action":"SCMP_ACT_ALLOW","includes":{"minKernel":"99.1"}}]})";
   const auto plain = convert_seccomp(profile, {"CAP_CHOWN"}, "amd64");
   ASSERT_TRUE(plain);
-  EXPECT_EQ(*plain,
-            R"({"architectures":["SCMP_ARCH_X86_64","SCMP_ARCH_X86"],"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":38,"syscalls":[)"
-            R"({"action":"SCMP_ACT_ALLOW","names":["read"]},{"action":"SCMP_ACT_ERRNO","errnoRet":1,"names":["mount"]}]})");
+  EXPECT_EQ(
+      *plain,
+      R"({"architectures":["SCMP_ARCH_X86_64","SCMP_ARCH_X86"],"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":38,"syscalls":[)"
+      R"({"action":"SCMP_ACT_ALLOW","names":["read"]},{"action":"SCMP_ACT_ERRNO","errnoRet":1,"names":["mount"]}]})");
   const auto admin = convert_seccomp(profile, {"CAP_SYS_ADMIN"}, "amd64");
   EXPECT_NE(admin->find(R"({"action":"SCMP_ACT_ALLOW","names":["mount"]})"), std::string::npos);
   EXPECT_FALSE(convert_seccomp("{}", {}, "amd64"));
@@ -203,7 +215,9 @@ TEST(Monitor, MessagesOfBothApisAreRead) {
 }
 
 TEST(Monitor, TheRuntimesMessageIsTakenFromItsLog) {
-  EXPECT_EQ(runtime_message("time=\"x\" level=warning msg=\"first\"\ntime=\"y\" level=error msg=\"exec: \\\"no\\\": not found\"\n"), "exec: \"no\": not found");
+  EXPECT_EQ(runtime_message(
+                "time=\"x\" level=warning msg=\"first\"\ntime=\"y\" level=error msg=\"exec: \\\"no\\\": not found\"\n"),
+            "exec: \"no\": not found");
   EXPECT_EQ(runtime_message("crun: executable file `no` not found\n"), "crun: executable file `no` not found");
   EXPECT_EQ(runtime_message(""), "");
 }

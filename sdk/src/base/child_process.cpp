@@ -94,7 +94,9 @@ class SpawnActions {
   std::vector<UniqueFd> sources_;
 };
 
-int exit_code_of(int status) { return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status); }
+int exit_code_of(int status) {
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
 
 // What a blocking wait looks at besides its own descriptors: an eventfd that becomes readable when ctx stops.
 class StopSignal {

@@ -65,7 +65,9 @@ TEST_F(OciRuntime, RunsACommandAndKeepsItsOutputAndExitCode) {
   std::ifstream log(ended.log_path);
   std::string first;
   std::getline(log, first);
-  EXPECT_TRUE(std::regex_match(first, std::regex(R"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(Z|[+-]\d\d:\d\d) std(out|err) [FP] .*)"))) << first;
+  EXPECT_TRUE(std::regex_match(
+      first, std::regex(R"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(Z|[+-]\d\d:\d\d) std(out|err) [FP] .*)")))
+      << first;
 }
 
 TEST_F(OciRuntime, SuccessIsCompleted) {
@@ -82,7 +84,8 @@ TEST_F(OciRuntime, ACommandThatDoesNotExistFailsToStart) {
   ASSERT_TRUE(id) << id.error().message();
   const auto started = opened_.containers->start_container(context(), *id);
   ASSERT_FALSE(started);
-  EXPECT_TRUE(std::regex_search(started.error().message(), std::regex("no-such-command.*not found in \\$PATH"))) << started.error().message();
+  EXPECT_TRUE(std::regex_search(started.error().message(), std::regex("no-such-command.*not found in \\$PATH")))
+      << started.error().message();
   const ContainerStatus ended = status(*id);
   EXPECT_EQ(ended.state, State::Exited);
   EXPECT_EQ(ended.exit_code, 128);
@@ -135,7 +138,9 @@ TEST_F(OciRuntime, AppliesUserGroupsDirectoryAndEnvironment) {
 }
 
 TEST_F(OciRuntime, ConfinesAnOrdinaryContainer) {
-  ContainerConfig config = shell("grep CapEff /proc/self/status; echo x > /sys/x || echo ro; mknod /tmp/d b 8 0 && cat /tmp/d || echo denied; cat /proc/keys | wc -c");
+  ContainerConfig config = shell(
+      "grep CapEff /proc/self/status; echo x > /sys/x || echo ro; mknod /tmp/d b 8 0 && cat /tmp/d || echo denied; cat "
+      "/proc/keys | wc -c");
   config.security.no_new_privileges = true;
   config.security.seccomp_unconfined = true;
   EXPECT_EQ(run_to_end(run_sandbox(sandbox_config()), config).exit_code, 0);
@@ -158,7 +163,8 @@ TEST_F(OciRuntime, PrivilegedHasWhatThisProcessHas) {
 }
 
 TEST_F(OciRuntime, TheDefaultSeccompProfileLetsAShellRunAndStopsTheRest) {
-  if (!std::filesystem::exists("/usr/share/containers/seccomp.json")) GTEST_SKIP() << "no seccomp profile: apt-get install golang-github-containers-common";
+  if (!std::filesystem::exists("/usr/share/containers/seccomp.json"))
+    GTEST_SKIP() << "no seccomp profile: apt-get install golang-github-containers-common";
   ContainerConfig config = shell("grep Seccomp: /proc/self/status; unshare -m true || echo refused");
   config.security.seccomp_unconfined = false;
   EXPECT_EQ(run_to_end(run_sandbox(sandbox_config()), config).exit_code, 0);
@@ -168,8 +174,11 @@ TEST_F(OciRuntime, TheDefaultSeccompProfileLetsAShellRunAndStopsTheRest) {
 TEST_F(OciRuntime, MountsFilesAndDirectories) {
   std::filesystem::create_directories(directory_ + "/volume");
   std::ofstream(directory_ + "/hosts") << "1.2.3.4 me\n";
-  ContainerConfig config = shell("cat /etc/hosts; echo hi > /data/deep/file; echo x > /etc/hosts || echo readonly; touch /new || echo rootro");
-  config.mounts = {{"/data/deep", directory_ + "/made-by-the-runtime"}, {"/data", directory_ + "/volume"}, {"/etc/hosts", directory_ + "/hosts", true}};
+  ContainerConfig config = shell(
+      "cat /etc/hosts; echo hi > /data/deep/file; echo x > /etc/hosts || echo readonly; touch /new || echo rootro");
+  config.mounts = {{"/data/deep", directory_ + "/made-by-the-runtime"},
+                   {"/data", directory_ + "/volume"},
+                   {"/etc/hosts", directory_ + "/hosts", true}};
   config.security.readonly_rootfs = true;
   EXPECT_EQ(run_to_end(run_sandbox(sandbox_config()), config).exit_code, 0);
   const auto lines = log_lines();
@@ -209,7 +218,8 @@ TEST_F(OciRuntime, UpdatesResourcesAndReportsUsage) {
 
 TEST_F(OciRuntime, StopsWithTheStopSignalAndKillsAfterTheGracePeriod) {
   const std::string sandbox = run_sandbox(sandbox_config());
-  const std::string polite = start(sandbox, shell("trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done", "polite"));
+  const std::string polite =
+      start(sandbox, shell("trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done", "polite"));
   const std::string deaf = start(sandbox, shell("trap '' TERM; echo ready; while :; do sleep 0.05; done", "deaf"));
   ContainerConfig own = shell("trap 'exit 5' USR1; echo ready; while :; do sleep 0.05; done", "own");
   own.stop_signal = "SIGUSR1";
@@ -238,7 +248,8 @@ TEST_F(OciRuntime, ExecSyncGivesOutputAndExitCodeAndTimesOut) {
   EXPECT_EQ(result->output.size(), 16U * 1024U);
   result = opened_.containers->access().exec_sync(context(), id, {"nonsense"});
   ASSERT_FALSE(result);
-  EXPECT_TRUE(std::regex_search(result.error().message(), std::regex("nonsense.*not found in \\$PATH"))) << result.error().message();
+  EXPECT_TRUE(std::regex_search(result.error().message(), std::regex("nonsense.*not found in \\$PATH")))
+      << result.error().message();
   result = opened_.containers->access().exec_sync(context(std::chrono::seconds(1)), id, {"sh", "-c", "exec sleep 998"});
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().reason(), Reason::Timeout);
@@ -247,7 +258,8 @@ TEST_F(OciRuntime, ExecSyncGivesOutputAndExitCodeAndTimesOut) {
 
 TEST_F(OciRuntime, ExecStreamsKeepStdoutAndStderrApart) {
   const std::string id = start(run_sandbox(sandbox_config()), shell("exec sleep 1000"));
-  auto session = opened_.containers->access().exec(context(), id, {{"sh", "-c", "cat; echo done >&2; exit 4"}, true, false});
+  auto session =
+      opened_.containers->access().exec(context(), id, {{"sh", "-c", "cat; echo done >&2; exit 4"}, true, false});
   ASSERT_TRUE(session) << session.error().message();
   std::string sent;
   for (int i = 0; i < 20'000; ++i) sent += std::to_string(i) + "\n";
@@ -265,7 +277,8 @@ TEST_F(OciRuntime, ExecWithATerminalResizes) {
   ASSERT_TRUE(session) << session.error().message();
   EXPECT_EQ((*session)->stderr_fd(), -1);
   ASSERT_TRUE((*session)->resize(132, 43));
-  write_all((*session)->stdin_fd(), "until [ \"$(stty size)\" = '43 132' ]; do :; done; tty; echo $TERM; echo si''ze $(stty size)\n");
+  write_all((*session)->stdin_fd(),
+            "until [ \"$(stty size)\" = '43 132' ]; do :; done; tty; echo $TERM; echo si''ze $(stty size)\n");
   const std::string text = read_all((*session)->stdout_fd(), "size 43 132");
   EXPECT_NE(text.find("/dev/pts/"), std::string::npos) << text;
   EXPECT_NE(text.find("xterm"), std::string::npos) << text;
@@ -316,7 +329,8 @@ TEST_F(OciRuntime, AttachesToATerminalTwice) {
 }
 
 TEST_F(OciRuntime, ReopensTheLogAfterRotation) {
-  const std::string id = start(run_sandbox(sandbox_config()), shell("mkfifo /tmp/f; while :; do read x < /tmp/f; echo $x; done"));
+  const std::string id =
+      start(run_sandbox(sandbox_config()), shell("mkfifo /tmp/f; while :; do read x < /tmp/f; echo $x; done"));
   const std::string path = status(id).log_path;
   exec(id, "while ! [ -p /tmp/f ]; do :; done; echo first > /tmp/f");
   std::filesystem::rename(path, path + ".1");
@@ -368,8 +382,10 @@ TEST_F(OciRuntime, DISABLED_StartsContainersAndIsKilled) {
 TEST_F(OciRuntime, IsTakenOverAfterItWasKilled) {
   close();
   ChildOptions child;
-  child.argv = {std::filesystem::read_symlink("/proc/self/exe").string(), "--gtest_also_run_disabled_tests", "--gtest_filter=*DISABLED_StartsContainersAndIsKilled"};
-  child.env = {"KUBERNEL_TEST_SHARED_NAME=" + std::string(::testing::UnitTest::GetInstance()->current_test_info()->name())};
+  child.argv = {std::filesystem::read_symlink("/proc/self/exe").string(), "--gtest_also_run_disabled_tests",
+                "--gtest_filter=*DISABLED_StartsContainersAndIsKilled"};
+  child.env = {"KUBERNEL_TEST_SHARED_NAME=" +
+               std::string(::testing::UnitTest::GetInstance()->current_test_info()->name())};
   for (const char* name : {"KUBERNEL_TEST_DIRECTORY", "KUBERNEL_TEST_CGROUP", "KUBERNEL_TEST_PAUSE", "PATH"}) {
     child.env.push_back(std::string(name) + "=" + std::getenv(name));
   }
@@ -393,7 +409,8 @@ TEST_F(OciRuntime, IsTakenOverAfterItWasKilled) {
 }
 
 TEST_F(OciRuntime, AnExitWhileNobodyWatchedKeepsItsCode) {
-  const std::string id = start(run_sandbox(sandbox_config()), shell("while ! [ -e /tmp/go ]; do sleep 0.02; done; exit 33"));
+  const std::string id =
+      start(run_sandbox(sandbox_config()), shell("while ! [ -e /tmp/go ]; do sleep 0.02; done; exit 33"));
   const pid_t pid = static_cast<pid_t>(status(id).pid);
   close();
   std::ofstream("/proc/" + std::to_string(pid) + "/root/tmp/go");

@@ -17,12 +17,14 @@ class PodNetworkTest : public RuntimeFixture {
   void SetUp() override {
     RuntimeFixture::SetUp();
     if (IsSkipped()) return;
-    if (!std::filesystem::exists("/usr/lib/cni/bridge")) GTEST_SKIP() << "no CNI plugins: apt-get install containernetworking-plugins";
+    if (!std::filesystem::exists("/usr/lib/cni/bridge"))
+      GTEST_SKIP() << "no CNI plugins: apt-get install containernetworking-plugins";
     open_network();
   }
   void TearDown() override {
     if (network_) {
-      for (const PodAttachment& pod : attached_) EXPECT_TRUE(opened_.containers->stop_sandbox(context(), sandboxes_[pod.sandbox_id]));
+      for (const PodAttachment& pod : attached_)
+        EXPECT_TRUE(opened_.containers->stop_sandbox(context(), sandboxes_[pod.sandbox_id]));
       for (const PodAttachment& pod : attached_) {
         const auto detached = network_->detach(context(), pod);
         EXPECT_TRUE(detached) << detached.error().message();
@@ -90,17 +92,23 @@ TEST_F(PodNetworkTest, PodsReachEachOtherAndThemselves) {
   EXPECT_TRUE(a.addresses.ips[1].starts_with("fd77:1::"));
   EXPECT_NE(a.addresses.ips[0], b.addresses.ips[0]);
   EXPECT_EQ(a.addresses.namespace_path, "/run/netns/sandbox-a");
-  for (const std::string& target : {b.addresses.ips[0], a.addresses.ips[0], std::string("127.0.0.1"), std::string("10.77.1.1")}) {
+  for (const std::string& target :
+       {b.addresses.ips[0], a.addresses.ips[0], std::string("127.0.0.1"), std::string("10.77.1.1")}) {
     EXPECT_EQ(exec(a.container, "ping -c 1 -W 5 " + target + " > /dev/null && echo ok"), "ok\n") << target;
   }
-  EXPECT_EQ(exec(a.container, "n=0; until ping -6 -c 1 -W 1 " + b.addresses.ips[1] + " > /dev/null || [ $((n+=1)) = 5 ]; do :; done; echo $n"), "0\n");
+  EXPECT_EQ(exec(a.container, "n=0; until ping -6 -c 1 -W 1 " + b.addresses.ips[1] +
+                                  " > /dev/null || [ $((n+=1)) = 5 ]; do :; done; echo $n"),
+            "0\n");
   EXPECT_EQ(tool("busybox ping -c 1 -W 5 " + b.addresses.ips[0] + " > /dev/null && echo ok"), "ok\n");
 }
 
 TEST_F(PodNetworkTest, HostPortsLeadToThePod) {
   configure();
   run_pod("web", "while :; do echo served | nc -l -p 80; done", {{18080, 80, "tcp", ""}});
-  EXPECT_EQ(tool("timeout 10 sh -c 'until busybox nc -w 2 127.0.0.1 18080 < /dev/null 2>/dev/null | grep served; do :; done'"), "served\n");
+  EXPECT_EQ(
+      tool(
+          "timeout 10 sh -c 'until busybox nc -w 2 127.0.0.1 18080 < /dev/null 2>/dev/null | grep served; do :; done'"),
+      "served\n");
 }
 
 TEST_F(PodNetworkTest, AttachingAgainGivesTheSameAddresses) {
@@ -126,11 +134,15 @@ TEST_F(PodNetworkTest, AddressesOfBeforeARebootAreFreed) {
 }
 
 TEST_F(PodNetworkTest, ConfiguresRoutesMasqueradingAndForwarding) {
-  tool("ip link add uplink type veth peer name far; ip addr add 172.31.0.1/24 dev uplink; ip link set uplink up; ip link set far up");
+  tool(
+      "ip link add uplink type veth peer name far; ip addr add 172.31.0.1/24 dev uplink; ip link set uplink up; ip "
+      "link set far up");
   configure({{"node-2", "172.31.0.2", {"10.77.2.0/24"}}, {"node-3", "172.31.0.3", {"10.77.3.0/24"}}});
-  EXPECT_EQ(tool("ip -4 route show proto 77 | sort"), "10.77.2.0/24 via 172.31.0.2 dev uplink \n10.77.3.0/24 via 172.31.0.3 dev uplink \n");
+  EXPECT_EQ(tool("ip -4 route show proto 77 | sort"),
+            "10.77.2.0/24 via 172.31.0.2 dev uplink \n10.77.3.0/24 via 172.31.0.3 dev uplink \n");
   const std::string rules = tool("nft list table ip kubernel-cni");
-  EXPECT_NE(rules.find("ip saddr 10.77.1.0/24 ip daddr != @cluster masquerade fully-random"), std::string::npos) << rules;
+  EXPECT_NE(rules.find("ip saddr 10.77.1.0/24 ip daddr != @cluster masquerade fully-random"), std::string::npos)
+      << rules;
   EXPECT_NE(rules.find("10.77.1.0-10.77.3.255"), std::string::npos) << rules;
   configure({{"node-3", "172.31.0.4", {"10.77.3.0/24"}}});
   EXPECT_EQ(tool("ip -4 route show proto 77"), "10.77.3.0/24 via 172.31.0.4 dev uplink \n");
@@ -145,7 +157,8 @@ TEST_F(PodNetworkTest, SaysWhatIsMissing) {
   EXPECT_EQ(early.error().reason(), Reason::ServiceUnavailable);
   EXPECT_EQ(network_->configure(context(), {"n", {"nonsense"}, {}}).error().reason(), Reason::Invalid);
   EXPECT_EQ(network_->attach(context(), {"a", "default", "u", "../evil", {}}).error().reason(), Reason::Invalid);
-  const auto elsewhere = network::cni::open_network({R"({"binDir":"/nonexistent","dataDir":")" + directory_ + R"(/cni"})", log_, *clock_, *pool_, false});
+  const auto elsewhere = network::cni::open_network(
+      {R"({"binDir":"/nonexistent","dataDir":")" + directory_ + R"(/cni"})", log_, *clock_, *pool_, false});
   ASSERT_TRUE(elsewhere);
   ASSERT_TRUE((*elsewhere)->configure(context(), {"node-1", {"10.77.1.0/24"}, {}}));
   EXPECT_EQ((*elsewhere)->problem(), "network plugin /nonexistent/bridge is not installed");

@@ -85,8 +85,9 @@ class RuntimeFixture : public ::testing::Test {
     poller_ = std::make_unique<core::EpollPoller>();
     clock_ = std::make_unique<core::SystemClock>();
     pool_ = std::make_unique<core::ThreadPool>(core::ThreadPoolOptions{"test"}, log_, metrics_);
-    const std::string config = R"({"root":")" + directory_ + R"(/root","stateDir":")" + directory_ + R"(/state","durable":false,"pause":")" +
-                               std::getenv("KUBERNEL_TEST_PAUSE") + "\"" + more_config_ + "}";
+    const std::string config = R"({"root":")" + directory_ + R"(/root","stateDir":")" + directory_ +
+                               R"(/state","durable":false,"pause":")" + std::getenv("KUBERNEL_TEST_PAUSE") + "\"" +
+                               more_config_ + "}";
     auto opened = oci::open_runtime({config, log_, metrics_, *clock_, random_, *pool_, *poller_});
     ASSERT_TRUE(opened) << opened.error().message();
     opened_ = *std::move(opened);
@@ -177,7 +178,8 @@ class RuntimeFixture : public ::testing::Test {
     for (const auto& tree : std::filesystem::directory_iterator("/sys/fs/cgroup")) {
       const std::string group = tree.path().string() + cgroup_;
       if (!std::filesystem::exists(group)) continue;
-      for (const auto& child : std::filesystem::directory_iterator(group)) EXPECT_FALSE(child.is_directory()) << child.path();
+      for (const auto& child : std::filesystem::directory_iterator(group))
+        EXPECT_FALSE(child.is_directory()) << child.path();
     }
   }
 
