@@ -28,6 +28,8 @@ constexpr std::chrono::minutes kPostStartTimeout{30};
 
 std::string policy_of(const ContainerSpec& container) {
   const std::string_view policy = container.value["imagePullPolicy"].string();
+  // "localhost/x" without a port names an image that was loaded on this node: there is no registry to ask.
+  if (policy != "Never" && registry_of(container.value["image"].string()) == "localhost") return "IfNotPresent";
   if (!policy.empty()) return std::string(policy);
   const std::string_view image = container.value["image"].string();
   const auto colon = image.rfind(':');

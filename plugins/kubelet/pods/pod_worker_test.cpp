@@ -308,6 +308,19 @@ TEST(PodWorker, PullsAnImageThatIsNotThere) {
   EXPECT_TRUE(bench.events.has("Normal Pulled: Successfully pulled image \"app:2\""));
 }
 
+TEST(PodWorker, AlwaysPullsExceptWhatOnlyThisNodeCanHave) {
+  Bench bench;
+  bench.runtime.add_image("app:latest");
+  bench.runtime.add_remote_image("app:latest");
+  bench.runtime.add_image("localhost/app:latest");
+  bench.put_pod("remote", R"({"containers":[{"name":"app","image":"app:latest","imagePullPolicy":"Always"}]})");
+  bench.put_pod("local", R"({"containers":[{"name":"app","image":"localhost/app:latest","imagePullPolicy":"Always"}]})");
+  bench.settle();
+  EXPECT_EQ(bench.runtime.count("pull app:latest"), 1U);
+  EXPECT_EQ(bench.runtime.count("pull localhost/app:latest"), 0U);
+  EXPECT_EQ(bench.phase("local"), "Running");
+}
+
 TEST(PodWorker, AFailedPullIsErrImagePullThenImagePullBackOffAndIsTriedAgain) {
   Bench bench;
   bench.put_pod("web", R"({"containers":[{"name":"app","image":"gone:1"}]})");
