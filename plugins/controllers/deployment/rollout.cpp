@@ -166,10 +166,10 @@ Result<void> Rollout::creation_failed(const std::string& name, const Error& erro
 Result<void> Rollout::adopt_revision(const Object& set) {
   const auto revision = set.annotations()[kRevision].string();
   if (revision.empty() || deployment_.annotations()[kRevision].string() == revision) return {};
-  const json patch = {{"metadata",
-                       {{"resourceVersion", std::to_string(deployment_.head().resource_version)},
-                        {"annotations", {{std::string(kRevision), std::string(revision)}}}}}};
-  KUBERNEL_TRY(deployment_, services_.api.patch(ctx_, kDeployments, deployment_.key(), client::PatchType::Merge, patch, {}));
+  // An update: that is the verb the controller's role has.
+  json document = deployment_.to_json();
+  document["metadata"]["annotations"][std::string(kRevision)] = std::string(revision);
+  KUBERNEL_TRY(deployment_, services_.api.update(ctx_, kDeployments, deployment_.key(), document, {}));
   return {};
 }
 
