@@ -261,25 +261,26 @@ TEST_P(Client, ThreadsThatStartTogetherShareAnHttp2Connection) {
 }
 
 TEST_P(Client, GivesUpAtItsDeadlineOrWhenStopped) {
-  start();
-  on("/never", [this](Exchange& exchange) {
+  const auto never = [this](Exchange& exchange) {
     contexts_.set(exchange.context());
     std::mutex mutex;
     std::condition_variable_any changed;
     std::unique_lock lock(mutex);
     changed.wait(lock, exchange.context().stop, [] { return false; });
     exchange.respond({});
-  });
+  };
+  on("/late", never);
+  on("/stopped", never);
+  start();
   CallContext soon;
-  soon.deadline = clock_->now() + std::chrono::milliseconds(20);
-  const auto late = client_->request(soon, to("/never"), 1000);
+  soon.deadline = clock_->now() + std::chrono::milliseconds(200);
+  const auto late = client_->request(soon, to("/late"), 1000);
   ASSERT_FALSE(late);
   EXPECT_EQ(late.error().reason(), Reason::Timeout);
   std::stop_source stop;
   CallContext stoppable;
   stoppable.stop = stop.get_token();
-  auto waiting = std::async(std::launch::async, [&] { return client_->request(stoppable, to("/never"), 1000); });
-  contexts_.take();
+  auto waiting = std::async(std::launch::async, [&] { return client_->request(stoppable, to("/stopped"), 1000); });
   contexts_.take();
   stop.request_stop();
   const auto stopped = waiting.get();

@@ -33,6 +33,8 @@ class Http1Server : public NetTest {
     });
   }
 
+  ~Http1Server() override { server_.reset(); }
+
   // One request on one connection; all that comes back.
   std::string answer_to(const std::string& text) {
     RawPeer peer = dial();

@@ -115,9 +115,10 @@ template <class T>
 class Later {
  public:
   void set(T value) const {
-    const std::lock_guard lock(state_->mutex);
-    state_->values.push_back(std::move(value));
-    state_->changed.notify_all();
+    const auto state = state_;  // The waiting test may end before this does.
+    const std::lock_guard lock(state->mutex);
+    state->values.push_back(std::move(value));
+    state->changed.notify_all();
   }
   /// The next one. Fails the test when it does not come.
   T take() const {
