@@ -248,6 +248,41 @@ TEST(PodWorker, AdoptsRunningContainersAfterARestart) {
   EXPECT_EQ(bench.phase("web"), "Running");
 }
 
+TEST(PodWorker, ARestartedKubeletDoesNotTakeReadinessAway) {
+  Bench bench;
+  bench.put_pod("web", R"({"containers":[{"name":"app","image":"busybox:1",
+    "startupProbe":{"exec":{"command":["start"]},"periodSeconds":1},
+    "readinessProbe":{"exec":{"command":["ready"]},"periodSeconds":10}}]})");
+  bench.settle();
+  bench.advance(20s);
+  ASSERT_EQ(bench.condition("web", "Ready")["status"], "True");
+  const auto before = bench.pod("web").json();
+  int startups = 0;
+  bench.handlers.answer = [&](const ProbeTarget&, api::Value handler) {
+    if (handler["exec"]["command"].at(0).string() == "start") ++startups;
+    return ProbeOutcome{ProbeOutcome::Verdict::Success, {}};
+  };
+  bench.restart_kubelet();
+  bench.advance(30s);
+  EXPECT_EQ(bench.pod("web").json(), before);
+  EXPECT_EQ(startups, 0);
+}
+
+TEST(PodWorker, FilesOfPodsThatNobodyKnowsAreRemoved) {
+  Bench bench;
+  const auto uid = bench.put_pod("web", kOne);
+  bench.settle();
+  const std::string lost = bench.volumes->pod_directory("lost-uid"), logs = bench.config.log_directory + "/default_gone_lost-uid";
+  std::filesystem::create_directories(lost + "/volumes/kubernetes.io~empty-dir/x");
+  std::filesystem::create_directories(logs);
+  bench.workers->end_orphans();
+  bench.settle();
+  EXPECT_FALSE(std::filesystem::exists(lost));
+  EXPECT_FALSE(std::filesystem::exists(logs));
+  EXPECT_TRUE(std::filesystem::exists(bench.volumes->pod_directory(uid)));
+  EXPECT_TRUE(std::filesystem::exists(bench.config.log_directory + "/default_web_" + uid));
+}
+
 TEST(PodWorker, EndsPodsThatWereDeletedWhileNoKubeletRan) {
   Bench bench;
   bench.put_pod("web", kOne);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pods/pod_workers.h"
 
+#include <filesystem>
+
 namespace kubernel::kubelet {
 
 PodWorkers::PodWorkers(Kit& kit) : kit_(kit) {}
@@ -38,6 +40,30 @@ void PodWorkers::end_orphans() {
     }
     log_info(kit_.log, "ending a pod the API no longer has", {{"uid", uid}});
     worker(uid)->gone();
+  }
+  remove_lost_files();
+}
+
+// Directories and logs of pods that neither the API nor the runtime knows: left by a crash or a reboot.
+void PodWorkers::remove_lost_files() {
+  const auto known = [this](const std::string& uid) {
+    const std::lock_guard lock(mutex_);
+    return workers_.contains(uid);
+  };
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(kit_.config.root_directory + "/pods", error)) {
+    const std::string uid = entry.path().filename().string();
+    if (known(uid)) continue;
+    if (auto removed = kit_.volumes.unmount(uid); !removed) {
+      log_warning(kit_.log, "cannot remove what a pod left behind", {{"uid", uid}, {"error", removed.error()}});
+    }
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(kit_.config.log_directory, error)) {
+    // "<namespace>_<name>_<uid>"; neither part has an underscore.
+    const std::string name = entry.path().filename().string();
+    const auto first = name.find('_'), last = name.rfind('_');
+    if (first == std::string::npos || first == last || known(name.substr(last + 1))) continue;
+    std::filesystem::remove_all(entry.path(), error);
   }
 }
 

@@ -40,6 +40,7 @@ class PodWorkers {
  private:
   std::shared_ptr<PodWorker> worker(const std::string& uid);
   void forget(const std::string& uid);
+  void remove_lost_files();
 
   Kit& kit_;
   mutable std::mutex mutex_;

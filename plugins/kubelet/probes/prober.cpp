@@ -17,6 +17,16 @@ std::chrono::seconds seconds_of(api::Value probe, const char* name, std::int64_t
   return std::chrono::seconds(value > 0 ? value : fallback);
 }
 
+// What the API says about this very container: a kubelet that starts takes it over until its own probes have spoken.
+api::Value last_word(const api::Object& pod, const runtime::ContainerStatus& status) {
+  for (const char* list : {"containerStatuses", "initContainerStatuses"}) {
+    for (const api::Value known : pod["status"][list]) {
+      if (known["name"].string() == status.name && known["containerID"].string().ends_with("://" + status.id)) return known;
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 // One probe of one container.
@@ -40,7 +50,7 @@ Prober::~Prober() { stop(); }
 
 void Prober::watch(const api::Object& pod, const ContainerSpec& container, const runtime::ContainerStatus& status,
                    const std::string& pod_ip) {
-  std::vector<std::shared_ptr<Job>> fresh;
+  std::vector<std::shared_ptr<Job>> fresh, done;
   {
     const std::lock_guard lock(mutex_);
     if (stopped_) return;
@@ -58,9 +68,19 @@ void Prober::watch(const api::Object& pod, const ContainerSpec& container, const
       job->pod_ip = pod_ip;
       job->pod = pod;
       job->passed = kind == ProbeKind::Liveness;
+      const api::Value known = last_word(pod, status);
+      if (kind == ProbeKind::Readiness) job->passed = known["ready"].boolean();
+      if (kind == ProbeKind::Startup && known["started"].boolean()) {
+        // It has passed and is not run again.
+        job->passed = job->decided = true;
+        done.push_back(job);
+        continue;
+      }
       fresh.push_back(job);
     }
-    jobs_[status.id] = fresh;
+    auto& all = jobs_[status.id];
+    all = fresh;
+    all.insert(all.end(), done.begin(), done.end());
   }
   const auto now = tasks_.clock().now();
   const auto running_for = status.started_at ? std::max(tasks_.clock().wall_now() - *status.started_at, Clock::WallTime::duration::zero())
