@@ -50,7 +50,25 @@ void NodeAgent::again(std::unique_ptr<Subscription>& timer, std::chrono::millise
   if (!stopped_) timer.swap(fresh);
 }
 
-void NodeAgent::observe_soon() { again(status_timer_, std::chrono::milliseconds(0), &NodeAgent::tick_status); }
+void NodeAgent::observe_soon() {
+  {
+    // A look that has begun may have seen the state before: it looks again when it ends.
+    const std::lock_guard lock(mutex_);
+    look_again_ = true;
+    if (looking_) return;
+  }
+  again(status_timer_, std::chrono::milliseconds(0), &NodeAgent::tick_status);
+}
+
+// One look ends: the next comes after `delay`, or at once when somebody asked meanwhile.
+void NodeAgent::look_after(std::chrono::milliseconds delay) {
+  {
+    const std::lock_guard lock(mutex_);
+    looking_ = false;
+    if (look_again_) delay = std::chrono::milliseconds(0);
+  }
+  again(status_timer_, delay, &NodeAgent::tick_status);
+}
 
 Result<api::Object> NodeAgent::register_node(const NodeInput& input) {
   const api::ObjectKey key{{}, config_.node_name};
@@ -95,6 +113,11 @@ Result<void> NodeAgent::write_status(const NodeInput& input, const api::Object& 
 }
 
 void NodeAgent::tick_status() {
+  {
+    const std::lock_guard lock(mutex_);
+    looking_ = true;
+    look_again_ = false;
+  }
   const NodeInput input = observe_();
   auto node = register_node(input);
   Result<void> result;
@@ -111,13 +134,13 @@ void NodeAgent::tick_status() {
       problem_.clear();
     }
     registered_(*node);
-    again(status_timer_, config_.node_status_period, &NodeAgent::tick_status);
+    look_after(config_.node_status_period);
     return;
   }
   // The API may be away: that is no reason to stop running pods.
   log_warning(log_, "cannot report the node", {{"node", config_.node_name}, {"error", result.error()}});
   const auto delay = std::min(kFirstRetry * (1 << std::min(failures_++, 6)), kLastRetry);
-  again(status_timer_, delay, &NodeAgent::tick_status);
+  look_after(delay);
 }
 
 Result<void> NodeAgent::renew_lease() {

@@ -37,6 +37,7 @@ class NodeAgent {
 
  private:
   void tick_status();
+  void look_after(std::chrono::milliseconds delay);
   void tick_lease();
   Result<api::Object> register_node(const NodeInput& input);
   Result<void> write_status(const NodeInput& input, const api::Object& node);
@@ -51,6 +52,8 @@ class NodeAgent {
   std::function<void(const api::Object& node)> registered_;
   mutable std::mutex mutex_;
   bool stopped_ = false;
+  bool looking_ = false;     // A status look is under way.
+  bool look_again_ = false;  // Asked for since it began.
   std::string problem_ = "the node is not registered yet";
   std::unique_ptr<Subscription> status_timer_, lease_timer_;
   // Each used by one chain of ticks only.

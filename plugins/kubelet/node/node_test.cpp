@@ -113,6 +113,25 @@ TEST(NodeAgent, ReportsPressureAndAMissingNetwork) {
   EXPECT_EQ(bench.condition("DiskPressure")["lastTransitionTime"], since);
 }
 
+TEST(NodeAgent, LooksAgainAtOnceWhenSomethingChangedDuringALook) {
+  NodeBench bench;
+  bench.network_problem = "not configured yet";
+  // The network comes up while the first status, which was read before, is being written.
+  bool came_up = false;
+  bench.cluster.on_call([&](std::string_view verb, const api::Resource& resource, const api::ObjectKey&) -> Result<void> {
+    if (resource == api::resources::kNodes && verb != "get" && !std::exchange(came_up, true)) {
+      bench.network_problem.clear();
+      bench.agent->observe_soon();
+    }
+    return {};
+  });
+  bench.start();
+  bench.clock.advance(0s);
+  bench.executor.run_all();
+  EXPECT_TRUE(came_up);
+  EXPECT_EQ(bench.condition("Ready")["status"], "True");
+}
+
 TEST(NodeAgent, RenewsItsLease) {
   NodeBench bench;
   bench.start();
