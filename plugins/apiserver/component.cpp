@@ -18,11 +18,9 @@
 #include <kubernel/storage/backend.h>
 
 #include "admission/builtin.h"
+#include "auth/auth.h"
 #include "auth/bootstrap_policy.h"
-#include "auth/chain.h"
-#include "auth/rbac.h"
 #include "bootstrap.h"
-#include "http/client_certificate.h"
 #include "discovery/openapi.h"
 #include "http/front.h"
 #include "pipeline/local_client.h"
@@ -45,6 +43,7 @@ struct Config {
   int advertise_port = 0;
   bool anonymous = true;
   std::chrono::seconds event_ttl{0};
+  std::string token_issuer;
   std::chrono::seconds compaction_interval{0};
 };
 
@@ -61,6 +60,7 @@ Result<Config> read_config(const std::string& text_in) {
     out.advertise_port = document.at("advertisePort").get<int>();
     out.anonymous = document.at("anonymousAuth").get<bool>();
     out.event_ttl = std::chrono::seconds(document.at("eventTtl").get<int>());
+    out.token_issuer = document.at("tokenIssuer").get<std::string>();
     out.compaction_interval = std::chrono::seconds(document.at("compactionInterval").get<int>());
     KUBERNEL_CHECK_OK(AddressRange::parse(out.service_cidr));
     return out;
@@ -142,7 +142,7 @@ class ApiServer final : public plugin::Component {
 
  private:
   Result<void> open_store();
-  Result<void> open_server();
+  Result<void> open_server(net::TlsIdentity identity);
   Result<void> open_kubelet_proxy();
   Result<net::TlsIdentity> load_pki();
   int served_port() const;
@@ -156,6 +156,7 @@ class ApiServer final : public plugin::Component {
   crypto::ClusterPki pki_;
   std::unique_ptr<storage::Backend> backend_;
   std::unique_ptr<Api> api_;
+  std::unique_ptr<Auth> auth_;
   std::shared_ptr<LocalConnector> connector_;
   std::unique_ptr<client::ApiClient> self_;
   std::unique_ptr<OpenApi> openapi_;
@@ -190,15 +191,15 @@ Result<net::TlsIdentity> ApiServer::load_pki() {
   return net::TlsIdentity{pki_.apiserver.certificate_pem, pki_.apiserver.private_key_pem};
 }
 
-Result<void> ApiServer::open_server() {
+Result<void> ApiServer::open_server(net::TlsIdentity identity) {
   net::ServerOptions options;
   options.listen = config_.listen;
   if (config_.inherit_listen_fds) options.inherited_fds = inherited_sockets();
   options.tls = std::make_unique<net::ServerTls>();
-  KUBERNEL_TRY(options.tls->identity, load_pki());
+  options.tls->identity = std::move(identity);
   options.tls->client_ca_pem = pki_.ca.certificate_pem;
 
-  FrontOptions front{*api_, context_.metrics, {make_certificate_authenticator()}, config_.anonymous, {}};
+  FrontOptions front{*api_, context_.metrics, auth_->authenticators(), config_.anonymous, {}};
   front.readiness = [this]() -> std::vector<plugin::Process::Check> {
     const auto process = plugin::find<plugin::Process>(context_.services);
     return process ? process->readiness() : std::vector<plugin::Process::Check>();
@@ -209,6 +210,7 @@ Result<void> ApiServer::open_server() {
     front_->serve_path(path, [this](const net::Request& request) { return openapi_->serve(request); });
   }
   KUBERNEL_CHECK_OK(open_kubelet_proxy());
+  KUBERNEL_CHECK_OK(auth_->serve_documents(*front_));
   KUBERNEL_TRY(server_, net::open_server({context_.log, context_.metrics, context_.clock, context_.blocking}, std::move(options),
                                          [this](net::Exchange& exchange) { front_->serve(exchange); }));
   for (const std::string& address : server_->addresses()) log_info(context_.log, "serving", {{"address", address}});
@@ -246,12 +248,13 @@ Result<void> ApiServer::start(const CallContext& ctx) {
   api_ = std::make_unique<Api>(
       ApiContext{*backend_, context_.clock, context_.random, context_.blocking, context_.log, config_.service_cidr,
                  config_.event_ttl});
-  api_->set_authorizer(make_authorizer_chain({make_masters_authorizer(), std::make_shared<Rbac>(*api_)}));
+  KUBERNEL_TRY(net::TlsIdentity identity, load_pki());
   add_builtin_admission(*api_);
+  auth_ = std::make_unique<Auth>(*api_, TokenOptions{config_.token_issuer, pki_.service_account_key, pki_.service_account_public_key});
   KUBERNEL_CHECK_OK(api_->start(ctx));
   connector_ = std::make_shared<LocalConnector>(*api_);
   self_ = connector_->connect(self());
-  KUBERNEL_CHECK_OK(open_server());
+  KUBERNEL_CHECK_OK(open_server(std::move(identity)));
   KUBERNEL_CHECK_OK(bootstrap(ctx, *self_, {config_.service_cidr, config_.advertise_address, served_port()}));
   KUBERNEL_CHECK_OK(apply_bootstrap_policy(ctx, *self_, context_.blocking));
   KUBERNEL_CHECK_OK(repair_addresses(ctx, *self_));

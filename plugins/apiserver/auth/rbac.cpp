@@ -75,6 +75,7 @@ auth::Decision Rbac::decide(const auth::Attributes& attributes) const {
 }
 
 UserRules Rbac::rules_for(const auth::User& user, std::string_view ns) {
+  api_.caches().pump();
   refresh();
   UserRules out;
   const std::shared_lock lock(mutex_);
@@ -91,6 +92,7 @@ UserRules Rbac::rules_for(const auth::User& user, std::string_view ns) {
 }
 
 Result<PolicyRules> Rbac::rules_of(const RoleRef& ref, std::string_view ns) {
+  api_.caches().pump();
   refresh();
   const std::shared_lock lock(mutex_);
   std::string problem;
