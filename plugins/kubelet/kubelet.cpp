@@ -255,7 +255,11 @@ Result<void> Kubelet::start(const CallContext& ctx) {
   KUBERNEL_CHECK_OK(start_server());
   cache_->start();
   start_informers();
-  agent_->start();  // Last: once the node is registered it looks at what the informers know.
+  // With ranges of its own the node's network is up before it says so: a node that registers as not ready gets a taint first.
+  tasks_.run([this] {
+    configure_network();
+    agent_->start();
+  });
   return {};
 }
 
@@ -308,6 +312,10 @@ void Kubelet::configure_network() {
     } else if (!ip.empty() && !ranges.empty()) {
       wanted.peers.push_back({node.name(), ip, ranges});
     }
+  }
+  if (wanted.pod_cidrs.empty()) {
+    wanted.pod_cidrs = config_.pod_cidrs;
+    for (const auto& range : config_.pod_cidrs) text += range + "\n";
   }
   bool was_down = false;
   std::string problem;

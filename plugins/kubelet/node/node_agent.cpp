@@ -113,6 +113,7 @@ Result<void> NodeAgent::write_status(const NodeInput& input, const api::Object& 
 }
 
 void NodeAgent::tick_status() {
+  const std::lock_guard one(status_mutex_);
   {
     const std::lock_guard lock(mutex_);
     looking_ = true;

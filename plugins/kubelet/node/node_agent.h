@@ -56,11 +56,11 @@ class NodeAgent {
   bool look_again_ = false;  // Asked for since it began.
   std::string problem_ = "the node is not registered yet";
   std::unique_ptr<Subscription> status_timer_, lease_timer_;
-  // Each used by one chain of ticks only.
+  std::mutex status_mutex_;  // One tick at a time; guards what follows.
   std::optional<Clock::TimePoint> last_write_;
-  std::optional<api::Object> lease_;
   int failures_ = 0;
   bool fresh_start_ = true;
+  std::optional<api::Object> lease_;  // Used by the lease's ticks only.
 };
 
 }  // namespace kubernel::kubelet
