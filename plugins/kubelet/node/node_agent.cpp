@@ -139,7 +139,8 @@ void NodeAgent::tick_status() {
     return;
   }
   // The API may be away: that is no reason to stop running pods.
-  log_warning(log_, "cannot report the node", {{"node", config_.node_name}, {"error", result.error()}});
+  const bool lost_race = result.error().reason() == Reason::Conflict;  // Somebody else wrote meanwhile: nothing is wrong.
+  if (!lost_race) log_warning(log_, "cannot report the node", {{"node", config_.node_name}, {"error", result.error()}});
   const auto delay = std::min(kFirstRetry * (1 << std::min(failures_++, 6)), kLastRetry);
   look_after(delay);
 }
