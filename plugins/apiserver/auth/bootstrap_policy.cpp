@@ -148,6 +148,7 @@ void add_cluster_bindings(std::vector<PolicyObject>& out) {
       {"system:volume-scheduler", "system:volume-scheduler", json::array({user("system:kube-scheduler")})},
       // Nodes have their own authorizer; the binding is there for those who want to add subjects.
       {"system:node", "system:node", json::array()},
+      {"kubernel:node-network", "kubernel:node-network", json::array({group("system:nodes")})},
       {"system:service-account-issuer-discovery", "system:service-account-issuer-discovery",
        json::array({group("system:serviceaccounts")})}};
   for (const auto& [name, role, subjects] : bindings) {

@@ -5,6 +5,9 @@
 //   groups : resources : verbs [: names]        the core group is written "core"
 //   urls   : paths : verbs
 //
+// kubernel:node-network is ours: our kubelet also makes the routes to other nodes' pods, for which upstream's network daemons
+// have an account of their own.
+//
 // Verb shorthands: r = get list watch, lw = list watch, w = create delete deletecollection patch update, rw = both,
 // ev = create patch update.
 #include "auth/bootstrap_policy_data.h"
@@ -54,6 +57,9 @@ extensions : daemonsets daemonsets/status deployments deployments/scale deployme
 policy : poddisruptionbudgets poddisruptionbudgets/status : r
 networking.k8s.io : ingresses ingresses/status networkpolicies : r
 resource.k8s.io : resourceclaims resourceclaims/status resourceclaimtemplates : r
+
+role kubernel:node-network
+core : nodes : r
 
 role system:auth-delegator
 authentication.k8s.io : tokenreviews : create

@@ -8,6 +8,7 @@
 #include <kubernel/api/time.h>
 #include <kubernel/crypto/pki.h>
 
+#include "auth/node_authorizer.h"
 #include "registry/errors.h"
 
 namespace kubernel::apiserver {
@@ -53,10 +54,8 @@ Result<void> check_duration(const Target& target, std::int64_t seconds) {
 
 // A kubelet gets tokens for the pods on its node, and for nothing else (NodeRestriction).
 Result<void> check_node(const Caller& caller, const json& reference, const json& claims) {
-  constexpr std::string_view kPrefix = "system:node:";
-  const auto& groups = caller.user.groups;
-  if (!caller.user.name.starts_with(kPrefix) || std::find(groups.begin(), groups.end(), "system:nodes") == groups.end()) return {};
-  const std::string node = caller.user.name.substr(kPrefix.size());
+  const std::string_view node = node_name(caller.user);
+  if (node.empty()) return {};
   if (text(reference, {"kind"}) != "Pod" || text(reference, {"apiVersion"}) != "v1") {
     return Error(Reason::Forbidden, "node requested token not bound to a pod");
   }
