@@ -5,12 +5,16 @@
 
 #include "server/container_log.h"
 #include "server/log_stream.h"
+#include "server/port_forward.h"
+#include "server/spdy_transport.h"
 
 namespace kubernel::kubelet {
 
 namespace {
 
 using nlohmann::json;
+
+constexpr std::chrono::seconds kDialTimeout{10};
 
 std::vector<std::string> split_path(const std::string& path) {
   std::vector<std::string> out;
@@ -38,10 +42,11 @@ bool flag(const net::Request& request, const char* name) {
   return value && (*value == "1" || *value == "true");
 }
 
-bool asks_for_websocket(const net::Request& request) {
+// What a request asks to become, in lower case: "websocket", "spdy/3.1", "".
+std::string wanted_upgrade(const net::Request& request) {
   std::string upgrade(request.headers.get("upgrade"));
   for (char& c : upgrade) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return upgrade == "websocket";
+  return upgrade;
 }
 
 api::Value status_of(const api::Object& pod, const std::string& container) {
@@ -77,6 +82,7 @@ void KubeletServer::serve(net::Exchange& exchange, const std::vector<std::string
   if (!reads && !posts) return respond(exchange, 405, "405: Method Not Allowed");
   if (first == "containerLogs" && path.size() == 4 && reads) return serve_logs(exchange, path);
   if ((first == "exec" || first == "attach") && (path.size() == 4 || path.size() == 5)) return serve_command(exchange, path, first == "attach");
+  if (first == "portForward" && (path.size() == 3 || path.size() == 4)) return serve_port_forward(exchange, path);
   if (first == "run" && (path.size() == 4 || path.size() == 5) && posts) return serve_run(exchange, path);
   if (first == "healthz" && reads) return respond(exchange, 200, "ok");
   if (first == "pods" && path.size() == 1 && reads) return serve_pods(exchange);
@@ -162,19 +168,58 @@ void KubeletServer::serve_command(net::Exchange& exchange, const std::vector<std
   options.tty = tty;
   const auto container = running_container(path);
   if (!container) return respond_error(exchange, container.error());
-  if (!asks_for_websocket(request)) return respond(exchange, 400, "unable to upgrade: missing upgrade headers in request");
-  auto socket = exchange.accept_websocket(command_subprotocols());
-  if (!socket) return respond_error(exchange, socket.error());
-  auto transport = make_websocket_transport(*std::move(socket));
-  auto& access = parts_.runtime.access();
-  const CallContext ctx = parts_.tasks.context();
-  auto session = attach ? access.attach(ctx, container->id) : access.exec(ctx, container->id, options);
-  if (!session) {
-    transport->send(Channel::Error, transport->has_status() ? failure_status_text(session.error()) : session.error().message());
-    transport->close();
-    return;
+  const auto begin = [parts = parts_, id = container->id, options, streams, attach](std::unique_ptr<CommandTransport> transport) {
+    auto& access = parts.runtime.access();
+    const CallContext ctx = parts.tasks.context();
+    auto session = attach ? access.attach(ctx, id) : access.exec(ctx, id, options);
+    if (!session) {
+      transport->send(Channel::Error, transport->has_status() ? failure_status_text(session.error()) : session.error().message());
+      transport->close();
+      return;
+    }
+    std::make_shared<RemoteCommand>(*std::move(session), std::move(transport), streams, parts.poller, parts.tasks, parts.log)->start();
+  };
+  const std::string upgrade = wanted_upgrade(request);
+  if (upgrade == "websocket") {
+    auto socket = exchange.accept_websocket(command_subprotocols());
+    if (!socket) return respond_error(exchange, socket.error());
+    return begin(make_websocket_transport(*std::move(socket)));
   }
-  std::make_shared<RemoteCommand>(*std::move(session), std::move(transport), streams, parts_.poller, parts_.tasks, parts_.log)->start();
+  if (upgrade != "spdy/3.1") return respond(exchange, 400, "unable to upgrade: missing upgrade headers in request");
+  const auto protocol = negotiate(request, {"v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io"}, "channel.k8s.io");
+  if (!protocol) return respond(exchange, 403, "unable to upgrade: unable to negotiate protocol: client supports other protocols");
+  auto connection = accept_spdy(exchange, *protocol);
+  if (!connection) return respond_error(exchange, connection.error());
+  collect_command_streams(*std::move(connection), *protocol, streams, tty, parts_.tasks, begin);
+}
+
+// path: "portForward", namespace, pod[, uid].
+void KubeletServer::serve_port_forward(net::Exchange& exchange, const std::vector<std::string>& path) {
+  constexpr const char* kProtocol = "portforward.k8s.io";
+  constexpr const char* kTunnel = "SPDY/3.1+portforward.k8s.io";
+  const auto pod = parts_.workers.find({path[1], path[2]});
+  if (!pod || (path.size() == 4 && pod->uid() != path[3])) return respond(exchange, 404, "pod does not exist");
+  const PodRuntime runtime = parts_.cache.pod(pod->uid());
+  const auto* sandbox = runtime.ready_sandbox();
+  if (sandbox == nullptr) return respond(exchange, 400, "unable to forward port because pod is not running. Current status=" + std::string(pod->pointer("/status/phase").string()));
+  std::shared_ptr<net::SpdyConnection> connection;
+  const std::string upgrade = wanted_upgrade(exchange.request());
+  if (upgrade == "websocket") {
+    auto socket = exchange.accept_websocket({kTunnel});
+    if (!socket) return respond_error(exchange, socket.error());
+    connection = net::make_spdy_server(bytes_of(*std::move(socket)));
+  } else if (upgrade == "spdy/3.1") {
+    if (!negotiate(exchange.request(), {kProtocol}, kProtocol)) return respond(exchange, 403, "unable to upgrade: unable to negotiate protocol");
+    auto accepted = accept_spdy(exchange, kProtocol);
+    if (!accepted) return respond_error(exchange, accepted.error());
+    connection = *std::move(accepted);
+  } else {
+    return respond(exchange, 400, "unable to upgrade: missing upgrade headers in request");
+  }
+  const auto dial = [network = sandbox->network_namespace_path, &tasks = parts_.tasks](int port) {
+    return dial_in_namespace(network, port, tasks.clock(), kDialTimeout);
+  };
+  std::make_shared<PortForward>(std::move(connection), dial, parts_.poller, parts_.tasks, parts_.log)->start();
 }
 
 void KubeletServer::serve_run(net::Exchange& exchange, const std::vector<std::string>& path) {

@@ -47,6 +47,7 @@ class KubeletServer {
   void serve(net::Exchange& exchange, const std::vector<std::string>& path);
   void serve_logs(net::Exchange& exchange, const std::vector<std::string>& path);
   void serve_command(net::Exchange& exchange, const std::vector<std::string>& path, bool attach);
+  void serve_port_forward(net::Exchange& exchange, const std::vector<std::string>& path);
   void serve_run(net::Exchange& exchange, const std::vector<std::string>& path);
   void serve_pods(net::Exchange& exchange);
   // images.cpp: GET lists the node's images; POST ?path=FILE loads an archive or OCI layout that lies on the node.

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <netinet/in.h>
 #include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <gtest/gtest.h>
 
@@ -7,6 +10,8 @@
 
 #include "server/container_log.h"
 #include "server/kubelet_server.h"
+#include "server/port_forward.h"
+#include "server/spdy_transport.h"
 #include "testing.h"
 
 namespace kubernel::kubelet {
@@ -409,6 +414,183 @@ TEST(KubeletServer, ExecCarriesInputItsEndAndTheTerminalsSize) {
   bench.turn();
   char byte = 0;
   EXPECT_EQ(::read(bench.process->in, &byte, 1), 0);
+}
+
+// What a client's SPDY connection looks like from here.
+class FakeSpdyStream final : public net::SpdyStream {
+ public:
+  FakeSpdyStream(std::uint32_t id, std::vector<std::pair<std::string, std::string>> headers) : id_(id) {
+    for (const auto& [name, value] : headers) headers_.add(name, value);
+  }
+  std::uint32_t id() const override { return id_; }
+  const net::Headers& headers() const override { return headers_; }
+  bool write(std::string_view bytes) override {
+    text += bytes;
+    return !ended;
+  }
+  void close_half() override { ended = true; }
+  void on_data(std::function<void(std::string_view)> callback) override { data = std::move(callback); }
+  void on_closed(std::function<void()> callback) override { closed = std::move(callback); }
+  void reset() override { was_reset = true; }
+  std::string text;
+  bool ended = false, was_reset = false;
+  std::function<void(std::string_view)> data;
+  std::function<void()> closed;
+
+ private:
+  std::uint32_t id_;
+  net::Headers headers_;
+};
+
+class FakeSpdy final : public net::SpdyConnection {
+ public:
+  void on_stream(std::function<void(std::shared_ptr<net::SpdyStream>)> callback) override { stream = std::move(callback); }
+  void on_closed(std::function<void()> callback) override { closed = std::move(callback); }
+  std::size_t backlog() const override { return 0; }
+  void on_drained(std::function<void()>) override {}
+  void pause(bool) override {}
+  void close() override { was_closed = true; }
+  std::shared_ptr<FakeSpdyStream> open(std::vector<std::pair<std::string, std::string>> headers) {
+    auto out = std::make_shared<FakeSpdyStream>(next_ += 2, std::move(headers));
+    stream(out);
+    return out;
+  }
+  std::function<void(std::shared_ptr<net::SpdyStream>)> stream;
+  std::function<void()> closed;
+  bool was_closed = false;
+
+ private:
+  std::uint32_t next_ = 1;
+};
+
+TEST(SpdyCommand, BeginsWhenAllItsStreamsHaveCome) {
+  ServerBench bench;
+  const auto connection = std::make_shared<FakeSpdy>();
+  std::unique_ptr<CommandTransport> transport;
+  collect_command_streams(connection, "v4.channel.k8s.io", {.in = true, .out = true, .err = false}, true, *bench.tasks,
+                          [&](std::unique_ptr<CommandTransport> made) { transport = std::move(made); });
+  const auto error = connection->open({{"streamtype", "error"}});
+  const auto in = connection->open({{"streamtype", "stdin"}});
+  const auto out = connection->open({{"streamtype", "stdout"}});
+  EXPECT_TRUE(connection->open({{"streamtype", "nonsense"}})->was_reset);
+  bench.turn();
+  ASSERT_FALSE(transport);
+  const auto resize = connection->open({{"streamtype", "resize"}});
+  bench.turn();
+  ASSERT_TRUE(transport);
+  std::vector<std::string> received;
+  transport->on_receive([&](Channel channel, std::optional<std::string_view> data) {
+    received.push_back(std::to_string(static_cast<int>(channel)) + ":" + std::string(data.value_or("<end>")));
+  });
+  in->data("abc");
+  in->data("");
+  resize->data(R"({"Width":8)");
+  resize->data(R"(0,"Height":24}
+{"Width":1,"Height":2})");
+  EXPECT_EQ(received, (std::vector<std::string>{"0:abc", "0:<end>", R"(4:{"Width":80,"Height":24})", "4:\n{\"Width\":1,\"Height\":2}"}));
+  transport->send(Channel::Stdout, "hello");
+  transport->send(Channel::Error, "status");
+  transport->close();
+  EXPECT_EQ(out->text, "hello");
+  EXPECT_EQ(error->text, "status");
+  EXPECT_TRUE(out->ended && connection->was_closed);
+}
+
+TEST(SpdyCommand, IsGivenUpWhenTheStreamsDoNotCome) {
+  ServerBench bench;
+  const auto connection = std::make_shared<FakeSpdy>();
+  collect_command_streams(connection, "v4.channel.k8s.io", {.in = false, .out = true, .err = true}, false, *bench.tasks,
+                          [](std::unique_ptr<CommandTransport>) { FAIL(); });
+  connection->open({{"streamtype", "error"}});
+  bench.advance(31s);
+  EXPECT_TRUE(connection->was_closed);
+}
+
+TEST(SpdyCommand, TheBestProtocolBothKnowIsTaken) {
+  net::Request request;
+  const std::vector<std::string> ours{"v4", "v3"};
+  EXPECT_EQ(negotiate(request, ours, "old"), "old");
+  request.headers.add("x-stream-protocol-version", "v3, v4");
+  EXPECT_EQ(negotiate(request, ours, "old"), "v4");
+  request.headers.set("x-stream-protocol-version", "v9");
+  EXPECT_EQ(negotiate(request, ours, "old"), std::nullopt);
+}
+
+// A TCP port on the loopback where somebody listens.
+struct Listener {
+  Listener() : fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    if (::bind(fd, reinterpret_cast<sockaddr*>(&address), size) != 0 || ::listen(fd, 4) != 0) std::abort();
+    ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
+    port = ntohs(address.sin_port);
+  }
+  ~Listener() { ::close(fd); }
+  const int fd;
+  int port = 0;
+};
+
+struct ForwardBench : ServerBench {
+  ForwardBench() {
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) std::abort();
+    const auto dial = [this](int port) -> Result<int> {
+      dialed = port;
+      if (refuse) return Error(Reason::ServiceUnavailable, "connect: Connection refused");
+      return pair[0];
+    };
+    std::make_shared<PortForward>(connection, dial, poller, *tasks, log)->start();
+    error = connection->open({{"streamtype", "error"}, {"port", "8080"}, {"requestid", "0"}});
+    data = connection->open({{"streamtype", "data"}, {"port", "8080"}, {"requestid", "0"}});
+  }
+  ~ForwardBench() {
+    if (connection->closed) connection->closed();
+    turn();
+    ::close(pair[1]);
+  }
+  int pair[2] = {-1, -1}, dialed = 0;
+  bool refuse = false;
+  std::shared_ptr<FakeSpdy> connection = std::make_shared<FakeSpdy>();
+  std::shared_ptr<FakeSpdyStream> error, data;
+};
+
+TEST(PortForward, CarriesBytesBothWaysAndTheEndOfEach) {
+  ForwardBench bench;
+  bench.turn();
+  EXPECT_EQ(bench.dialed, 8080);
+  bench.data->data("request");
+  bench.turn();
+  char buffer[64];
+  EXPECT_EQ(::recv(bench.pair[1], buffer, sizeof buffer, 0), 7);
+  EXPECT_EQ(::send(bench.pair[1], "answer", 6, 0), 6);
+  bench.turn();
+  EXPECT_EQ(bench.data->text, "answer");
+  bench.data->data("");
+  bench.turn();
+  EXPECT_EQ(::recv(bench.pair[1], buffer, sizeof buffer, 0), 0);
+  EXPECT_FALSE(bench.data->ended);
+  ::shutdown(bench.pair[1], SHUT_WR);
+  bench.turn();
+  EXPECT_TRUE(bench.data->ended);
+  EXPECT_TRUE(bench.error->ended);
+  EXPECT_EQ(bench.error->text, "");
+}
+
+TEST(PortForward, AFailedDialIsToldOnTheErrorStream) {
+  ForwardBench bench;
+  bench.refuse = true;
+  bench.turn();
+  EXPECT_EQ(bench.error->text, "error forwarding port 8080 to pod: connect: Connection refused");
+  EXPECT_TRUE(bench.data->ended);
+  ::close(bench.pair[0]);
+}
+
+TEST(PortForward, DialsTheLoopbackOfANamespace) {
+  const Listener listener;
+  const auto fd = dial_in_namespace({}, listener.port, testing::FakeClock(), 5s);
+  ASSERT_TRUE(fd) << fd.error().message();
+  ::close(*fd);
 }
 
 TEST(KubeletServer, TheFirstProtocolHasNoStatusChannel) {
