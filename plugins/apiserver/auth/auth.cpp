@@ -6,6 +6,7 @@
 #include "auth/chain.h"
 #include "auth/escalation.h"
 #include "auth/node_authorizer.h"
+#include "auth/node_restriction.h"
 #include "auth/reviews.h"
 #include "http/client_certificate.h"
 
@@ -28,6 +29,7 @@ PathHandler document(std::string body, const char* content_type) {
 Auth::Auth(Api& api, TokenOptions tokens)
     : rbac_(std::make_shared<Rbac>(api)), tokens_(std::make_shared<const ServiceAccountTokens>(api, std::move(tokens))) {
   api.set_authorizer(make_authorizer_chain({make_masters_authorizer(), std::make_shared<NodeAuthorizer>(api), rbac_}));
+  api.add_admission(make_node_restriction(api));
   api.add_admission(make_escalation_check(api, rbac_));
   serve_tokens(api, tokens_);
   serve_reviews(api, rbac_);

@@ -125,10 +125,17 @@ Result<client::DeleteOptions> delete_options(net::Exchange& exchange) {
 
 Choices choices() { return {}; }
 
+// What is computed rather than stored (reviews, tokens) has no table form, as upstream.
+Choices choices_for(const Api& api, const Target& target) {
+  Choices out;
+  out.table = api.store(*target.info) != nullptr && target.subresource != "token";
+  return out;
+}
+
 }  // namespace
 
 Result<net::Response> Front::answer(const net::Request& request, const Target& target, int status, const api::Object& object) const {
-  KUBERNEL_TRY(Accepted accepted, negotiate(request, choices()));
+  KUBERNEL_TRY(Accepted accepted, negotiate(request, choices_for(options_.api, target)));
   const Encoder encoder(*target.info, std::move(accepted), text_param(request, "includeObject"),
                         options_.api.context().clock.wall_now());
   KUBERNEL_TRY(std::string body, encoder.object(object));
@@ -196,7 +203,7 @@ Result<void> Front::watch(net::Exchange& exchange, const Caller& caller, const T
 
 Result<net::Response> Front::create(net::Exchange& exchange, const Caller& caller, const Target& target) const {
   const net::Request& request = exchange.request();
-  KUBERNEL_CHECK_OK(negotiate(request, choices()));
+  KUBERNEL_CHECK_OK(negotiate(request, choices_for(options_.api, target)));
   KUBERNEL_TRY(const Body::Form form, form_of_body(request));
   KUBERNEL_TRY(const bool dry_run, dry_run_of(request));
   KUBERNEL_TRY(const schema::Strictness strictness, strictness_of(request));

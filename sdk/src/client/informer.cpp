@@ -22,6 +22,7 @@ using api::ObjectKey;
 
 constexpr std::chrono::milliseconds kFirstBackOff{800};
 constexpr std::chrono::milliseconds kLastBackOff{30'000};
+constexpr std::chrono::milliseconds kShortWatch{1'000};
 constexpr std::size_t kBatch = 512;
 
 // One subscriber. `active` turns true when it has been given what was there before.
@@ -229,6 +230,7 @@ class WatchedInformer final : public Informer, public std::enable_shared_from_th
     WatchOptions options{options_.ns, options_.label_selector, options_.field_selector, revision_};
     KUBERNEL_TRY(watch_, client_.watch(context(), resource_, options));
     state_ = State::Watching;
+    opened_ = context_.clock.now();
     // Called on any thread, also from inside notify(): it only asks for a turn.
     watch_->notify([weak = weak_from_this(), turns = std::weak_ptr(turns_)] {
       const auto alive = turns.lock();
@@ -263,6 +265,8 @@ class WatchedInformer final : public Informer, public std::enable_shared_from_th
   void watch_failed(const Error& error) {
     watch_.reset();
     state_ = State::OpenWatch;
+    // The server ends watches now and then; the next one goes on. Not at once again and again, though.
+    if (error.reason() == Reason::Timeout && context_.clock.now() - opened_ >= kShortWatch) return start();
     if (error.reason() == Reason::Expired || error.reason() == Reason::Gone) {
       state_ = State::List;
       relist_newest_ = true;
@@ -300,6 +304,7 @@ class WatchedInformer final : public Informer, public std::enable_shared_from_th
   bool relist_newest_ = false;
   std::int64_t revision_ = 0;
   std::unique_ptr<Watch> watch_;
+  Clock::TimePoint opened_{};
   std::chrono::milliseconds back_off_ = kFirstBackOff;
   std::unique_ptr<Subscription> retry_;
 };

@@ -134,6 +134,21 @@ TEST_F(InformerTest, GoesOnAfterABrokenWatchWithoutListingAgain) {
   EXPECT_THAT(seen_, ElementsAre("+a"));
 }
 
+TEST_F(InformerTest, AWatchThatEndedInGoodOrderGoesOnAtOnceAndSilently) {
+  const auto subscription = informer_->add_handler(record());
+  factory_->start();
+  settle();
+  clock_.advance(300s);
+  cluster_.break_watches(Reason::Timeout);
+  cluster_.put(kPods, pod("a"));
+  settle();
+  EXPECT_THAT(seen_, ElementsAre("+a"));
+  EXPECT_THAT(log_.lines(), IsEmpty());
+  cluster_.break_watches(Reason::Timeout);  // Too soon: that looks like trouble.
+  settle();
+  EXPECT_EQ(log_.lines().size(), 1U);
+}
+
 TEST_F(InformerTest, ListsAgainAfterExpiredAndTellsTheDifference) {
   cluster_.put(kPods, pod("a"));
   cluster_.put(kPods, pod("b"));

@@ -62,7 +62,7 @@ class Watch {
  public:
   virtual ~Watch() = default;
   /// What has arrived, at most `max`; empty when nothing is new. Never blocks.
-  /// Errors: Expired (410: list again), ServiceUnavailable when the connection broke. The watch is then over.
+  /// Errors: Expired (410: list again), ServiceUnavailable (it broke), Timeout (ended in good order: go on). It is then over.
   virtual Result<std::vector<WatchEvent>> take(std::size_t max) = 0;
   /// As storage::Watch::notify().
   virtual void notify(std::function<void()> ready) = 0;
