@@ -120,17 +120,21 @@ class PodGarbageCollector final : public controller::Reconciler {
   }
 
   Result<void> mark_failed(const CallContext& ctx, const Object& pod, const std::string& disruption) {
-    json document = pod.to_json();
-    document["status"]["phase"] = "Failed";
+    json status = {{"phase", "Failed"}};
     if (!disruption.empty()) {
-      controller::set_condition(document["status"]["conditions"],
-                                {{"type", "DisruptionTarget"},
-                                 {"status", "True"},
-                                 {"reason", "DeletionByPodGC"},
-                                 {"message", disruption},
-                                 {"lastTransitionTime", api::format_time(context_.clock.wall_now())}});
+      const Value present = pod.pointer("/status/conditions");
+      json conditions = present.is_array() ? present.to_json() : json::array();
+      controller::set_condition(conditions, {{"type", "DisruptionTarget"},
+                                             {"status", "True"},
+                                             {"reason", "DeletionByPodGC"},
+                                             {"message", disruption},
+                                             {"lastTransitionTime", api::format_time(context_.clock.wall_now())}});
+      status["conditions"] = std::move(conditions);
     }
-    const auto written = context_.api.update(ctx, kPods, pod.key(), document, {.subresource = "status"});
+    // A patch, not an update: that is what this controller's role allows. Of exactly the version seen, for it replaces the list.
+    const json patch = {{"metadata", {{"uid", pod.uid()}, {"resourceVersion", std::to_string(pod.head().resource_version)}}},
+                        {"status", std::move(status)}};
+    const auto written = context_.api.patch(ctx, kPods, pod.key(), client::PatchType::Merge, patch, {.subresource = "status"});
     if (!written && written.error().reason() != Reason::NotFound) return written.error();
     return {};
   }

@@ -14,6 +14,8 @@
 #include <kubernel/api/time.h>
 #include <kubernel/controller/reconciler.h>
 
+#include "auth/bootstrap_policy.h"
+#include "auth/rbac.h"
 #include "controller_manager.h"
 #include "deployment.h"
 #include "endpoints.h"
@@ -102,6 +104,14 @@ ControlPlane::ControlPlane()
       loaded_(std::make_unique<Loaded>()),
       ca_file_(write_ca()) {
   namespace p = plugins;
+  for (const char* name : {"kube-public", "kube-node-lease"}) {
+    fixture_->create(api::resources::kNamespaces, "", json{{"metadata", {{"name", name}}}}.dump());
+  }
+  // From here on everybody has the rights upstream's bootstrap roles give, and no others.
+  if (auto applied = apiserver::apply_bootstrap_policy({}, fixture_->client(), fixture_->executor()); !applied) {
+    throw std::runtime_error(applied.error().message());
+  }
+  fixture_->api().set_authorizer(std::make_shared<apiserver::Rbac>(fixture_->api()));
   plugin::offer<client::Connector>(*offered_, std::shared_ptr<client::Connector>(&fixture_->connector(), [](client::Connector*) {}));
   loaded_->add("deployment", "deployment-controller", p::deployment::make_reconciler);
   loaded_->add("endpoints", "endpoint-controller", p::endpoints::make_reconciler);
@@ -171,7 +181,6 @@ void ControlPlane::add_node(const std::string& name) {
         json{{"status", {{"conditions", json::array({{{"type", "Ready"}, {"status", "True"}, {"lastHeartbeatTime", api::format_time(fixture_->clock().wall_now())}}})}}}}
             .dump(),
         "status");
-  if (!find(api::resources::kNamespaces, {"", "kube-node-lease"})) create(api::resources::kNamespaces, "", R"({"metadata":{"name":"kube-node-lease"}})");
   create(kLeases, "kube-node-lease", json{{"metadata", {{"name", name}}}, {"spec", {{"holderIdentity", name}, {"leaseDurationSeconds", 40}}}}.dump());
   renew(name);
 }

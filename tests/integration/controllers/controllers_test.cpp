@@ -49,11 +49,25 @@ class Controllers : public ::testing::Test {
   }
   std::int64_t revision() { return plane_.fixture().backend().stats({})->revision; }
 
+  // Whatever a test does, no controller may lack a right: upstream's roles are what it gets in a real cluster.
+  ~Controllers() override {
+    for (const std::string& line : plane_.fixture().log().lines()) EXPECT_THAT(line, ::testing::Not(::testing::HasSubstr("forbidden")));
+  }
+
   ControlPlane plane_;
 };
 
 TEST_F(Controllers, AreAllReady) {
   EXPECT_EQ(plane_.manager().problem(), "");
+}
+
+TEST_F(Controllers, HaveTheRightsOfTheirRolesOnly) {
+  const auto as = plane_.fixture().connector().connect({.name = "system:serviceaccount:kube-system:endpoint-controller",
+                                                        .groups = {"system:serviceaccounts", "system:authenticated"}});
+  EXPECT_TRUE(as->list({}, r::kServices, {}));
+  const auto refused = as->list({}, r::kSecrets, {});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().reason(), Reason::Forbidden);
 }
 
 TEST_F(Controllers, BringADeploymentUp) {
