@@ -46,7 +46,7 @@ class TwoNodes:
         second = next(p for p in self.pods() if p["spec"]["nodeName"] == "node-2")
         for here, there in ((first, second), (second, first)):
             url = f"http://{there['status']['podIP']}:8080/index.html"
-            answer = self.kubectl("exec", here["metadata"]["name"], "--", "wget", "-q", "-T", "5", "-O", "-", url).stdout
+            answer = self.kubectl("exec", here["metadata"]["name"], "--", "wget", "-q", "-O", "-", url).stdout
             assert answer.strip() == there["metadata"]["name"], answer
 
     def test_a_cordoned_node_gets_no_pods(self):
