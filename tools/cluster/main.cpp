@@ -10,8 +10,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <functional>
 #include <iostream>
+#include <optional>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
@@ -26,6 +26,19 @@ namespace kubernel::cluster {
 namespace {
 
 constexpr int kExitFailure = 1;
+constexpr int kExitUsage = 2;
+
+// The exit code when there is nothing to do: after --help, or for words that are not understood.
+std::optional<int> parse(CLI::App& app, int argc, char** argv) {
+  try {
+    app.parse(argc, argv);
+    return std::nullopt;
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return app.exit(e);
+    std::fprintf(stderr, "%s: %s; see --help\n", app.get_name().c_str(), e.what());
+    return kExitUsage;
+  }
+}
 
 int report(const std::string& verb, const Error& error) {
   std::fprintf(stderr, "kubernel %s: %s\n", verb.c_str(), error.message().c_str());
@@ -60,7 +73,7 @@ int up_verb(CLI::App& app, int argc, char** argv) {
   app.add_option("--node-manifest", options.node_manifest, "Plugin manifest of the other nodes")->check(CLI::ExistingFile);
   app.add_option("--image", options.images, "Image archive or OCI layout to load on every node")->check(CLI::ExistingPath);
   app.add_option("--timeout", seconds, "Seconds until giving up")->check(CLI::Range(1, 3600))->capture_default_str();
-  CLI11_PARSE(app, argc, argv);
+  if (const auto code = parse(app, argc, argv)) return *code;
   options.name = common.name;
   options.timeout = std::chrono::seconds(seconds);
 
@@ -85,7 +98,7 @@ int down_verb(CLI::App& app, int argc, char** argv) {
   app.footer("Examples:\n  kubernel down\n  kubernel down --keep-data   # the next `up` finds its objects and images again");
   common.add_to(app);
   app.add_flag("--keep-data", keep_data, "Keep the store and the images");
-  CLI11_PARSE(app, argc, argv);
+  if (const auto code = parse(app, argc, argv)) return *code;
   const auto paths = cluster_paths(common.state_directory, common.name);
   if (!paths) return report("down", paths.error());
   const auto ended = down(*paths, keep_data);
@@ -97,7 +110,7 @@ int status_verb(CLI::App& app, int argc, char** argv) {
   app.description("Says whether a cluster runs and where its API is. Exit code 1: it does not run.");
   app.footer("Examples:\n  kubernel status\n  kubernel status -o json");
   common.add_to(app);
-  CLI11_PARSE(app, argc, argv);
+  if (const auto code = parse(app, argc, argv)) return *code;
   const auto paths = cluster_paths(common.state_directory, common.name);
   if (!paths) return report("status", paths.error());
   const auto record = load_record(*paths);
@@ -119,7 +132,7 @@ int kubeconfig_verb(CLI::App& app, int argc, char** argv) {
   app.description("Prints the path of a cluster's kubeconfig.");
   app.footer("Example:\n  export KUBECONFIG=$(kubernel kubeconfig)");
   common.add_to(app);
-  CLI11_PARSE(app, argc, argv);
+  if (const auto code = parse(app, argc, argv)) return *code;
   const auto paths = cluster_paths(common.state_directory, common.name);
   if (!paths) return report("kubeconfig", paths.error());
   if (const auto record = load_record(*paths); !record) return report("kubeconfig", record.error());
@@ -138,7 +151,7 @@ int image_verb(CLI::App& app, int argc, char** argv) {
   CLI::App* list = app.add_subcommand("list", "List the images of every node");
   common.add_to(*load);
   common.add_to(*list);
-  CLI11_PARSE(app, argc, argv);
+  if (const auto code = parse(app, argc, argv)) return *code;
   const auto run = [&]() -> Result<void> {
     KUBERNEL_TRY(const ClusterPaths paths, cluster_paths(common.state_directory, common.name));
     KUBERNEL_TRY(const ClusterRecord record, load_record(paths));
@@ -161,7 +174,7 @@ int logs_verb(CLI::App& app, int argc, char** argv) {
   common.add_to(app);
   app.add_option("--node", node, "Number of the node")->check(CLI::Range(1, 200))->capture_default_str();
   app.add_flag("-f,--follow", follow, "Go on printing what is added");
-  CLI11_PARSE(app, argc, argv);
+  if (const auto code = parse(app, argc, argv)) return *code;
   const auto paths = cluster_paths(common.state_directory, common.name);
   if (!paths) return report("logs", paths.error());
   const std::string file = paths->node_log(node);
@@ -201,7 +214,7 @@ int run(int argc, char** argv) {
     return function(app, argc, argv);
   }
   std::fprintf(stderr, "%s: run this program as kubernel-up, -down, -status, -kubeconfig, -image or -logs\n", argv[0]);
-  return 2;
+  return kExitUsage;
 }
 
 }  // namespace
