@@ -7,6 +7,7 @@ import os
 import pathlib
 import pty
 import select
+import shutil
 import struct
 import subprocess
 import sys
@@ -122,8 +123,30 @@ class Workloads:
     def sh(self, name, script, *more):
         return self.kubectl("exec", name, *more, "--", "sh", "-c", script).stdout
 
-    def test_up(self):
-        self.cluster.up()
+    def build_filter(self):
+        """Builds the example's scheduler plugin as a user would, against an installation; gives its directory."""
+        def run(*command, **more):
+            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more)
+            assert done.returncode == 0, f"{command}: {done.stdout}"
+
+        stage = pathlib.Path(self.cluster.state) / "stage"
+        run("meson", "install", "-C", cluster.BUILD, "--no-rebuild", "--quiet", "--destdir", stage)
+        (found,) = stage.glob("**/pkgconfig/kubernel-sdk.pc")
+        prefix = found.parents[3] if found.parents[1].name.endswith("-gnu") else found.parents[2]
+        environment = dict(os.environ, PKG_CONFIG_PATH=str(found.parent),
+                           PKG_CONFIG=f"pkg-config --define-variable=prefix={prefix}",
+                           CXX="ccache g++" if shutil.which("ccache") else "g++")
+        built = pathlib.Path(self.cluster.state) / "example"
+        run("meson", "setup", built, cluster.SOURCE / "examples/out-of-tree-plugin", env=environment)
+        run("ninja", "-C", built, "quiet-nodes.so", env=environment)
+        return built
+
+    def test_up_with_a_scheduler_plugin_of_ones_own(self):
+        self.cluster.environment["KUBERNEL_PLUGIN_PATH"] += f":{self.build_filter()}"
+        shipped = (cluster.SOURCE / "config/all-in-one.yaml").read_text()
+        manifest = pathlib.Path(self.cluster.state) / "mine.yaml"
+        manifest.write_text(shipped.replace("  - name: default-binder\n", "  - name: default-binder\n  - name: quiet-nodes\n"))
+        self.cluster.up("--manifest", str(manifest))
         # What takes its time is started now and looked at below.
         self.create(
             pod("crashes", container("echo run; exit 3")),
@@ -132,6 +155,18 @@ class Workloads:
                                         volumeMounts=[{"name": "keep", "mountPath": "/keep"}]),
                 volumes=[{"name": "keep", "emptyDir": {}}], restartPolicy="OnFailure"),
             pod("shell", container(SLEEP)))
+
+    def test_the_plugin_decides(self):
+        self.kubectl("label", "node", "node-1", "example.com/quiet=yes")
+        self.create(pod("loud", container("true"), restartPolicy="Never"),
+                    pod("soft", container("true"), restartPolicy="Never", labels={"example.com/quiet": "yes"}))
+        self.phase("soft", "Succeeded")
+        self.wait("pod/loud", "condition=PodScheduled=False")
+        (condition,) = self.cluster.get("pod", "loud")["status"]["conditions"]
+        assert condition["reason"] == "Unschedulable" and "1 node(s) wanted to be left quiet" in condition["message"], condition
+        self.kubectl("label", "node", "node-1", "example.com/quiet-")
+        self.phase("loud", "Succeeded")
+        self.kubectl("delete", "pod", "loud", "soft")
 
     def test_logs_f_follows_to_the_end_of_the_pod(self):
         self.create(pod("talker", container("for i in 1 2 3; do echo line $i; sleep 1; done; echo bye"),
