@@ -12,6 +12,21 @@ namespace {
 // apiserver's limit on the number of operations in one patch.
 constexpr std::size_t kMaxOperations = 10'000;
 
+// Which operation of the patch does not apply, in words. The library's exception names neither the operation nor its path.
+std::string first_failure(json document, const json& patch) {
+  for (const json& operation : patch) {
+    try {
+      document = document.patch(json::array({operation}));
+    } catch (const json::exception&) {
+      const auto name = operation.value("op", ""), path = operation.value("path", "");
+      if (name == "test") return "testing value " + path + " failed: test failed";
+      const auto missing = name == "copy" || name == "move" ? operation.value("from", "") : path;
+      return name + " operation does not apply: doc is missing path: \"" + missing + "\": missing value";
+    }
+  }
+  return "the patch does not apply";
+}
+
 }  // namespace
 
 Result<json> apply_json_patch(const json& document, const json& patch) {
@@ -25,9 +40,9 @@ Result<json> apply_json_patch(const json& document, const json& patch) {
     return document.patch(patch);
   } catch (const json::parse_error& e) {
     return Error(Reason::BadRequest, std::string("malformed JSON patch: ") + e.what());
-  } catch (const json::exception& e) {
+  } catch (const json::exception&) {
     // RFC 6902 section 5: an operation that does not apply makes the whole patch unsuccessful.
-    return Error(Reason::Invalid, std::string("the server rejected our request due to an error in our request: ") + e.what());
+    return Error(Reason::Invalid, std::string("the server rejected our request due to an error in our request: ") + first_failure(document, patch));
   }
 }
 

@@ -106,6 +106,18 @@ TEST(JsonPatch, AppliesAllOperationsOrNone) {
   EXPECT_FALSE(apply_json_patch(document, json::parse(R"([{"op":"replace","path":"/a","value":2},{"op":"test","path":"/a","value":1}])")));
 }
 
+TEST(JsonPatch, AFailureNamesTheOperationAndItsPath) {
+  const json document = json::parse(R"({"a":1})");
+  const auto failure = [&](const char* patch) { return apply_json_patch(document, json::parse(patch)).error().message(); };
+  const std::string start = "the server rejected our request due to an error in our request: ";
+  EXPECT_EQ(failure(R"([{"op":"add","path":"/b","value":1},{"op":"test","path":"/a","value":2}])"),
+            start + "testing value /a failed: test failed");
+  EXPECT_EQ(failure(R"([{"op":"remove","path":"/c"}])"),
+            start + "remove operation does not apply: doc is missing path: \"/c\": missing value");
+  EXPECT_EQ(failure(R"([{"op":"move","from":"/c","path":"/b"}])"),
+            start + "move operation does not apply: doc is missing path: \"/c\": missing value");
+}
+
 TEST(JsonPatch, AMalformedPatchIsABadRequest) {
   for (const char* patch : {R"({"op":"add"})", R"([{"op":"fly","path":"/a"}])", R"([{"path":"/a"}])"}) {
     const auto patched = apply_json_patch(json::parse("{}"), json::parse(patch));
