@@ -57,8 +57,11 @@ Result<api::Object> ObjectSource::read(const CallContext& ctx, Entry& entry) {
   const std::lock_guard lock(entry.mutex);
   if (!object) {
     entry.known = object.error().reason() == Reason::NotFound;
-    if (entry.known) entry.object.reset();
-    return object;
+    if (!entry.known) return object;
+    entry.object.reset();
+    // A node says it in the singular: configmap "settings" not found.
+    const char* kind = entry.resource == api::resources::kSecrets ? "secret" : "configmap";
+    return Error(Reason::NotFound, kind + (" \"" + entry.key.name + "\" not found"));
   }
   if (!entry.object || entry.object->head().resource_version <= object->head().resource_version ||
       entry.object->uid() != object->uid()) {

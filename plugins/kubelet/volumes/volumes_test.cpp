@@ -91,7 +91,7 @@ TEST(Volumes, AMissingConfigMapIsFailedMountUntilItIsThere) {
   Bench bench;
   bench.put_pod("web", spec(R"("configMap":{"name":"conf"})"));
   bench.settle();
-  EXPECT_TRUE(bench.events.has("Warning FailedMount: MountVolume.SetUp failed for volume \"v\" : configmaps \"conf\" not found")) << bench.events.all();
+  EXPECT_TRUE(bench.events.has("Warning FailedMount: MountVolume.SetUp failed for volume \"v\" : configmap \"conf\" not found")) << bench.events.all();
   EXPECT_EQ(bench.container("web")["state"]["waiting"]["reason"], "ContainerCreating");
   bench.cluster.put_text(api::resources::kConfigMaps, R"({"metadata":{"name":"conf","namespace":"default"},"data":{"a":"1"}})");
   bench.settle();
