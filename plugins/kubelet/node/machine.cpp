@@ -10,6 +10,7 @@
 #include <sys/utsname.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -112,8 +113,12 @@ Machine read_machine(const std::string& root, const std::string& kubelet_directo
     out.memory_bytes = limit;
     out.available_memory_bytes = std::min(out.available_memory_bytes, limit);
   }
+  // Before the first pod the directory may not be there yet; it will be on the disk of the nearest parent that is.
+  std::error_code unknown;
+  std::filesystem::path directory = kubelet_directory;
+  while (directory.has_relative_path() && !std::filesystem::exists(directory, unknown)) directory = directory.parent_path();
   struct statvfs disk {};
-  if (::statvfs(kubelet_directory.c_str(), &disk) == 0) {
+  if (::statvfs(directory.c_str(), &disk) == 0) {
     const auto block = static_cast<std::int64_t>(disk.f_frsize);
     out.disk_bytes = static_cast<std::int64_t>(disk.f_blocks) * block;
     out.available_disk_bytes = static_cast<std::int64_t>(disk.f_bavail) * block;

@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <kubernel/api/quantity.h>
 #include <kubernel/api/time.h>
 
 namespace kubernel::kubelet {
@@ -101,9 +102,17 @@ json image_list(std::vector<runtime::Image> images) {
   return out;
 }
 
-json without_heartbeats(json status) {
+// What two reports are compared by: without the times of the reports, and amounts as the API server keeps them ("0Ki" is "0").
+json comparable(json status) {
   if (status.contains("conditions")) {
     for (json& condition : status["conditions"]) condition.erase("lastHeartbeatTime");
+  }
+  for (const char* member : {"capacity", "allocatable"}) {
+    if (!status.contains(member)) continue;
+    for (json& amount : status[member]) {
+      const auto parsed = amount.is_string() ? api::Quantity::parse(amount.get_ref<const std::string&>()) : api::Quantity();
+      if (parsed) amount = parsed->to_string();
+    }
   }
   return status;
 }
@@ -165,7 +174,7 @@ json node_document(const NodeInput& in) {
   return out;
 }
 
-bool status_changed(const json& before, const json& after) { return without_heartbeats(before) != without_heartbeats(after); }
+bool status_changed(const json& before, const json& after) { return comparable(before) != comparable(after); }
 
 bool fix_labels(const NodeInput& in, json& node) {
   bool changed = false;

@@ -3,6 +3,7 @@
 
 #include "node/machine.h"
 #include "node/node_agent.h"
+#include "node/node_status.h"
 #include "testing.h"
 
 namespace kubernel::kubelet {
@@ -191,6 +192,18 @@ TEST(Machine, ReadsAMachineFromItsFiles) {
   EXPECT_EQ(machine.lowest_oom_score_adj, 5);
   EXPECT_GT(machine.disk_bytes, 0);
   EXPECT_GE(machine.cpus, 1);
+}
+
+TEST(Machine, KnowsTheDiskBeforeTheDirectoryOfTheKubeletIsThere) {
+  const testing::TemporaryDirectory root;
+  EXPECT_GT(read_machine(root.path(), root.path() + "/not/there/yet").disk_bytes, 0);
+}
+
+TEST(NodeStatus, IsTheSameWhenTheServerWritesItsAmountsInAnotherWay) {
+  const auto status = [](const char* memory) { return json{{"capacity", {{"memory", memory}}}, {"allocatable", {{"memory", memory}}}}; };
+  EXPECT_FALSE(status_changed(status("4Gi"), status("4194304Ki")));
+  EXPECT_FALSE(status_changed(status("0"), status("0Ki")));
+  EXPECT_TRUE(status_changed(status("4Gi"), status("4194305Ki")));
 }
 
 }  // namespace
