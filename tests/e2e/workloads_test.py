@@ -13,6 +13,7 @@ import subprocess
 import sys
 import termios
 import time
+import urllib.request
 
 import cluster
 import tap
@@ -324,6 +325,26 @@ class Workloads:
         node = self.cluster.get("pod", "web")["status"]["hostIP"]
         assert self.sh("shell", f"wget -qO- http://{address}:8080/") == "hello\n"
         assert self.sh("shell", f"wget -qO- http://{node}:18080/") == "hello\n"
+
+    def test_port_forward_reaches_into_the_pod(self):
+        forward = self.start("port-forward", "pod/web", ":8080")
+        port = forward.stdout.readline().split("127.0.0.1:")[1].split()[0]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+            assert answer.read() == b"hello\n"
+        forward.terminate()
+
+    def test_run_with_input_and_removal(self):
+        done = self.kubectl("run", "once", "--image=localhost/busybox", "--restart=Never", "--rm", "-i", "--", "cat", stdin="typed\n")
+        assert "typed\n" in done.stdout, done
+        assert self.kubectl("get", "pod", "once", check=False).returncode == 1
+
+    def test_a_pod_waits_for_what_it_refers_to(self):
+        self.create(pod("waits", container("echo $A", envFrom=[{"configMapRef": {"name": "late"}}]), restartPolicy="Never"))
+        self.wait("pod/waits", "jsonpath={.status.containerStatuses[0].state.waiting.reason}=CreateContainerConfigError")
+        assert self.status("waits")["state"]["waiting"]["message"] == 'configmap "late" not found'
+        self.kubectl("create", "configmap", "late", "--from-literal=A=came")
+        self.phase("waits", "Succeeded")
+        assert self.kubectl("logs", "waits").stdout == "came\n"
 
     def test_limits_and_requests_hold(self):
         hungry = "x=aaaaaaaaaaaaaaaa; while true; do x=$x$x; done"
