@@ -82,55 +82,44 @@ const json& metadata_of(const json& document) {
   return place != document.end() && place->is_object() ? *place : kNone;
 }
 
-void validate_annotations(const json& annotations, Causes& causes) {
-  std::size_t bytes = 0;
-  for (const auto& [key, value] : annotations.items()) {
-    std::string lower = key;
-    std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : static_cast<char>(c); });
-    for (const std::string& why : check_label_key(lower)) {
-      causes.push_back(invalid_value("metadata.annotations", quote(key), why));
-    }
-    bytes += key.size() + (value.is_string() ? value.get_ref<const std::string&>().size() : 0);
-  }
-  if (bytes > kMaxAnnotationBytes) {
-    causes.push_back({"FieldValueTooLong", "Too long: may not be more than 262144 bytes", "metadata.annotations"});
-  }
-}
-
 void validate_owners(const json& owners, Causes& causes) {
-  bool controller = false;
+  std::string controller;
   for (std::size_t i = 0; i < owners.size(); ++i) {
     const json& owner = owners[i];
     const std::string path = "metadata.ownerReferences[" + std::to_string(i) + "]";
-    for (const char* field : {"apiVersion", "kind", "name", "uid"}) {
-      if (text_of(owner, field).empty()) {
-        causes.push_back(invalid_value(path + "." + field, "\"\"", std::string(field == std::string_view("apiVersion") ? "version" : field) + " must not be empty"));
-      }
+    for (const auto& [field, why] : {std::pair("apiVersion", "version must not be empty"), {"kind", "must not be empty"},
+                                     {"name", "must not be empty"}, {"uid", "must not be empty"}}) {
+      if (text_of(owner, field).empty()) causes.push_back(invalid_value(path + "." + field, "\"\"", why));
+    }
+    if (text_of(owner, "apiVersion") == "v1" && text_of(owner, "kind") == "Event") {
+      causes.push_back(invalid_value(path, owner.dump(), "/v1, Kind=Event is disallowed from being an owner"));
     }
     const auto flag = owner.find("controller");
-    if (flag != owner.end() && flag->is_boolean() && flag->get<bool>()) {
-      if (controller) {
-        causes.push_back(invalid_value("metadata.ownerReferences", "{}", "Only one reference can have Controller set to true"));
-      }
-      controller = true;
+    if (flag == owner.end() || !flag->is_boolean() || !flag->get<bool>()) continue;
+    const std::string name = text_of(owner, "name");
+    if (!controller.empty()) {
+      causes.push_back(invalid_value("metadata.ownerReferences", owners.dump(),
+                                     "Only one reference can have Controller set to true. Found \"true\" in references for " +
+                                         controller + " and " + name));
     }
+    controller = name;
   }
 }
 
 void validate_finalizers(const json& finalizers, Causes& causes) {
-  bool orphan = false;
-  bool foreground = false;
-  for (std::size_t i = 0; i < finalizers.size(); ++i) {
-    const std::string name = finalizers[i].is_string() ? finalizers[i].get<std::string>() : "";
-    const std::string path = "metadata.finalizers[" + std::to_string(i) + "]";
-    for (const std::string& why : check_label_key(name)) {
-      causes.push_back(invalid_value("metadata.finalizers", quote(name), why));
+  const std::string path = "metadata.finalizers";
+  const auto has = [&](const char* name) { return std::find(finalizers.begin(), finalizers.end(), name) != finalizers.end(); };
+  for (const json& one : finalizers) {
+    const std::string name = one.is_string() ? one.get<std::string>() : "";
+    const std::vector<std::string> problems = check_label_key(name);
+    for (const std::string& why : problems) causes.push_back(invalid_value(path, quote(name), why));
+    // Names without a domain are the system's own.
+    if (problems.empty() && name.find('/') == std::string::npos && name != "orphan" && name != "foregroundDeletion" && name != "kubernetes") {
+      causes.push_back(invalid_value(path, quote(name), "name is neither a standard finalizer name nor is it fully qualified"));
     }
-    orphan = orphan || name == "orphan";
-    foreground = foreground || name == "foregroundDeletion";
   }
-  if (orphan && foreground) {
-    causes.push_back(invalid_value("metadata.finalizers", "[]", "finalizer orphan and foregroundDeletion cannot be both set"));
+  if (has("orphan") && has("foregroundDeletion")) {
+    causes.push_back(invalid_value(path, finalizers.dump(), "finalizer orphan and foregroundDeletion cannot be both set"));
   }
 }
 
@@ -193,6 +182,22 @@ void validate_labels(const json& labels, const std::string& path, Causes& causes
   }
 }
 
+void validate_annotations(const json& annotations, const std::string& path, Causes& causes) {
+  if (!annotations.is_object()) return;
+  std::size_t bytes = 0;
+  for (const auto& [key, value] : annotations.items()) {
+    std::string lower = key;
+    std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : static_cast<char>(c); });
+    for (const std::string& why : check_label_key(lower)) {
+      causes.push_back(invalid_value(path, quote(key), why));
+    }
+    bytes += key.size() + (value.is_string() ? value.get_ref<const std::string&>().size() : 0);
+  }
+  if (bytes > kMaxAnnotationBytes) {
+    causes.push_back({"FieldValueTooLong", "Too long: may not be more than 262144 bytes", path});
+  }
+}
+
 void validate_meta(const json& document, bool namespaced, NameRule rule, Causes& causes) {
   const json& meta = metadata_of(document);
   const std::string generate = text_of(meta, "generateName");
@@ -218,7 +223,7 @@ void validate_meta(const json& document, bool namespaced, NameRule rule, Causes&
   }
   if (!namespaced && !ns.empty()) causes.push_back(forbidden_field("metadata.namespace", "not allowed on this type"));
   if (const auto labels = meta.find("labels"); labels != meta.end()) validate_labels(*labels, "metadata.labels", causes);
-  if (const auto notes = meta.find("annotations"); notes != meta.end() && notes->is_object()) validate_annotations(*notes, causes);
+  if (const auto notes = meta.find("annotations"); notes != meta.end()) validate_annotations(*notes, "metadata.annotations", causes);
   if (const auto owners = meta.find("ownerReferences"); owners != meta.end() && owners->is_array()) validate_owners(*owners, causes);
   if (const auto finalizers = meta.find("finalizers"); finalizers != meta.end() && finalizers->is_array()) {
     validate_finalizers(*finalizers, causes);

@@ -25,6 +25,9 @@ std::vector<std::string> check_label_value(std::string_view value);
 /// "spec.selector"-like path of a map of labels.
 void validate_labels(const nlohmann::json& labels, const std::string& path, Causes& causes);
 
+/// Keys, and all of them together at most 256 KiB.
+void validate_annotations(const nlohmann::json& annotations, const std::string& path, Causes& causes);
+
 /// Checks `document`'s metadata (ValidateObjectMeta).
 void validate_meta(const nlohmann::json& document, bool namespaced, NameRule rule, Causes& causes);
 /// The fields of metadata an update may not change (ValidateObjectMetaUpdate).

@@ -64,7 +64,11 @@ Result<api::Object> Store::create_once(const CallContext& ctx, json document, co
   validate_meta(document, info_.namespaced, strategy_->traits().name_rule, causes);
   schema::validate(*info_.type, document, causes);
   strategy_->validate(document, causes);
-  if (!causes.empty()) return invalid(info_, name, std::move(causes));
+  strategy_->validate_create(document, causes);
+  if (!causes.empty()) {
+    validation::arrange(*info_.type, causes);
+    return invalid(info_, name, std::move(causes));
+  }
 
   KUBERNEL_TRY(Undo undo, strategy_->reserve(ctx, document, nullptr, dry_run));
   Reservation reservation(std::move(undo));
@@ -116,14 +120,18 @@ Result<void> Store::check_update(const json& document, const json& old, Part par
   Causes causes;
   validate_meta(document, info_.namespaced, strategy_->traits().name_rule, causes);
   validate_meta_update(document, old, causes);
-  schema::validate(*info_.type, document, causes);
+  // A write of the status, or by a controller's subresource, is not refused for a spec that was legal when it was written.
   if (part == Part::Object) {
+    schema::validate(*info_.type, document, causes);
     strategy_->validate(document, causes);
     strategy_->validate_update(document, old, causes);
   } else if (part == Part::Status) {
     strategy_->validate_status(document, old, causes);
   }
-  if (!causes.empty()) return invalid(info_, text(old, {"metadata", "name"}), std::move(causes));
+  if (!causes.empty()) {
+    validation::arrange(*info_.type, causes);
+    return invalid(info_, text(old, {"metadata", "name"}), std::move(causes));
+  }
   return {};
 }
 

@@ -50,8 +50,15 @@ void Strategy::prepare_status(json& document, const json& old) const {
   document = std::move(out);
 }
 
-void Strategy::validate(const json&, Causes&) const {}
-void Strategy::validate_update(const json&, const json&, Causes&) const {}
+void Strategy::validate(const json& document, Causes& causes) const {
+  if (rules_.always != nullptr) rules_.always({document, "", causes});
+}
+void Strategy::validate_create(const json& document, Causes& causes) const {
+  if (rules_.create != nullptr) rules_.create({document, "", causes});
+}
+void Strategy::validate_update(const json& document, const json& old, Causes& causes) const {
+  if (rules_.update != nullptr) rules_.update({document, "", causes}, old);
+}
 void Strategy::validate_status(const json&, const json&, Causes&) const {}
 std::int64_t Strategy::grace_seconds(const json&, std::optional<std::int64_t>) const { return 0; }
 bool Strategy::held(const json&) const { return false; }
@@ -179,67 +186,6 @@ class NodeStrategy final : public Strategy {
     copy_member(document, old, "status");
     Strategy::prepare_update(document, old);
   }
-  void validate_update(const json& document, const json& old, Causes& causes) const override {
-    const std::string was = text(old, {"spec", "providerID"});
-    if (!was.empty() && text(document, {"spec", "providerID"}) != was) {
-      causes.push_back(forbidden_field("spec.providerID", "node updates may not change providerID except from \"\" to valid"));
-    }
-    if (!text(old, {"spec", "podCIDR"}).empty() && member(document, {"spec", "podCIDR"}) != member(old, {"spec", "podCIDR"})) {
-      causes.push_back(forbidden_field("spec.podCIDR", "node updates may not change podCIDR except from \"\" to valid"));
-    }
-  }
-};
-
-class PriorityClassStrategy final : public Strategy {
- public:
-  using Strategy::Strategy;
-  void validate(const json& document, Causes& causes) const override {
-    constexpr std::int64_t kHighestUser = 1'000'000'000;
-    const std::int64_t value = number(document, {"value"});
-    const std::string name = text(document, {"metadata", "name"});
-    if (name.starts_with("system-")) {
-      if (!((name == "system-node-critical" && value == 2'000'001'000) ||
-            (name == "system-cluster-critical" && value == 2'000'000'000))) {
-        causes.push_back(forbidden_field("metadata.name",
-                                         "priority class names with 'system-' prefix are reserved for system use only. error: " + name +
-                                             " is not a known system priority class"));
-      }
-    } else if (value > kHighestUser) {
-      causes.push_back(forbidden_field("value", "maximum allowed value of a user defined priority is 1000000000"));
-    }
-  }
-  void validate_update(const json& document, const json& old, Causes& causes) const override {
-    if (member(document, {"value"}) != member(old, {"value"})) {
-      causes.push_back(forbidden_field("value", "may not be changed in an update."));
-    }
-    if (member(document, {"preemptionPolicy"}) != member(old, {"preemptionPolicy"})) {
-      causes.push_back(invalid_value("preemptionPolicy", quote(text(document, {"preemptionPolicy"})), "field is immutable"));
-    }
-  }
-};
-
-class RoleBindingStrategy final : public Strategy {
- public:
-  using Strategy::Strategy;
-  void validate(const json& document, Causes& causes) const override {
-    if (text(document, {"roleRef", "apiGroup"}) != "rbac.authorization.k8s.io") {
-      causes.push_back(not_supported("roleRef.apiGroup", quote(text(document, {"roleRef", "apiGroup"})),
-                                     {"rbac.authorization.k8s.io"}));
-    }
-    const std::string kind = text(document, {"roleRef", "kind"});
-    const bool namespaced = info().namespaced;
-    if (kind != "ClusterRole" && !(namespaced && kind == "Role")) {
-      causes.push_back(not_supported("roleRef.kind", quote(kind),
-                                     namespaced ? std::vector<std::string>{"ClusterRole", "Role"}
-                                                : std::vector<std::string>{"ClusterRole"}));
-    }
-    if (text(document, {"roleRef", "name"}).empty()) causes.push_back(required("roleRef.name", ""));
-  }
-  void validate_update(const json& document, const json& old, Causes& causes) const override {
-    if (member(document, {"roleRef"}) != member(old, {"roleRef"})) {
-      causes.push_back(invalid_value("roleRef", member(document, {"roleRef"}).dump(), "cannot change roleRef"));
-    }
-  }
 };
 
 }  // namespace
@@ -252,10 +198,6 @@ std::unique_ptr<Strategy> make_strategy(const schema::ResourceInfo& info, const 
   if (key == "/namespaces") return make_namespace_strategy(info);
   if (key == "/services") return make_service_strategy(info, context);
   if (key == "/nodes") return std::make_unique<NodeStrategy>(info, std::move(traits));
-  if (key == "scheduling.k8s.io/priorityclasses") return std::make_unique<PriorityClassStrategy>(info, std::move(traits));
-  if (key == "rbac.authorization.k8s.io/rolebindings" || key == "rbac.authorization.k8s.io/clusterrolebindings") {
-    return std::make_unique<RoleBindingStrategy>(info, std::move(traits));
-  }
   if (key == "/secrets" || key == "/configmaps") return make_secret_strategy(info, std::move(traits));
   constexpr std::array kWorkloads = {"apps/deployments", "apps/replicasets", "apps/statefulsets", "apps/daemonsets", "batch/jobs",
                                      "batch/cronjobs", "/replicationcontrollers", "/podtemplates"};

@@ -26,7 +26,6 @@ Traits service_traits() {
 }
 
 bool external(const json& service) { return text(service, {"spec", "type"}) == "ExternalName"; }
-bool headless(const json& service) { return text(service, {"spec", "clusterIP"}) == "None"; }
 
 bool wants_node_ports(const json& service) {
   const std::string type = text(service, {"spec", "type"});
@@ -70,15 +69,6 @@ class ServiceStrategy final : public Strategy {
     carry_over(document, old);
   }
 
-  void validate(const json& document, Causes& causes) const override;
-  void validate_update(const json& document, const json& old, Causes& causes) const override {
-    const std::string before = text(old, {"spec", "clusterIP"});
-    const std::string now = text(document, {"spec", "clusterIP"});
-    if (!external(old) && !external(document) && !before.empty() && before != now) {
-      causes.push_back(invalid_value("spec.clusterIPs[0]", "[\"" + now + "\"]", "may not change once set"));
-    }
-  }
-
   Result<Undo> reserve(const CallContext& ctx, json& document, const json* old, bool dry_run) const override;
   void release(const CallContext& ctx, const json& old, const json* now) const override;
 
@@ -95,6 +85,15 @@ class ServiceStrategy final : public Strategy {
       }
     }
     if (!wants_health_port(document) && wants_health_port(old)) erase_member(document, {"spec"}, "healthCheckNodePort");
+    const std::string type = text(document, {"spec", "type"});
+    if (type == text(old, {"spec", "type"})) return;
+    std::vector<const char*> typed;
+    if (type != "LoadBalancer") typed = {"allocateLoadBalancerNodePorts", "loadBalancerClass"};
+    if (type != "LoadBalancer" && type != "NodePort" && member(document, {"spec", "externalIPs"}).empty()) typed.push_back("externalTrafficPolicy");
+    for (const char* field : typed) {
+      // What the client has just set is its own mistake, and reported.
+      if (member(document, {"spec", field}) == member(old, {"spec", field})) erase_member(document, {"spec"}, field);
+    }
   }
 
   // A client may leave out what the server had chosen.
@@ -128,53 +127,6 @@ class ServiceStrategy final : public Strategy {
   mutable AddressAllocator addresses_;
   mutable PortAllocator ports_;
 };
-
-void check_service_ports(const json& ports, Causes& causes) {
-  std::set<std::string> names;
-  std::set<std::string> taken;
-  for (std::size_t i = 0; i < ports.size(); ++i) {
-    const std::string at = "spec.ports[" + std::to_string(i) + "]";
-    const std::string name = text(ports[i], {"name"});
-    if (name.empty() && ports.size() > 1) causes.push_back(required(at + ".name", ""));
-    if (!name.empty()) {
-      for (const std::string& why : check_name(NameRule::Label, name, false)) {
-        causes.push_back(invalid_value(at + ".name", quote(name), why));
-      }
-      if (!names.insert(name).second) causes.push_back(duplicate(at + ".name", quote(name)));
-    }
-    const auto port = number(ports[i], {"port"});
-    if (port < 1 || port > 65535) {
-      causes.push_back(invalid_value(at + ".port", std::to_string(port), "must be between 1 and 65535, inclusive"));
-    }
-    const json& target = member(ports[i], {"targetPort"});
-    if (target.is_number_integer() && (target.get<std::int64_t>() < 1 || target.get<std::int64_t>() > 65535)) {
-      causes.push_back(invalid_value(at + ".targetPort", target.dump(), "must be between 1 and 65535, inclusive"));
-    }
-    if (!taken.insert(text(ports[i], {"protocol"}) + "/" + std::to_string(port)).second) {
-      causes.push_back(duplicate(at, ports[i].dump()));
-    }
-  }
-}
-
-void ServiceStrategy::validate(const json& document, Causes& causes) const {
-  const json& ports = member(document, {"spec", "ports"});
-  if (!external(document) && !headless(document) && ports.empty()) causes.push_back(required("spec.ports", ""));
-  if (ports.is_array()) check_service_ports(ports, causes);
-  if (external(document) && text(document, {"spec", "externalName"}).empty()) {
-    causes.push_back(required("spec.externalName", ""));
-  }
-  if (headless(document) && text(document, {"spec", "type"}) != "ClusterIP") {
-    causes.push_back(invalid_value("spec.clusterIPs[0]", quote("None"), "may not be set to 'None' for " +
-                                                                            text(document, {"spec", "type"}) + " services"));
-  }
-  if (!wants_node_ports(document) && ports.is_array() && text(document, {"spec", "type"}) == "ClusterIP") {
-    for (std::size_t i = 0; i < ports.size(); ++i) {
-      if (number(ports[i], {"nodePort"}) == 0) continue;
-      causes.push_back(forbidden_field("spec.ports[" + std::to_string(i) + "].nodePort", "may not be used when `type` is 'ClusterIP'"));
-    }
-  }
-  validate_labels(member(document, {"spec", "selector"}), "spec.selector", causes);
-}
 
 Result<std::string> ServiceStrategy::reserve_address(const CallContext& ctx, json& document, const json* old,
                                                      bool dry_run) const {

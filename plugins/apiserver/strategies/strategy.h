@@ -23,6 +23,7 @@
 #include "registry/errors.h"
 #include "registry/json_util.h"
 #include "registry/names.h"
+#include "validation/rules.h"
 #include "watch_cache/resource_cache.h"
 
 namespace kubernel::apiserver {
@@ -48,7 +49,8 @@ using Undo = std::function<void()>;
 /// Threads: all const; may be called concurrently.
 class Strategy {
  public:
-  explicit Strategy(const schema::ResourceInfo& info, Traits traits) : info_(info), traits_(std::move(traits)) {}
+  explicit Strategy(const schema::ResourceInfo& info, Traits traits)
+      : info_(info), traits_(std::move(traits)), rules_(validation::find_rules(info.group, info.plural)) {}
   virtual ~Strategy() = default;
 
   const schema::ResourceInfo& info() const noexcept { return info_; }
@@ -60,7 +62,9 @@ class Strategy {
   /// Keeps of `document` only what the status subresource may write.
   virtual void prepare_status(json& document, const json& old) const;
 
+  /// The hand-written rules (validation/rules.h), unless a kind has its own way.
   virtual void validate(const json& document, Causes& causes) const;
+  virtual void validate_create(const json& document, Causes& causes) const;
   virtual void validate_update(const json& document, const json& old, Causes& causes) const;
   virtual void validate_status(const json& document, const json& old, Causes& causes) const;
 
@@ -85,6 +89,7 @@ class Strategy {
  private:
   const schema::ResourceInfo& info_;
   Traits traits_;
+  const validation::Rules& rules_;
 };
 
 struct StrategyContext {
@@ -105,8 +110,6 @@ std::unique_ptr<Strategy> make_service_strategy(const schema::ResourceInfo& info
 std::unique_ptr<Strategy> make_workload_strategy(const schema::ResourceInfo& info, Traits traits);
 std::unique_ptr<Strategy> make_secret_strategy(const schema::ResourceInfo& info, Traits traits);
 
-/// The rules of a PodSpec, below `path`.
-void validate_pod_spec(const json& spec, const std::string& path, Causes& causes);
 /// "Guaranteed", "Burstable" or "BestEffort" (component-helpers qos).
 std::string qos_class(const json& pod);
 
