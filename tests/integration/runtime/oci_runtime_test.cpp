@@ -6,7 +6,8 @@
 
 #include <array>
 #include <future>
-#include <regex>
+
+#include <gmock/gmock.h>
 
 #include "runtime_fixture.h"
 
@@ -65,9 +66,8 @@ TEST_F(OciRuntime, RunsACommandAndKeepsItsOutputAndExitCode) {
   std::ifstream log(ended.log_path);
   std::string first;
   std::getline(log, first);
-  EXPECT_TRUE(std::regex_match(
-      first, std::regex(R"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(Z|[+-]\d\d:\d\d) std(out|err) [FP] .*)")))
-      << first;
+  EXPECT_THAT(first, ::testing::MatchesRegex("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{9}(Z|[+-]["
+                                             "0-9]{2}:[0-9]{2}) std(out|err) [FP] .*"));
 }
 
 TEST_F(OciRuntime, SuccessIsCompleted) {
@@ -84,8 +84,7 @@ TEST_F(OciRuntime, ACommandThatDoesNotExistFailsToStart) {
   ASSERT_TRUE(id) << id.error().message();
   const auto started = opened_.containers->start_container(context(), *id);
   ASSERT_FALSE(started);
-  EXPECT_TRUE(std::regex_search(started.error().message(), std::regex("no-such-command.*not found in \\$PATH")))
-      << started.error().message();
+  EXPECT_THAT(started.error().message(), ::testing::ContainsRegex("no-such-command.*not found in [$]PATH"));
   const ContainerStatus ended = status(*id);
   EXPECT_EQ(ended.state, State::Exited);
   EXPECT_EQ(ended.exit_code, 128);
@@ -248,8 +247,7 @@ TEST_F(OciRuntime, ExecSyncGivesOutputAndExitCodeAndTimesOut) {
   EXPECT_EQ(result->output.size(), 16U * 1024U);
   result = opened_.containers->access().exec_sync(context(), id, {"nonsense"});
   ASSERT_FALSE(result);
-  EXPECT_TRUE(std::regex_search(result.error().message(), std::regex("nonsense.*not found in \\$PATH")))
-      << result.error().message();
+  EXPECT_THAT(result.error().message(), ::testing::ContainsRegex("nonsense.*not found in [$]PATH"));
   result = opened_.containers->access().exec_sync(context(std::chrono::seconds(1)), id, {"sh", "-c", "exec sleep 998"});
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().reason(), Reason::Timeout);
