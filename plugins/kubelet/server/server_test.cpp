@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <netinet/in.h>
+#include <signal.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -414,6 +415,19 @@ TEST(KubeletServer, ExecCarriesInputItsEndAndTheTerminalsSize) {
   bench.turn();
   char byte = 0;
   EXPECT_EQ(::read(bench.process->in, &byte, 1), 0);
+  bench.process->exit(0);
+  bench.turn();
+}
+
+TEST(KubeletServer, ACommandWhoseClientHasGoneIsEnded) {
+  ExecBench bench;
+  auto exchange = bench.exec({{"command", "cat"}, {"input", "1"}, {"output", "1"}});
+  exchange.socket->closed(1006, "");
+  bench.turn();
+  // Its session is gone: nobody holds the other side of the process's output any more.
+  signal(SIGPIPE, SIG_IGN);
+  EXPECT_EQ(::write(bench.process->out, "x", 1), -1);
+  EXPECT_EQ(errno, EPIPE);
 }
 
 // What a client's SPDY connection looks like from here.
