@@ -213,6 +213,33 @@ TEST_F(Spdy, TellsItsStreamsThatTheClientIsGone) {
   EXPECT_EQ(told.take(), "connection");
 }
 
+TEST_F(Spdy, MayBeCarriedByAWebSocket) {
+  on("/ws", [this](Exchange& exchange) {
+    auto socket = exchange.accept_websocket({"SPDY/3.1+portforward.k8s.io"});
+    ASSERT_TRUE(socket) << socket.error().message();
+    connections_.set(make_spdy_server(make_byte_stream(*socket)));
+  });
+  serve();
+  const auto client = *make_http_client(context(), {});
+  ClientRequest request;
+  request.url = "http://" + address_ + "/ws";
+  auto socket = client->websocket({}, request, {"SPDY/3.1+portforward.k8s.io"});
+  ASSERT_TRUE(socket) << socket.error().message();
+  const auto peer = make_byte_stream(*socket);
+  const Later<std::string> got;
+  peer->on_data([=](std::string_view data) { got.set(data.empty() ? "end" : std::string(data)); });
+  const auto connection = connections_.take();
+  connection->on_stream([](const std::shared_ptr<SpdyStream>& stream) {
+    stream->on_data([raw = stream.get()](std::string_view data) { raw->write(data); });
+  });
+  peer->write(bytes(joined({syn_stream(1, "data"), data_frame(1, "through")})));
+  std::string all;
+  while (!all.ends_with("through")) all += got.take();
+  connection->close();
+  while (got.take() != "end") {
+  }
+}
+
 TEST_F(Spdy, RefusesStreamsAboveTheLimit) {
   limits_.max_streams = 2;
   RawPeer peer = connect();

@@ -2,9 +2,12 @@
 //
 // HTTP messages, and the server side of one request.
 //
-// libkubernel-net speaks HTTP/1.1 and HTTP/2 over TLS (ALPN) or plain sockets. Coroutines and Asio stay inside
-// it; what a handler sees is this: a request whose head is complete, a body it reads, and an Exchange it answers on. A handler runs on the
-// blocking executor. A response that outlives the handler (a watch, a log) is a ResponseStream that any thread may write to.
+// libkubernel-net speaks HTTP/1.1 and HTTP/2 over TLS (ALPN) or plain sockets. Its event loop, nghttp2 and OpenSSL stay inside
+// it; what a handler sees is this: a request whose head is complete (and whose body, when it is small), and an Exchange it answers on. A handler
+// runs on the blocking executor. A response that outlives the handler (a watch, a log) is a ResponseStream that any thread may write to.
+//
+// Callbacks of streams run on an I/O thread with no lock held, or on the caller's thread when what they are told has happened already. They
+// must not block. They are dropped when the stream is closed, so a callback may hold its own stream.
 
 #pragma once
 
@@ -96,7 +99,7 @@ class ResponseStream {
 /// Threads: as ResponseStream. on_data is serialized.
 class ByteStream {
  public:
-  virtual ~ByteStream() = default;
+  virtual ~ByteStream() = default;  ///< Closes it as close() does; no data is delivered any more.
   virtual bool write(Bytes bytes) = 0;
   virtual std::size_t backlog() const = 0;
   virtual void on_drained(std::function<void()> drained) = 0;
@@ -111,7 +114,8 @@ class ByteStream {
 
 enum class MessageKind : std::uint8_t { Text, Binary };
 
-/// RFC 6455, either side. Pings are answered, fragments joined, UTF-8 of text checked.
+/// RFC 6455, either side. Pings are answered, fragments joined, UTF-8 of text checked; messages are at most 16 MiB. Nothing is read, not even a
+/// close, before on_message() is called.
 /// Threads: as ByteStream.
 class WebSocket {
  public:

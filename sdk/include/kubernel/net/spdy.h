@@ -62,4 +62,8 @@ struct SpdyLimits {
 [[nodiscard]] KUBERNEL_EXPORT std::shared_ptr<SpdyConnection> make_spdy_server(std::shared_ptr<ByteStream> stream,
                                                                               SpdyLimits limits = {});
 
+/// A WebSocket whose binary messages are pieces of one byte stream: how kubectl carries SPDY for port-forward (subprotocol
+/// "SPDY/3.1+portforward.k8s.io"); give the result to make_spdy_server(). Takes the socket over.
+[[nodiscard]] KUBERNEL_EXPORT std::shared_ptr<ByteStream> make_byte_stream(std::shared_ptr<WebSocket> socket);
+
 }  // namespace kubernel::net
