@@ -174,6 +174,7 @@ GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(StorageDurability);
 #include <kubernel/testing/storage_conformance_concurrency.h>
 #include <kubernel/testing/storage_conformance_data.h>
 #include <kubernel/testing/storage_conformance_history.h>
+#include <kubernel/testing/storage_conformance_linearizable.h>
 
 /// `make`: callable as MakeStorageInstance.
 #define KUBERNEL_STORAGE_CONFORMANCE(name, make)                                                   \

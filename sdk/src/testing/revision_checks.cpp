@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <set>
+
+#include <kubernel/testing/history.h>
+
+#include "revision_history.h"
+
+namespace kubernel::testing {
+
+using storage::Event;
+using storage::KeyValue;
+using storage::Revision;
+using Kind = Operation::Kind;
+using Outcome = Operation::Outcome;
+
+namespace {
+
+bool same(const KeyValue& a, const KeyValue& b) {
+  return a.key == b.key && a.value == b.value && a.created == b.created && a.modified == b.modified &&
+         a.version == b.version && a.lease == b.lease;
+}
+
+std::string or_nothing(const KeyValue* kv) {
+  return kv == nullptr ? "nothing" : describe(*kv);
+}
+
+std::string or_nothing(const std::optional<KeyValue>& kv) {
+  return or_nothing(kv ? &*kv : nullptr);
+}
+
+std::string describe_event(const Event& event) {
+  const std::string what = event.type == Event::Type::Put ? "put " : "delete ";
+  return what + describe(event.kv) + (event.previous ? ", was " + describe(*event.previous) : "");
+}
+
+bool is_write(const Operation& operation) {
+  return operation.kind == Kind::Put || operation.kind == Kind::Remove;
+}
+
+// Checks calls against the order of the revisions.
+class RevisionChecks {
+ public:
+  RevisionChecks(const History& history, const RevisionHistory& revisions) : history_(history), revisions_(revisions) {
+    order_real_time();
+  }
+
+  std::string violation() {
+    if (std::string wrong = writes_in_real_time(); !wrong.empty()) return wrong;
+    for (const Operation& operation : history_.operations) {
+      if (operation.outcome != Outcome::Done) continue;
+      if (std::string wrong = check(operation); !wrong.empty()) return wrong + "  " + describe(operation) + "\n";
+    }
+    return reads_in_real_time();
+  }
+
+ private:
+  // A moment, and the highest revision anybody knew of by then.
+  struct Known {
+    Moment moment = 0;
+    Revision revision = 0;
+  };
+  // A read or write that tells the store's revision at one moment of its.
+  struct Told {
+    const Operation* operation = nullptr;
+    Revision revision = 0;
+  };
+
+  void order_real_time() {
+    for (const auto& [revision, write] : revisions_.writes()) {
+      if (write.operation->returned != kNever) returned_.push_back({write.operation->returned, revision});
+    }
+    std::sort(returned_.begin(), returned_.end(), [](const Known& a, const Known& b) { return a.moment < b.moment; });
+    Revision highest = history_.start;
+    for (Known& known : returned_) known.revision = highest = std::max(highest, known.revision);
+  }
+
+  // The least revision a call that began at `moment` may be at: that of the newest write that had returned.
+  Revision least(Moment moment) const {
+    const auto after = std::lower_bound(returned_.begin(), returned_.end(), moment,
+                                        [](const Known& known, Moment m) { return known.moment < m; });
+    return after == returned_.begin() ? history_.start : std::prev(after)->revision;
+  }
+
+  // Whether the write at `revision` had begun before `moment`. One nobody knows of may have.
+  bool begun(Revision revision, Moment moment) const {
+    const auto write = revisions_.writes().find(revision);
+    return write == revisions_.writes().end() || write->second.operation->called < moment;
+  }
+
+  std::string writes_in_real_time() const {
+    const Operation* latest = nullptr;
+    Revision latest_at = 0;
+    for (const auto& [revision, write] : revisions_.writes()) {
+      if (latest != nullptr && write.operation->returned < latest->called) {
+        return "revision " + std::to_string(latest_at) + " was given after revision " + std::to_string(revision) +
+               " had returned:\n  " + describe(*write.operation) + "\n  " + describe(*latest) + "\n";
+      }
+      if (latest == nullptr || write.operation->called > latest->called) {
+        latest = write.operation;
+        latest_at = revision;
+      }
+    }
+    return "";
+  }
+
+  std::string check(const Operation& operation) {
+    if (is_write(operation)) return operation.applied ? check_removed(operation) : check_lost(operation);
+    return operation.kind == Kind::Get ? check_get(operation) : check_range(operation);
+  }
+
+  // That the store may have been at `revision` while the call was under way.
+  std::string check_moment(const Operation& operation, Revision revision) {
+    if (const Revision wanted = least(operation.called); revision < wanted) {
+      return "it is of revision " + std::to_string(revision) + ", but the write at " + std::to_string(wanted) +
+             " had returned before it began:\n";
+    }
+    if (revision > history_.start && !begun(revision, operation.returned)) {
+      return "it is of revision " + std::to_string(revision) + ", which was not written yet:\n";
+    }
+    told_.push_back({&operation, revision});
+    return "";
+  }
+
+  std::string check_removed(const Operation& operation) {
+    if (operation.kind != Kind::Remove) return "";
+    const auto& previous = revisions_.writes().at(operation.revision).previous;
+    if (previous && operation.current && same(*previous, *operation.current)) return "";
+    return "it should have told that it removed " + or_nothing(previous) + ":\n";
+  }
+
+  std::string check_lost(const Operation& operation) {
+    if (std::string wrong = check_moment(operation, operation.revision); !wrong.empty()) return wrong;
+    const KeyValue* there = revisions_.at(operation.key, operation.revision);
+    const Revision current = there == nullptr ? 0 : there->modified;
+    if (operation.expected == current && !(operation.kind == Kind::Remove && current == 0)) {
+      return "it lost although nobody had changed the key:\n";
+    }
+    if ((there == nullptr) == !operation.current && (there == nullptr || same(*there, *operation.current))) return "";
+    return "it should have been told that " + or_nothing(there) + " won:\n";
+  }
+
+  std::string check_get(const Operation& operation) {
+    if (operation.at != 0) {
+      const KeyValue* there = revisions_.at(operation.key, operation.at);
+      if ((there == nullptr) == !operation.current && (there == nullptr || same(*there, *operation.current))) return "";
+      return "at that revision there was " + or_nothing(there) + ":\n";
+    }
+    // It told no revision: any one of the moments it was under way in will do.
+    Revision from = least(operation.called);
+    while (true) {
+      const KeyValue* there = revisions_.at(operation.key, from);
+      if ((there == nullptr) == !operation.current && (there == nullptr || same(*there, *operation.current))) return "";
+      const auto next = revisions_.next_write(operation.key, from);
+      if (!next || !begun(*next, operation.returned)) {
+        return "from the moment it began to the moment it returned there was something else, last " + or_nothing(there) +
+               ":\n";
+      }
+      from = *next;
+    }
+  }
+
+  std::string check_range(const Operation& operation) {
+    if (operation.at == 0) {
+      if (std::string wrong = check_moment(operation, operation.revision); !wrong.empty()) return wrong;
+    } else if (operation.revision != operation.at) {
+      return "it was asked for another revision:\n";
+    }
+    const auto there = revisions_.range(operation.key, operation.end, operation.revision);
+    const std::size_t wanted = operation.limit == 0 ? there.size() : std::min(operation.limit, there.size());
+    for (std::size_t i = 0; i < std::max(wanted, operation.items.size()); ++i) {
+      const KeyValue* should = i < wanted ? &there[i] : nullptr;
+      const KeyValue* is = i < operation.items.size() ? &operation.items[i] : nullptr;
+      if (should != nullptr && is != nullptr && same(*should, *is)) continue;
+      return "item " + std::to_string(i) + " is " + or_nothing(is) + ", but at revision " +
+             std::to_string(operation.revision) + " it was " + or_nothing(should) + ":\n";
+    }
+    if (operation.more != (wanted < there.size())) {
+      return std::string("it says there is ") + (operation.more ? "more, but there is not:\n" : "no more, but there is:\n");
+    }
+    return "";
+  }
+
+  // Who begins after another returned cannot be at an older revision.
+  std::string reads_in_real_time() {
+    std::vector<Told> by_return = told_;
+    std::sort(by_return.begin(), by_return.end(),
+              [](const Told& a, const Told& b) { return a.operation->returned < b.operation->returned; });
+    for (const auto& [revision, write] : revisions_.writes()) told_.push_back({write.operation, revision});
+    std::sort(told_.begin(), told_.end(),
+              [](const Told& a, const Told& b) { return a.operation->called < b.operation->called; });
+    const Told* newest = nullptr;
+    auto returned = by_return.begin();
+    for (const Told& told : told_) {
+      for (; returned != by_return.end() && returned->operation->returned < told.operation->called; ++returned) {
+        if (newest == nullptr || returned->revision > newest->revision) newest = &*returned;
+      }
+      const Revision seen = is_write(*told.operation) && told.operation->applied ? told.revision - 1 : told.revision;
+      if (newest != nullptr && seen < newest->revision) {
+        return "the store was at revision " + std::to_string(newest->revision) + " before, and at " +
+               std::to_string(told.revision) + " after:\n  " + describe(*newest->operation) + "\n  " +
+               describe(*told.operation) + "\n";
+      }
+    }
+    return "";
+  }
+
+  const History& history_;
+  const RevisionHistory& revisions_;
+  std::vector<Known> returned_;
+  std::vector<Told> told_;
+};
+
+// Checks one watch against the order of the revisions.
+class WatchChecks {
+ public:
+  WatchChecks(const WatchRecord& watch, const RevisionHistory& revisions) : watch_(watch), revisions_(revisions) {}
+
+  std::string violation() {
+    for (std::size_t i = 0; i < watch_.batches.size(); ++i) {
+      if (std::string wrong = check(watch_.batches[i]); !wrong.empty()) {
+        return "the watch of [" + watch_.start + ", " + watch_.end + ") from " + std::to_string(watch_.from) +
+               ", take " + std::to_string(i) + ": " + wrong + "\n";
+      }
+    }
+    if (std::string wrong = complete(); !wrong.empty()) {
+      return "the watch of [" + watch_.start + ", " + watch_.end + ") from " + std::to_string(watch_.from) + ": " +
+             wrong + "\n";
+    }
+    return "";
+  }
+
+ private:
+  bool in_range(const std::string& key) const {
+    return key >= watch_.start && (watch_.end.empty() || key < watch_.end);
+  }
+
+  std::string check(const storage::WatchBatch& batch) {
+    for (const Event& event : batch.events) {
+      const Revision revision = event.kv.modified;
+      if (revision < last_ || (revision == last_ && last_key_ == event.kv.key)) {
+        return "told again or out of order: " + describe_event(event) + ", after revision " + std::to_string(last_);
+      }
+      if (revision <= progress_) {
+        return "progress was told up to " + std::to_string(progress_) + ", and then came " + describe_event(event);
+      }
+      if (watch_.from != 0 && revision < watch_.from) return "older than what was asked for: " + describe_event(event);
+      if (!in_range(event.kv.key)) return "not in its range: " + describe_event(event);
+      if (std::string wrong = check_write(event); !wrong.empty()) return wrong;
+      last_ = revision;
+      last_key_ = event.kv.key;
+      delivered_.insert(revision);
+    }
+    if (batch.progress != 0 && batch.progress < std::max(progress_, last_)) {
+      return "progress went back to " + std::to_string(batch.progress) + " from " +
+             std::to_string(std::max(progress_, last_));
+    }
+    progress_ = std::max(progress_, batch.progress);
+    return "";
+  }
+
+  // That it is of the write it says.
+  std::string check_write(const Event& event) const {
+    const auto found = revisions_.writes().find(event.kv.modified);
+    if (found == revisions_.writes().end()) return "nobody wrote this: " + describe_event(event);
+    const AppliedWrite& write = found->second;
+    if (write.deleted != (event.type == Event::Type::Delete) || !same(write.kv, event.kv)) {
+      return "what was written is " + describe(*write.operation) + ", what was told is " + describe_event(event);
+    }
+    // What it replaced may have been compacted.
+    if (event.previous && !(write.previous && same(*write.previous, *event.previous))) {
+      return "what was there before was " + (write.previous ? describe(*write.previous) : "nothing") +
+             ", what was told is " + describe_event(event);
+    }
+    return "";
+  }
+
+  std::string complete() const {
+    const Revision first = watch_.from != 0 ? watch_.from : watch_.must_follow + 1;
+    for (auto write = revisions_.writes().lower_bound(first);
+         write != revisions_.writes().end() && write->first <= progress_; ++write) {
+      if (!in_range(write->second.operation->key) || delivered_.contains(write->first)) continue;
+      return "progress was told up to " + std::to_string(progress_) + ", but this was never told: " +
+             describe(*write->second.operation);
+    }
+    return "";
+  }
+
+  const WatchRecord& watch_;
+  const RevisionHistory& revisions_;
+  Revision last_ = 0;
+  std::string last_key_;
+  Revision progress_ = 0;
+  std::set<Revision> delivered_;
+};
+
+}  // namespace
+
+std::string revision_violation(const History& history) {
+  const RevisionHistory revisions(history);
+  return revisions.wrong().empty() ? RevisionChecks(history, revisions).violation() : revisions.wrong();
+}
+
+std::string watch_violation(const History& history) {
+  const RevisionHistory revisions(history);
+  if (!revisions.wrong().empty()) return revisions.wrong();
+  for (const WatchRecord& watch : history.watches) {
+    if (std::string wrong = WatchChecks(watch, revisions).violation(); !wrong.empty()) return wrong;
+  }
+  return "";
+}
+
+}  // namespace kubernel::testing
