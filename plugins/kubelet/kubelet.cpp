@@ -69,7 +69,6 @@ class Kubelet final : public plugin::Component {
   NodeInput observe();
   void node_registered(const api::Object& node);
   void configure_network();
-  void end_orphans();
   void end(const CallContext& ctx);
   void wake(const std::string& uid) {
     if (workers_) workers_->wake(uid);
@@ -173,13 +172,6 @@ Result<void> Kubelet::make_parts(const CallContext& ctx) {
   return {};
 }
 
-// Whatever runs here and is in no list. The list is complete now, but its events reach the workers one by one and may still be
-// on their way: a running pod must not pass for lost because of that.
-void Kubelet::end_orphans() {
-  for (const api::Object& pod : pods_->list({}, {})) workers_->update(pod);
-  workers_->end_orphans();
-}
-
 void Kubelet::start_informers() {
   pods_ = informers_->informer(api::resources::kPods, {.ns = {}, .label_selector = {}, .field_selector = "spec.nodeName=" + config_.node_name});
   services_ = informers_->informer(api::resources::kServices, {});
@@ -194,7 +186,7 @@ void Kubelet::start_informers() {
       const std::lock_guard lock(network_mutex_);
       handlers_of_informers_.push_back(std::move(subscription));
     }
-    pods_->on_synced([this] { tasks_.run([this] { end_orphans(); }); });
+    pods_->on_synced([this] { tasks_.run([this] { workers_->end_orphans(pods_->list({}, {})); }); });
   });
   const auto node_changed = [this](const api::Object&) { tasks_.run([this] { configure_network(); }); };
   auto subscription = nodes_->add_handler({.added = node_changed,

@@ -142,6 +142,13 @@ class Bench {
 
   // As a kubelet process that starts: everything but the cluster, the runtime and the network begins anew.
   void restart_kubelet() {
+    restart_before_events();
+    settle();
+    workers->end_orphans(cluster.all(api::resources::kPods));
+    settle();
+  }
+  // The same, up to where no event of the first list has reached the workers.
+  void restart_before_events() {
     workers.reset();
     kit.reset();
     prober.reset();
@@ -151,9 +158,6 @@ class Bench {
     puller.reset();
     tasks.reset();
     make_kubelet();
-    settle();
-    workers->end_orphans();
-    settle();
   }
 
   // Puts a pod into the cluster; `spec` is the pod's spec as JSON text.

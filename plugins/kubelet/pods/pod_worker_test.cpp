@@ -275,7 +275,7 @@ TEST(PodWorker, FilesOfPodsThatNobodyKnowsAreRemoved) {
   const std::string lost = bench.volumes->pod_directory("lost-uid"), logs = bench.config.log_directory + "/default_gone_lost-uid";
   std::filesystem::create_directories(lost + "/volumes/kubernetes.io~empty-dir/x");
   std::filesystem::create_directories(logs);
-  bench.workers->end_orphans();
+  bench.workers->end_orphans(bench.cluster.all(api::resources::kPods));
   bench.settle();
   EXPECT_FALSE(std::filesystem::exists(lost));
   EXPECT_FALSE(std::filesystem::exists(logs));
@@ -292,6 +292,22 @@ TEST(PodWorker, EndsPodsThatWereDeletedWhileNoKubeletRan) {
   EXPECT_EQ(bench.runtime.count("request_stop app"), 1U);
   EXPECT_EQ(bench.runtime.count("remove_sandbox default/web"), 1U);
   EXPECT_TRUE(bench.network.attached.empty());
+}
+
+TEST(PodWorker, APodWhoseEventIsStillOnItsWayAfterARestartIsNoOrphan) {
+  Bench bench;
+  const auto uid = bench.put_pod("web", kOne);
+  bench.settle();
+  const auto before = bench.pod("web").json();
+  bench.restart_before_events();
+  bench.workers->end_orphans(bench.cluster.all(api::resources::kPods));
+  bench.executor.run_all();
+  EXPECT_EQ(bench.runtime.count("request_stop app"), 0U);
+  EXPECT_TRUE(std::filesystem::exists(bench.volumes->pod_directory(uid)));
+  EXPECT_TRUE(std::filesystem::exists(bench.config.log_directory + "/default_web_" + uid));
+  bench.settle();
+  EXPECT_EQ(bench.pod("web").json(), before);
+  EXPECT_EQ(bench.runtime.count("start_container app"), 1U);
 }
 
 TEST(PodWorker, PodsOfOneNameInTwoNamespacesAreTwoPods) {

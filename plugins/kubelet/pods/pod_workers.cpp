@@ -2,6 +2,7 @@
 #include "pods/pod_workers.h"
 
 #include <filesystem>
+#include <set>
 
 namespace kubernel::kubelet {
 
@@ -32,24 +33,23 @@ void PodWorkers::gone(const api::Object& last_known) {
   one->gone();
 }
 
-void PodWorkers::end_orphans() {
+void PodWorkers::end_orphans(const std::vector<api::Object>& listed) {
+  std::set<std::string> expected;
+  for (const api::Object& pod : listed) expected.insert(pod.uid());
+  const auto known = [&](const std::string& uid) {
+    const std::lock_guard lock(mutex_);
+    return expected.contains(uid) || workers_.contains(uid);
+  };
   for (const auto& uid : kit_.cache.uids()) {
-    {
-      const std::lock_guard lock(mutex_);
-      if (workers_.contains(uid)) continue;
-    }
+    if (known(uid)) continue;
     log_info(kit_.log, "ending a pod the API no longer has", {{"uid", uid}});
     worker(uid)->gone();
   }
-  remove_lost_files();
+  remove_lost_files(known);
 }
 
 // Directories and logs of pods that neither the API nor the runtime knows: left by a crash or a reboot.
-void PodWorkers::remove_lost_files() {
-  const auto known = [this](const std::string& uid) {
-    const std::lock_guard lock(mutex_);
-    return workers_.contains(uid);
-  };
+void PodWorkers::remove_lost_files(const std::function<bool(const std::string& uid)>& known) {
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(kit_.config.root_directory + "/pods", error)) {
     const std::string uid = entry.path().filename().string();

@@ -4,6 +4,7 @@
 
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -27,8 +28,9 @@ class PodWorkers {
   // From the informer.
   void update(const api::Object& pod);
   void gone(const api::Object& last_known);
-  // After the first list: what the runtime has and the API has not is ended.
-  void end_orphans();
+  // After the first list: what the runtime has and the API has not is ended, and files of such pods are removed. `listed` are
+  // all pods of this node that the API has. Their events may still be on their way here: such a pod is no orphan.
+  void end_orphans(const std::vector<api::Object>& listed);
 
   void wake(const std::string& uid);
   void wake_all();
@@ -40,7 +42,7 @@ class PodWorkers {
  private:
   std::shared_ptr<PodWorker> worker(const std::string& uid);
   void forget(const std::string& uid);
-  void remove_lost_files();
+  void remove_lost_files(const std::function<bool(const std::string& uid)>& known);
 
   Kit& kit_;
   mutable std::mutex mutex_;
