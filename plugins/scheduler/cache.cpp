@@ -8,12 +8,22 @@ namespace kubernel::plugins {
 using scheduler::NodeInfo;
 using scheduler::PodInfo;
 using scheduler::Snapshot;
+using Kind = scheduler::SnapshotChange::Kind;
 
 void SchedulerCache::set_node(const api::Object& node) {
   const std::lock_guard lock(mutex_);
   auto info = std::make_shared<NodeInfo>(node);
-  for (const auto& [uid, placed] : pods_) {
-    if (placed.pod->node_name == info->name) info->add_pod(placed.pod);
+  const auto known = nodes_.find(info->name);
+  info->slot = known == nodes_.end() ? take_slot() : known->second->slot;
+  log_->append({Kind::NodeSet, info->slot, info->name, nullptr});
+  if (known != nodes_.end()) {
+    for (const auto& pod : known->second->pods) info->add_pod(pod);
+  } else {
+    for (const auto& [uid, placed] : pods_) {
+      if (placed.pod->node_name != info->name) continue;
+      info->add_pod(placed.pod);
+      log_->append({Kind::PodAdded, info->slot, {}, placed.pod});
+    }
   }
   nodes_.insert_or_assign(info->name, std::move(info));
   current_ = nullptr;
@@ -21,8 +31,12 @@ void SchedulerCache::set_node(const api::Object& node) {
 
 void SchedulerCache::remove_node(std::string_view name) {
   const std::lock_guard lock(mutex_);
-  if (const auto found = nodes_.find(name); found != nodes_.end()) nodes_.erase(found);
   current_ = nullptr;
+  const auto found = nodes_.find(name);
+  if (found == nodes_.end()) return;
+  log_->append({Kind::NodeRemoved, found->second->slot, {}, nullptr});
+  free_slots_.push_back(found->second->slot);
+  nodes_.erase(found);
 }
 
 void SchedulerCache::set_pod(std::shared_ptr<const PodInfo> pod) {
@@ -61,9 +75,16 @@ std::shared_ptr<const Snapshot> SchedulerCache::snapshot() {
     std::vector<std::shared_ptr<const NodeInfo>> nodes;
     nodes.reserve(nodes_.size());
     for (const auto& [name, info] : nodes_) nodes.push_back(info);
-    current_ = std::make_shared<const Snapshot>(std::move(nodes));
+    current_ = std::make_shared<const Snapshot>(std::move(nodes), log_, log_->end());
   }
   return current_;
+}
+
+std::uint32_t SchedulerCache::take_slot() {
+  if (free_slots_.empty()) return next_slot_++;
+  const std::uint32_t slot = free_slots_.back();
+  free_slots_.pop_back();
+  return slot;
 }
 
 NodeInfo* SchedulerCache::edit(std::string_view name) {
@@ -76,7 +97,10 @@ NodeInfo* SchedulerCache::edit(std::string_view name) {
 }
 
 void SchedulerCache::place(Placed placed) {
-  if (NodeInfo* node = edit(placed.pod->node_name)) node->add_pod(placed.pod);
+  if (NodeInfo* node = edit(placed.pod->node_name)) {
+    node->add_pod(placed.pod);
+    log_->append({Kind::PodAdded, node->slot, {}, placed.pod});
+  }
   const std::string uid = placed.pod->uid();
   pods_.insert_or_assign(uid, std::move(placed));
 }
@@ -84,7 +108,8 @@ void SchedulerCache::place(Placed placed) {
 void SchedulerCache::displace(std::string_view uid) {
   const auto found = pods_.find(uid);
   if (found == pods_.end()) return;
-  if (NodeInfo* node = edit(found->second.pod->node_name)) node->remove_pod(uid);
+  NodeInfo* node = edit(found->second.pod->node_name);
+  if (node != nullptr && node->remove_pod(uid)) log_->append({Kind::PodRemoved, node->slot, {}, found->second.pod});
   pods_.erase(found);
 }
 

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <kubernel/scheduler/node_info.h>
 
@@ -41,12 +42,17 @@ class SchedulerCache {
 
   // The node for editing: a copy when a snapshot still shows it. Null when unknown. Caller holds the mutex.
   scheduler::NodeInfo* edit(std::string_view name);
+  std::uint32_t take_slot();
   void place(Placed placed);
   void displace(std::string_view uid);
 
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<scheduler::NodeInfo>, std::less<>> nodes_;
   std::map<std::string, Placed, std::less<>> pods_;  // By uid; also pods on nodes not seen yet.
+  // What plugins that keep counts of their own read between two snapshots.
+  const std::shared_ptr<scheduler::ChangeLog> log_ = std::make_shared<scheduler::ChangeLog>();
+  std::uint32_t next_slot_ = 0;
+  std::vector<std::uint32_t> free_slots_;
   std::shared_ptr<const scheduler::Snapshot> current_;  // Null when something changed.
 };
 

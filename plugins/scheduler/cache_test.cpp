@@ -50,6 +50,43 @@ TEST_F(SchedulerCacheTest, ASnapshotDoesNotChange) {
   EXPECT_EQ(before->find("n2"), after->find("n2"));  // Shared, not copied.
 }
 
+TEST_F(SchedulerCacheTest, TellsWhatChangedBetweenTwoSnapshots) {
+  using Kind = scheduler::SnapshotChange::Kind;
+  cache_.set_node(node("n1").object);
+  const auto before = cache_.snapshot();
+  cache_.set_pod(bound("a", "n1"));
+  cache_.set_pod(bound("b", "n2"));  // Counts on nobody until its node comes.
+  cache_.set_node(node("n2").object);
+  cache_.remove_pod("u-a");
+  cache_.remove_node("n1");
+  const auto changes = cache_.snapshot()->changes_since(before->version());
+  ASSERT_TRUE(changes);
+  std::vector<std::pair<Kind, std::uint32_t>> seen;
+  for (const auto& change : *changes) seen.emplace_back(change.kind, change.slot);
+  EXPECT_EQ(seen, (std::vector<std::pair<Kind, std::uint32_t>>{
+                      {Kind::PodAdded, 0}, {Kind::NodeSet, 1}, {Kind::PodAdded, 1}, {Kind::PodRemoved, 0}, {Kind::NodeRemoved, 0}}));
+  EXPECT_TRUE(before->changes_since(before->version())->empty());
+  EXPECT_FALSE(before->changes_since(0));
+}
+
+TEST_F(SchedulerCacheTest, ANodesSlotIsItsOwnWhileItExists) {
+  cache_.set_node(node("n1").object);
+  cache_.set_node(node("n2").object);
+  cache_.set_node(node("n1").object);
+  EXPECT_EQ(cache_.snapshot()->find("n1")->slot, 0U);
+  EXPECT_EQ(cache_.snapshot()->find("n2")->slot, 1U);
+  cache_.remove_node("n1");
+  cache_.set_node(node("n3").object);
+  EXPECT_EQ(cache_.snapshot()->find("n3")->slot, 0U);
+}
+
+TEST_F(SchedulerCacheTest, ALogThatHasForgottenTheBeginningSaysSo) {
+  cache_.set_node(node("n1").object);
+  const auto before = cache_.snapshot();
+  for (std::size_t i = 0; i <= scheduler::ChangeLog::kCapacity; ++i) cache_.set_node(node("n1").object);
+  EXPECT_FALSE(cache_.snapshot()->changes_since(before->version()));
+}
+
 TEST_F(SchedulerCacheTest, APodThatMovesLeavesItsOldNode) {
   cache_.set_node(node("n1").object);
   cache_.set_node(node("n2").object);

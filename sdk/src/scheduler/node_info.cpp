@@ -85,6 +85,26 @@ bool NodeInfo::remove_pod(std::string_view uid) {
   return true;
 }
 
+void ChangeLog::append(SnapshotChange change) {
+  const std::lock_guard lock(mutex_);
+  changes_.push_back(std::move(change));
+  if (changes_.size() <= kCapacity) return;
+  changes_.pop_front();
+  ++first_;
+}
+
+std::uint64_t ChangeLog::end() const {
+  const std::lock_guard lock(mutex_);
+  return first_ + changes_.size();
+}
+
+std::optional<std::vector<SnapshotChange>> ChangeLog::between(std::uint64_t first, std::uint64_t last) const {
+  const std::lock_guard lock(mutex_);
+  if (first < first_ || last < first || last > first_ + changes_.size()) return std::nullopt;
+  const auto begin = changes_.begin() + static_cast<std::ptrdiff_t>(first - first_);
+  return std::vector<SnapshotChange>(begin, begin + static_cast<std::ptrdiff_t>(last - first));
+}
+
 Snapshot::Snapshot(std::vector<std::shared_ptr<const NodeInfo>> nodes) : nodes_(std::move(nodes)) {
   std::ranges::sort(nodes_, {}, [](const auto& node) -> const std::string& { return node->name; });
   std::map<std::string_view, std::size_t> counts;
@@ -92,6 +112,16 @@ Snapshot::Snapshot(std::vector<std::shared_ptr<const NodeInfo>> nodes) : nodes_(
     for (const auto& [image, size] : node->images) ++counts[image];
   }
   for (const auto& [image, count] : counts) image_counts_.emplace_back(image, count);
+}
+
+Snapshot::Snapshot(std::vector<std::shared_ptr<const NodeInfo>> nodes, std::shared_ptr<const ChangeLog> log, std::uint64_t version)
+    : Snapshot(std::move(nodes)) {
+  log_ = std::move(log);
+  version_ = version;
+}
+
+std::optional<std::vector<SnapshotChange>> Snapshot::changes_since(std::uint64_t version) const {
+  return log_ == nullptr ? std::nullopt : log_->between(version, version_);
 }
 
 const NodeInfo* Snapshot::find(std::string_view name) const noexcept {

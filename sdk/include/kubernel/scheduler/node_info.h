@@ -9,7 +9,10 @@
 
 #include <compare>
 #include <cstdint>
+#include <deque>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -56,6 +59,9 @@ struct Taint {
   TaintEffect effect = TaintEffect::NoSchedule;
 };
 
+/// NodeInfo::slot of a node that no cache has numbered.
+inline constexpr std::uint32_t kNoSlot = 0xFFFFFFFF;
+
 /// One node and the pods bound to it or assumed to be.
 ///
 /// Threads: immutable once in a Snapshot; the cache edits copies.
@@ -64,6 +70,7 @@ struct KUBERNEL_EXPORT NodeInfo {
 
   api::Object object;
   std::string name;
+  std::uint32_t slot = kNoSlot;  ///< Its number in tables by node: small, its own while it exists, used again afterwards.
   Resources allocatable;
   Resources requested;
   Resources scoring_requested;
@@ -80,12 +87,47 @@ struct KUBERNEL_EXPORT NodeInfo {
   bool remove_pod(std::string_view uid);
 };
 
+/// One step from a snapshot to a later one.
+struct SnapshotChange {
+  enum class Kind : std::uint8_t {
+    NodeSet,      ///< A new node (its pods follow as PodAdded) or a changed one (its pods stay).
+    NodeRemoved,  ///< With all its pods.
+    PodAdded,
+    PodRemoved,
+  };
+  Kind kind = Kind::NodeSet;
+  std::uint32_t slot = kNoSlot;         ///< Of the node.
+  std::string node;                     ///< NodeSet: its name; what it looks like is in the snapshot.
+  std::shared_ptr<const PodInfo> pod;   ///< PodAdded, PodRemoved: as the node knew it.
+};
+
+/// The last kCapacity changes of one cache, numbered from 1 on.
+///
+/// Threads: all members may be called concurrently.
+class KUBERNEL_EXPORT ChangeLog {
+ public:
+  static constexpr std::size_t kCapacity = 2048;
+
+  void append(SnapshotChange change);
+  /// The number the next change gets.
+  std::uint64_t end() const;
+  /// Those numbered [first, last); absent when the oldest of them are no longer known.
+  std::optional<std::vector<SnapshotChange>> between(std::uint64_t first, std::uint64_t last) const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::deque<SnapshotChange> changes_;
+  std::uint64_t first_ = 1;
+};
+
 /// All schedulable state at one moment.
 class KUBERNEL_EXPORT Snapshot {
  public:
   Snapshot() = default;
   /// `nodes` in any order; they are sorted by name.
   explicit Snapshot(std::vector<std::shared_ptr<const NodeInfo>> nodes);
+  /// As above, as of just before the change numbered `version` of `log`.
+  Snapshot(std::vector<std::shared_ptr<const NodeInfo>> nodes, std::shared_ptr<const ChangeLog> log, std::uint64_t version);
 
   std::span<const std::shared_ptr<const NodeInfo>> nodes() const noexcept { return nodes_; }
   /// Null when there is none.
@@ -93,9 +135,17 @@ class KUBERNEL_EXPORT Snapshot {
   /// How many nodes have the image; for spreading scores of popular images.
   std::size_t nodes_with_image(std::string_view image) const noexcept;
 
+  /// Grows with every change; 0 for a snapshot that no cache made.
+  std::uint64_t version() const noexcept { return version_; }
+  /// What led from the snapshot of that version to this one, oldest first, for those who keep counts: absent when that is too
+  /// long ago or no cache made this snapshot. Then everything must be read anew.
+  std::optional<std::vector<SnapshotChange>> changes_since(std::uint64_t version) const;
+
  private:
   std::vector<std::shared_ptr<const NodeInfo>> nodes_;
   std::vector<std::pair<std::string, std::size_t>> image_counts_;  // Sorted by name.
+  std::shared_ptr<const ChangeLog> log_;
+  std::uint64_t version_ = 0;
 };
 
 /// "busybox" -> "busybox:latest"; a tag or digest is kept (upstream's normalizedImageName).
