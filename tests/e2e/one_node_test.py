@@ -34,6 +34,13 @@ class OneNode:
         ready = [c["status"] for c in node["status"]["conditions"] if c["type"] == "Ready"]
         assert ready == ["True"], ready
 
+    def test_a_second_up_finds_it_running(self):
+        began = time.monotonic()
+        self.cluster.up()
+        assert time.monotonic() - began < 2
+        refused = self.cluster.kubernel("up", "--nodes", "2", check=False)
+        assert refused.returncode == 1 and "running with 1 node(s)" in refused.stderr, refused.stderr
+
     def test_kubectl_lists_nodes_and_pods(self):
         assert "node-1" in self.kubectl("get", "nodes").stdout
         self.kubectl("get", "nodes,pods", "-A")

@@ -3,8 +3,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <sstream>
 
 #include <nlohmann/json.hpp>
@@ -12,15 +10,12 @@
 #include <kubernel/api/names.h>
 #include <kubernel/crypto/cluster_pki.h>
 
+#include "files.h"
+
 namespace kubernel::cluster {
 namespace {
 
 using nlohmann::json;
-
-std::string read_file(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
 
 }  // namespace
 
@@ -32,7 +27,8 @@ Result<ClusterPaths> cluster_paths(const std::string& base_directory, const std:
   if (const std::string problem = api::dns_label_problem(name); !problem.empty()) {
     return Error(Reason::BadRequest, "cluster name \"" + name + "\": " + problem);
   }
-  return ClusterPaths{base_directory + "/" + name};
+  // The processes of a cluster do not run in the caller's working directory.
+  return ClusterPaths{std::filesystem::absolute(base_directory).lexically_normal().string() + "/" + name};
 }
 
 Result<void> save_record(const ClusterPaths& paths, const ClusterRecord& record) {
@@ -46,7 +42,7 @@ Result<ClusterRecord> load_record(const ClusterPaths& paths) {
     return Error(Reason::NotFound, "no cluster at " + paths.directory + "; `kubernel up` makes one");
   }
   return catch_as_error(paths.record(), [&]() -> Result<ClusterRecord> {
-    const json document = json::parse(read_file(paths.record()));
+    const json document = json::parse(read_text(paths.record()));
     return ClusterRecord{document.at("name").get<std::string>(), document.at("nodes").get<int>(),
                          document.at("apiPort").get<int>(), document.at("pid").get<int>(),
                          document.at("started").get<std::uint64_t>()};
@@ -58,7 +54,7 @@ bool is_running(const ClusterRecord& record) {
 }
 
 std::uint64_t process_start_time(int pid) {
-  const std::string stat = read_file("/proc/" + std::to_string(pid) + "/stat");
+  const std::string stat = read_text("/proc/" + std::to_string(pid) + "/stat");
   // The command name, field 2, is in parentheses and may hold spaces; field 22 is the 20th after it.
   const auto after_name = stat.rfind(')');
   if (after_name == std::string::npos) return 0;
@@ -72,7 +68,7 @@ std::uint64_t process_start_time(int pid) {
 
 int first_child(int pid) {
   const std::string id = std::to_string(pid);
-  std::istringstream children(read_file("/proc/" + id + "/task/" + id + "/children"));
+  std::istringstream children(read_text("/proc/" + id + "/task/" + id + "/children"));
   int child = 0;
   return children >> child ? child : 0;
 }

@@ -230,15 +230,29 @@ class Start {
   UniqueFd notices_;
 };
 
+// The cluster runs already: well, unless another one was asked for.
+Result<ClusterRecord> go_on_with(const ClusterPaths& paths, const ClusterRecord& running, const UpOptions& options) {
+  const bool other_port = options.port != 0 && options.port != running.api_port;
+  if (running.nodes != options.nodes || other_port || !options.manifest.empty() || !options.node_manifest.empty()) {
+    return Error(Reason::AlreadyExists, "cluster \"" + options.name + "\" is running with " + std::to_string(running.nodes) +
+                                            " node(s) on port " + std::to_string(running.api_port) +
+                                            "; `kubernel down` stops it, then it can start in another shape");
+  }
+  std::fprintf(stderr, "  is running already\n");
+  KUBERNEL_TRY(const auto api, ApiAccess::open(paths, running.api_port));
+  for (const std::string& image : options.images) {
+    KUBERNEL_CHECK_OK(step("image " + fs::path(image).filename().string(), [&] { return load_image(*api, running, image); }));
+  }
+  return running;
+}
+
 }  // namespace
 
 Result<ClusterRecord> up(const ClusterPaths& paths, const UpOptions& options) {
   KUBERNEL_CHECK_OK(check_machine());
   ClusterRecord record{options.name, options.nodes, options.port, 0, 0};
   if (const auto existing = load_record(paths)) {
-    if (is_running(*existing)) {
-      return Error(Reason::AlreadyExists, "cluster \"" + options.name + "\" is running; `kubernel down` stops it");
-    }
+    if (is_running(*existing)) return go_on_with(paths, *existing, options);
     if (options.port == 0) record.api_port = existing->api_port;  // Old kubeconfigs go on working.
   }
   KUBERNEL_CHECK_OK(make_directory(paths.directory));

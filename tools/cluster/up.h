@@ -21,7 +21,8 @@ struct UpOptions {
   std::chrono::seconds timeout{60};
 };
 
-// Starts the cluster and waits until every node is Ready; says what it does on standard error.
+// Starts the cluster and waits until every node is Ready; says what it does on standard error. When it runs already in the shape
+// that is asked for, only the images are loaded.
 // Errors: says what failed and where the log is. What was begun is taken down again.
 Result<ClusterRecord> up(const ClusterPaths& paths, const UpOptions& options);
 
