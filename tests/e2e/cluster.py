@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
+import threading
 
 BUILD = pathlib.Path(os.environ.get("KUBERNEL_BUILD", "build")).absolute()
 SOURCE = pathlib.Path(os.environ.get("KUBERNEL_SOURCE", ".")).absolute()
@@ -58,6 +59,23 @@ class Cluster:
         if check and done.returncode != 0:
             raise AssertionError(f"kubectl {' '.join(words)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
         return done
+
+    def wait_for(self, what, path, wanted=None, seconds=30):
+        """Follows a member of an object until it is `wanted`, or there at all. Debian 12's `kubectl wait` has no jsonpath yet."""
+        command = ["kubectl", "get", what, "-w", "-o", f"jsonpath={path}{{'\\n'}}"]
+        seen = []
+        with subprocess.Popen(command, env=self.environment, text=True, stdout=subprocess.PIPE) as watch:
+            timer = threading.Timer(seconds, watch.kill)
+            timer.start()
+            try:
+                for line in watch.stdout:
+                    seen.append(line.strip())
+                    if seen[-1] and wanted in (None, seen[-1]):
+                        return
+            finally:
+                timer.cancel()
+                watch.kill()
+        raise AssertionError(f"{what}: {path} did not become {wanted or 'anything'} in {seconds} s; it was {seen}")
 
     def get(self, *words):
         return json.loads(self.kubectl("get", *words, "-o", "json").stdout)

@@ -86,7 +86,7 @@ class OneNode:
 
     def test_scale_changes_the_number_of_pods(self):
         self.kubectl("scale", "deployment/web", "--replicas=1")
-        self.kubectl("wait", "--for=jsonpath={.status.replicas}=1", "deployment/web", "--timeout=60s")
+        self.cluster.wait_for("deployment/web", "{.status.replicas}", "1", seconds=60)
         self.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
 
     def test_a_killed_kubernel_comes_back_and_adopts_its_containers(self):

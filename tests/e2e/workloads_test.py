@@ -100,7 +100,7 @@ class Workloads:
         return self.kubectl("wait", f"--for={condition}", what, f"--timeout={seconds}s")
 
     def phase(self, name, phase, seconds=30):
-        self.wait(f"pod/{name}", "jsonpath={.status.phase}=" + phase, seconds)
+        self.cluster.wait_for(f"pod/{name}", "{.status.phase}", phase, seconds)
 
     def status(self, name, index=0):
         return self.cluster.get("pod", name)["status"]["containerStatuses"][index]
@@ -172,7 +172,7 @@ class Workloads:
     def test_logs_f_follows_to_the_end_of_the_pod(self):
         self.create(pod("talker", container("for i in 1 2 3; do echo line $i; sleep 1; done; echo bye"),
                         restartPolicy="Never"))
-        self.wait("pod/talker", "jsonpath={.status.containerStatuses[0].state.running}", 20)
+        self.cluster.wait_for("pod/talker", "{.status.containerStatuses[0].state.running}", seconds=20)
         follower = self.start("logs", "-f", "talker")
         out, _ = follower.communicate(timeout=20)
         assert out == "line 1\nline 2\nline 3\nbye\n" and follower.returncode == 0, out
@@ -196,7 +196,7 @@ class Workloads:
         assert self.status("on-failure")["restartCount"] == 1
 
     def test_a_crashing_container_is_backed_off_and_shows_its_last_words(self):
-        self.wait("pod/crashes", "jsonpath={.status.containerStatuses[0].state.waiting.reason}=CrashLoopBackOff")
+        self.cluster.wait_for("pod/crashes", "{.status.containerStatuses[0].state.waiting.reason}", "CrashLoopBackOff")
         status = self.status("crashes")
         assert status["restartCount"] >= 1 and status["lastState"]["terminated"]["exitCode"] == 3, status
         assert self.kubectl("logs", "crashes", "--previous").stdout == "run\n"
@@ -308,7 +308,7 @@ class Workloads:
             pod("sick", container("touch /tmp/well; sleep 2; rm /tmp/well; " + SLEEP,
                                   livenessProbe={"exec": {"command": ["cat", "/tmp/well"]}, "periodSeconds": 1,
                                                  "failureThreshold": 1})))
-        self.wait("pod/web", "jsonpath={.status.containerStatuses[0].started}=true")
+        self.cluster.wait_for("pod/web", "{.status.containerStatuses[0].started}", "true")
         self.until(lambda: "Unhealthy" in self.kubectl(
             "get", "events", "--field-selector=involvedObject.name=web").stdout)
         assert not self.status("web")["ready"]
@@ -340,7 +340,7 @@ class Workloads:
 
     def test_a_pod_waits_for_what_it_refers_to(self):
         self.create(pod("waits", container("echo $A", envFrom=[{"configMapRef": {"name": "late"}}]), restartPolicy="Never"))
-        self.wait("pod/waits", "jsonpath={.status.containerStatuses[0].state.waiting.reason}=CreateContainerConfigError")
+        self.cluster.wait_for("pod/waits", "{.status.containerStatuses[0].state.waiting.reason}", "CreateContainerConfigError")
         assert self.status("waits")["state"]["waiting"]["message"] == 'configmap "late" not found'
         self.kubectl("create", "configmap", "late", "--from-literal=A=came")
         self.phase("waits", "Succeeded")
