@@ -24,15 +24,6 @@ Value preferred(const PodInfo& pod) {
   return pod.spec.pointer("/affinity/nodeAffinity/preferredDuringSchedulingIgnoredDuringExecution");
 }
 
-bool selected(Value node_selector, const NodeInfo& node) {
-  const Value labels = node.labels();
-  for (auto it = node_selector.begin(); it != node_selector.end(); ++it) {
-    const Value label = labels[it.key()];
-    if (!label || label.string() != (*it).string()) return false;
-  }
-  return true;
-}
-
 // The names a term requires by "metadata.name In […]"; absent when it names none.
 std::optional<std::vector<std::string>> named_nodes(Value term) {
   std::optional<std::vector<std::string>> names;
@@ -77,11 +68,7 @@ class NodeAffinity final : public Plugin, public PreFilter, public Filter, publi
     if (const Value extra = added_required(); extra && !matches_node_selector(extra, node)) {
       return Verdict::unresolvable("node(s) didn't match scheduler-enforced node affinity");
     }
-    const Value affinity = required(pod);
-    if (!selected(pod.spec["nodeSelector"], node) || (affinity && !matches_node_selector(affinity, node))) {
-      return Verdict::unresolvable(kRefusal);
-    }
-    return Verdict::fits();
+    return matches_required_node_affinity(pod.spec, node) ? Verdict::fits() : Verdict::unresolvable(kRefusal);
   }
 
   Result<PreScoreResult> pre_score(const CallContext&, const PodInfo& pod, const Snapshot&,

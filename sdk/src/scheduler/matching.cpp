@@ -85,6 +85,17 @@ bool matches_node_selector(Value node_selector, const NodeInfo& node) {
   return std::any_of(terms.begin(), terms.end(), [&](Value term) { return matches_node_selector_term(term, node); });
 }
 
+bool matches_required_node_affinity(Value pod_spec, const NodeInfo& node) {
+  const Value selector = pod_spec["nodeSelector"];
+  const Value labels = node.labels();
+  for (auto it = selector.begin(); it != selector.end(); ++it) {
+    const Value label = labels[it.key()];
+    if (!label || label.string() != (*it).string()) return false;
+  }
+  const Value affinity = pod_spec.pointer("/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution");
+  return !affinity || matches_node_selector(affinity, node);
+}
+
 void normalize_scores(std::span<std::int64_t> scores, bool reverse) {
   if (scores.empty()) return;
   const std::int64_t highest = *std::ranges::max_element(scores);

@@ -26,6 +26,9 @@ KUBERNEL_EXPORT bool matches_node_selector(api::Value node_selector, const NodeI
 /// One core/v1 NodeSelectorTerm: all its matchExpressions and matchFields.
 KUBERNEL_EXPORT bool matches_node_selector_term(api::Value term, const NodeInfo& node);
 
+/// True when the node has every label of the pod's spec.nodeSelector and matches its required node affinity, if it has any.
+KUBERNEL_EXPORT bool matches_required_node_affinity(api::Value pod_spec, const NodeInfo& node);
+
 /// Scales scores so that the highest becomes kMaxNodeScore; with `reverse` the lowest does.
 KUBERNEL_EXPORT void normalize_scores(std::span<std::int64_t> scores, bool reverse);
 

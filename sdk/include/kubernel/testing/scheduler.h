@@ -30,6 +30,16 @@ class SchedulerPluginTest : public ::testing::Test {
     return std::make_shared<const scheduler::PodInfo>(*object);
   }
 
+  /// A pod with labels in a namespace; its uid is "u-NAME".
+  static std::shared_ptr<const scheduler::PodInfo> labeled_pod(const std::string& name, const std::string& labels,
+                                                               const std::string& spec = "{}", const std::string& ns = "default",
+                                                               const std::string& more_metadata = "") {
+    auto object = api::Object::parse(R"({"apiVersion":"v1","kind":"Pod","metadata":{"namespace":")" + ns + R"(","name":")" + name +
+                                     R"(","uid":"u-)" + name + R"(","labels":)" + labels + more_metadata + R"(},"spec":)" + spec + "}");
+    EXPECT_TRUE(object) << object.error().message();
+    return std::make_shared<const scheduler::PodInfo>(*object);
+  }
+
   /// A node with those members ("spec", "status") and labels.
   static scheduler::NodeInfo node(const std::string& name, const std::string& members = R"("spec":{})",
                                   const std::string& labels = "{}") {
@@ -64,6 +74,29 @@ class SchedulerPluginTest : public ::testing::Test {
     const auto verdict = dynamic_cast<scheduler::Filter&>(plugin).filter(pod, data.get(), node);
     EXPECT_TRUE(verdict) << verdict.error().message();
     return joined(*verdict);
+  }
+
+  /// filter() on every node of a cluster that consists of them, in order.
+  static std::vector<std::string> filter_all(scheduler::Plugin& plugin, const scheduler::PodInfo& pod,
+                                             const std::vector<scheduler::NodeInfo>& nodes) {
+    std::vector<std::shared_ptr<const scheduler::NodeInfo>> shared;
+    for (const auto& info : nodes) shared.push_back(std::make_shared<const scheduler::NodeInfo>(info));
+    const scheduler::Snapshot snapshot(shared);
+    std::unique_ptr<scheduler::CycleData> data;
+    if (auto* pre = dynamic_cast<scheduler::PreFilter*>(&plugin)) {
+      auto result = pre->pre_filter({}, pod, snapshot);
+      EXPECT_TRUE(result) << result.error().message();
+      if (result->verdict.kind() == scheduler::Verdict::Kind::Skip) return std::vector<std::string>(nodes.size());
+      if (!result->verdict.ok()) return std::vector<std::string>(nodes.size(), joined(result->verdict));
+      data = std::move(result->data);
+    }
+    std::vector<std::string> out;
+    for (const auto& info : shared) {
+      const auto verdict = dynamic_cast<scheduler::Filter&>(plugin).filter(pod, data.get(), *info);
+      EXPECT_TRUE(verdict) << verdict.error().message();
+      out.push_back(joined(*verdict));
+    }
+    return out;
   }
 
   /// Scores of the nodes in order, normalized.
