@@ -22,6 +22,7 @@
 #include "auth/bootstrap_policy.h"
 #include "bootstrap.h"
 #include "discovery/openapi.h"
+#include "discovery/openapi_v2.h"
 #include "http/front.h"
 #include "pipeline/local_client.h"
 #include "proxy/kubelet_proxy.h"
@@ -160,6 +161,7 @@ class ApiServer final : public plugin::Component {
   std::shared_ptr<LocalConnector> connector_;
   std::unique_ptr<client::ApiClient> self_;
   std::unique_ptr<OpenApi> openapi_;
+  std::unique_ptr<OpenApiV2> openapi_v2_;
   std::unique_ptr<net::HttpClient> kubelet_client_;
   std::unique_ptr<KubeletProxy> kubelet_proxy_;
   std::unique_ptr<Front> front_;
@@ -209,6 +211,8 @@ Result<void> ApiServer::open_server(net::TlsIdentity identity) {
   for (const std::string& path : openapi_->paths()) {
     front_->serve_path(path, [this](const net::Request& request) { return openapi_->serve(request); });
   }
+  openapi_v2_ = std::make_unique<OpenApiV2>(*api_);
+  front_->serve_path(OpenApiV2::kPath, [this](const net::Request& request) { return openapi_v2_->serve(request); });
   KUBERNEL_CHECK_OK(open_kubelet_proxy());
   KUBERNEL_CHECK_OK(auth_->serve_documents(*front_));
   KUBERNEL_TRY(server_, net::open_server({context_.log, context_.metrics, context_.clock, context_.blocking}, std::move(options),

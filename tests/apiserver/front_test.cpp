@@ -96,7 +96,21 @@ TEST(Front, UnknownFieldsWarnByDefaultAndAreRefusedWhenStrict) {
   EXPECT_EQ(warned.headers.get("warning"), R"(299 - "unknown field \"colour\"")");
   const auto refused = f.call("POST", std::string(kMaps) + "?fieldValidation=Strict", body);
   EXPECT_EQ(refused.status, 400);
-  EXPECT_THAT(refused.body, HasSubstr("strict decoding error: unknown field"));
+  EXPECT_EQ(json::parse(refused.body)["message"],
+            R"(ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: unknown field "colour")");
+  // A patch's errors name no kind, as upstream.
+  f.call("POST", kMaps, R"({"metadata":{"name":"b"}})");
+  const auto patched = f.call(FakeExchange("PATCH", std::string(kMaps) + "/b?fieldValidation=Strict", R"({"colour":"red"})")
+                                  .header("content-type", "application/merge-patch+json"));
+  EXPECT_EQ(json::parse(patched.body)["message"], R"(strict decoding error: unknown field "colour")");
+}
+
+TEST(Front, TextThatIsNoJsonSaysWhatWasExpected) {
+  HttpFixture f;
+  const auto refused = f.call("POST", kMaps, "{");
+  EXPECT_EQ(refused.status, 400);
+  EXPECT_THAT(json::parse(refused.body)["message"].get<std::string>(),
+              ::testing::StartsWith("the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: "));
 }
 
 TEST(Front, ABodyOfMoreThanThreeMegabytesIsTooLarge) {

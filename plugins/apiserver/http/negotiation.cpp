@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "http/negotiation.h"
 
+#include <algorithm>
 #include <charconv>
 #include <map>
 #include <optional>
@@ -120,6 +121,19 @@ Result<Accepted> negotiate(const net::Request& request, const Choices& choices) 
   const auto pretty = request.param("pretty");
   out->pretty = pretty && flag_param(request, "pretty");
   return *std::move(out);
+}
+
+Result<std::string_view> choose_type(const net::Request& request, std::span<const std::string_view> offered) {
+  const std::vector<MediaRange> ranges = parse_accept(request);
+  if (ranges.empty()) return offered.front();
+  for (const MediaRange& range : ranges) {
+    if (range.type == "*/*" || range.type == "application/*") return offered.front();
+    const auto found = std::find(offered.begin(), offered.end(), range.type);
+    if (found != offered.end()) return *found;
+  }
+  std::string names;
+  for (const std::string_view one : offered) names.append(names.empty() ? "" : ", ").append(one);
+  return Error(Reason::NotAcceptable, "only the following media types are accepted: " + names);
 }
 
 std::string body_type(const net::Request& request) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -33,6 +34,10 @@ struct Choices {
 };
 /// Errors: NotAcceptable.
 Result<Accepted> negotiate(const net::Request& request, const Choices& choices);
+
+/// The first of the client's choices that is offered; the first of `offered` when it takes anything. For documents that have media
+/// types of their own. Errors: NotAcceptable.
+Result<std::string_view> choose_type(const net::Request& request, std::span<const std::string_view> offered);
 
 /// The media type of the body without parameters; "application/json" when the request names none.
 std::string body_type(const net::Request& request);

@@ -171,6 +171,20 @@ Result<Filter> Api::make_filter(const Target& target, const Store& store, const 
   return out;
 }
 
+namespace {
+
+// What could not be decoded was meant to be a `gvk`; of text that is no JSON nobody knows.
+Error undecodable(const api::GroupVersionKind& gvk, const Body& body, const Error& error) {
+  if (error.reason() != Reason::BadRequest) return error;
+  if (body.form == Body::Form::Json && !json::accept(body.bytes)) {
+    return bad_request("the object provided is unrecognized (must be of type " + gvk.kind + "): couldn't get version/kind; json parse error: " +
+                       error.message());
+  }
+  return bad_request(gvk.kind + " in version " + quote(gvk.version) + " cannot be handled as a " + gvk.kind + ": " + error.message());
+}
+
+}  // namespace
+
 Result<json> Api::decode(const Caller& caller, const schema::Type& type, const api::GroupVersionKind& gvk, const Body& body) const {
   schema::Decoded decoded;
   if (body.form == Body::Form::Protobuf) {
@@ -178,7 +192,9 @@ Result<json> Api::decode(const Caller& caller, const schema::Type& type, const a
   } else {
     const std::string own_text = body.document != nullptr ? body.document->dump() : std::string();
     const std::string_view bytes = body.document != nullptr ? std::string_view(own_text) : body.bytes;
-    KUBERNEL_TRY(decoded, schema::decode_json(type, bytes, caller.strictness));
+    auto read = schema::decode_json(type, bytes, caller.strictness);
+    if (!read) return body.patched ? std::move(read).error() : undecodable(gvk, body, read.error());
+    decoded = *std::move(read);
   }
   if (caller.warnings != nullptr && caller.strictness == schema::Strictness::Warn) {
     caller.warnings->insert(caller.warnings->end(), decoded.warnings.begin(), decoded.warnings.end());

@@ -57,6 +57,7 @@ struct Body {
   Form form = Form::Document;
   const json* document = nullptr;  ///< Form::Document.
   std::string_view bytes;          ///< The others.
+  bool patched = false;            ///< Made by a patch: errors name no kind.
 };
 
 struct Selectors {

@@ -174,7 +174,7 @@ Result<Updated> Api::patch(const Caller& caller, const Target& target, client::P
   const Wish wish = [&](const json& current) -> Result<json> {
     KUBERNEL_TRY(const json patched, apply_patch(type, *wire.type, current, patch));
     const std::string bytes = patched.dump();
-    KUBERNEL_TRY(json document, decode(caller, *wire.type, wire.gvk, Body{Body::Form::Json, nullptr, bytes}));
+    KUBERNEL_TRY(json document, decode(caller, *wire.type, wire.gvk, Body{Body::Form::Json, nullptr, bytes, true}));
     KUBERNEL_CHECK_OK(check_names(target, document));
     return document;
   };
