@@ -58,7 +58,7 @@ class NodeAffinity final : public Plugin, public PreFilter, public Filter, publi
     if (!affinity["nodeSelectorTerms"].empty()) {
       std::ranges::sort(names);
       names.erase(std::unique(names.begin(), names.end()), names.end());
-      if (names.empty()) result.verdict = Verdict::unresolvable(kRefusal);
+      if (names.empty()) result.verdict = Verdict::unresolvable("pod affinity terms conflict");
       result.nodes = std::move(names);
     }
     return result;

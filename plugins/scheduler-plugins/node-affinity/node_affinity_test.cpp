@@ -43,6 +43,18 @@ TEST_F(NodeAffinityTest, ATermMayNameItsNodes) {
   EXPECT_EQ(filter(*plugin_, *pod(by_name("b")), ssd_), "not among the pre-filtered nodes");
 }
 
+TEST_F(NodeAffinityTest, ATermThatNamesTwoNodesAtOnceFitsNone) {
+  const auto field = [](const std::string& name) { return R"({"key":"metadata.name","operator":"In","values":[")" + name + R"("]})"; };
+  EXPECT_EQ(filter(*plugin_, *pod(required(R"([{"matchFields":[)" + field("a") + "," + field("b") + "]}]")), ssd_),
+            "pod affinity terms conflict");
+}
+
+TEST_F(NodeAffinityTest, AnAddedPreferenceScoresForEveryPod) {
+  const auto plugin = make(make_node_affinity, R"({"addedAffinity":{"preferredDuringSchedulingIgnoredDuringExecution":
+      [{"weight":7,"preference":{"matchExpressions":[{"key":"disk","operator":"Exists"}]}}]}})");
+  EXPECT_EQ(score(*plugin, *pod("{}"), {ssd_, node("b")}), (std::vector<std::int64_t>{100, 0}));
+}
+
 TEST_F(NodeAffinityTest, NotInAndDoesNotExistHoldWithoutTheLabel) {
   EXPECT_EQ(filter(*plugin_, *pod(required(R"([{"matchExpressions":[{"key":"gpu","operator":"NotIn","values":["x"]},
       {"key":"gpu","operator":"DoesNotExist"}]}])")), ssd_), "");

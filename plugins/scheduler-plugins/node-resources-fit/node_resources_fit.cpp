@@ -86,10 +86,16 @@ class NodeResourcesFit final : public Plugin, public Filter, public Score {
       const bool basic = name == "cpu" || name == "memory" || name == "ephemeral-storage";
       if (!basic && pod.requests.amount(name) == 0) continue;
       const std::int64_t requested = node.scoring_requested.amount(name) + pod.scoring_requests.amount(name);
-      total += weight * resource_score(requested, capacity);
+      const std::int64_t score = resource_score(requested, capacity);
+      // Upstream leaves resources out of the mean whose point of the shape is 0.
+      if (score == 0 && arguments_.strategy == Strategy::RequestedToCapacityRatio) continue;
+      total += weight * score;
       weights += weight;
     }
-    return weights == 0 ? 0 : total / weights;
+    if (weights == 0) return 0;
+    // Upstream's two strategies of old truncate, the later one rounds.
+    const std::int64_t half = arguments_.strategy == Strategy::RequestedToCapacityRatio ? weights / 2 : 0;
+    return (total + half) / weights;
   }
 
   void normalize(const PodInfo&, const CycleData*, std::span<std::int64_t>) const override {}

@@ -54,6 +54,64 @@ TEST_F(NodeResourcesFitTest, IgnoresTheResourcesItIsToldTo) {
   EXPECT_EQ(filter(*plugin_, *pod(wants(R"({"a.com/x":"1","b.com/y":"1"})")), with(R"({"pods":"9"})")), "");
 }
 
+struct FitRow {
+  const char* rule;
+  const char* spec;
+  const char* refusal;
+};
+class NodeResourcesFitRules : public NodeResourcesFitTest, public ::testing::WithParamInterface<FitRow> {};
+
+// One node with 2 cpus, 2 Gi and 2 example.com/gpu, of which 1 cpu, 1 Gi and 1 gpu are taken.
+TEST_P(NodeResourcesFitRules, Hold) {
+  auto info = with(R"({"cpu":"2","memory":"2Gi","ephemeral-storage":"1Gi","hugepages-2Mi":"4Mi","example.com/gpu":"2","pods":"9"})");
+  info.add_pod(pod(wants(R"({"cpu":"1","memory":"1Gi","example.com/gpu":"1"})"), "first"));
+  EXPECT_EQ(filter(*plugin_, *pod(GetParam().spec), info), GetParam().refusal) << GetParam().rule;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Rules, NodeResourcesFitRules,
+    ::testing::Values(
+        FitRow{"a pod that asks for nothing fits a full node", R"({"containers":[{}]})", ""},
+        FitRow{"requests of containers add up", R"({"containers":[{"resources":{"requests":{"cpu":"600m"}}},
+               {"resources":{"requests":{"cpu":"600m"}}}]})", "Insufficient cpu"},
+        FitRow{"init containers run one after the other", R"({"initContainers":[{"resources":{"requests":{"cpu":"1"}}},
+               {"resources":{"requests":{"cpu":"1"}}}],"containers":[{}]})", ""},
+        FitRow{"KEP-753: a sidecar runs beside the containers", R"({"initContainers":[{"restartPolicy":"Always",
+               "resources":{"requests":{"cpu":"600m"}}}],"containers":[{"resources":{"requests":{"cpu":"600m"}}}]})", "Insufficient cpu"},
+        FitRow{"KEP-753: a sidecar runs beside later init containers", R"({"initContainers":[{"restartPolicy":"Always",
+               "resources":{"requests":{"cpu":"600m"}}},{"resources":{"requests":{"cpu":"600m"}}}],"containers":[{}]})", "Insufficient cpu"},
+        FitRow{"KEP-753: an init container before the sidecar runs alone", R"({"initContainers":[{"resources":{"requests":{"cpu":"1"}}},
+               {"restartPolicy":"Always","resources":{"requests":{"cpu":"500m"}}}],"containers":[{"resources":{"requests":{"cpu":"500m"}}}]})", ""},
+        FitRow{"KEP-688: overhead counts", R"({"overhead":{"cpu":"1m"},"containers":[{"resources":{"requests":{"cpu":"1"}}}]})", "Insufficient cpu"},
+        FitRow{"KEP-2837: pod level requests win", R"({"resources":{"requests":{"cpu":"1"}},"containers":[{"resources":{"requests":{"cpu":"2"}}}]})", ""},
+        FitRow{"KEP-2837: what the pod level leaves out comes from containers", R"({"resources":{"requests":{"cpu":"1"}},
+               "containers":[{"resources":{"requests":{"memory":"2Gi"}}}]})", "Insufficient memory"},
+        FitRow{"ephemeral storage counts", R"({"containers":[{"resources":{"requests":{"ephemeral-storage":"2Gi"}}}]})",
+               "Insufficient ephemeral-storage"},
+        FitRow{"huge pages count", R"({"containers":[{"resources":{"requests":{"hugepages-2Mi":"6Mi"}}}]})", "Insufficient hugepages-2Mi"},
+        FitRow{"extended resources count", R"({"containers":[{"resources":{"requests":{"example.com/gpu":"2"}}}]})", "Insufficient example.com/gpu"},
+        FitRow{"a resource the node does not have", R"({"containers":[{"resources":{"requests":{"example.com/tpu":"1"}}}]})",
+               "Insufficient example.com/tpu"},
+        FitRow{"none of a resource the node does not have", R"({"containers":[{"resources":{"requests":{"example.com/tpu":"0"}}}]})", ""}));
+
+TEST_F(NodeResourcesFitTest, AnExtendedResourceScoresOnlyPodsThatAskForIt) {
+  plugin_ = make(make_node_resources_fit, R"({"scoringStrategy":{"type":"MostAllocated",
+      "resources":[{"name":"cpu","weight":1},{"name":"example.com/gpu","weight":3}]}})");
+  const auto info = with(R"({"cpu":"4","example.com/gpu":"4","pods":"9"})");
+  EXPECT_EQ(score(*plugin_, *pod(wants(R"({"cpu":"1"})")), {info}), (std::vector<std::int64_t>{25}));
+  EXPECT_EQ(score(*plugin_, *pod(wants(R"({"cpu":"1","example.com/gpu":"2"})")), {info}), (std::vector<std::int64_t>{(25 + 3 * 50) / 4}));
+}
+
+// RequestedToCapacityRatio: a resource that scores 0 does not count, and the mean is rounded.
+TEST_F(NodeResourcesFitTest, ARatioOfZeroIsLeftOutOfTheMean) {
+  plugin_ = make(make_node_resources_fit, R"({"scoringStrategy":{"type":"RequestedToCapacityRatio",
+      "resources":[{"name":"cpu","weight":1},{"name":"memory","weight":1}],
+      "requestedToCapacityRatio":{"shape":[{"utilization":50,"score":0},{"utilization":100,"score":10}]}}})");
+  const auto info = with(R"({"cpu":"4","memory":"4Gi","pods":"9"})");
+  EXPECT_EQ(score(*plugin_, *pod(wants(R"({"cpu":"3","memory":"1Gi"})")), {info}), (std::vector<std::int64_t>{50}));
+  EXPECT_EQ(score(*plugin_, *pod(wants(R"({"cpu":"3","memory":"3080Mi"})")), {info}), (std::vector<std::int64_t>{50}));
+}
+
 TEST_F(NodeResourcesFitTest, LeastAllocatedPrefersTheEmptierNode) {
   auto half = with(R"({"cpu":"4","memory":"4Gi","pods":"9"})", "b");
   half.add_pod(pod(wants(R"({"cpu":"1","memory":"1Gi"})"), "first"));

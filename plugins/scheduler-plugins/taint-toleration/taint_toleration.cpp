@@ -14,7 +14,7 @@ class TaintToleration final : public Plugin, public Filter, public Score {
   Result<Verdict> filter(const PodInfo& pod, const CycleData*, const NodeInfo& node) const override {
     for (const Taint& taint : node.taints) {
       if (taint.effect == TaintEffect::PreferNoSchedule || tolerated(pod.spec["tolerations"], taint)) continue;
-      return Verdict::unresolvable("node(s) had untolerated taint {" + taint.key + ": " + taint.value + "}");
+      return Verdict::unresolvable("node(s) had untolerated taint(s)");
     }
     return Verdict::fits();
   }

@@ -44,10 +44,10 @@ INSTANTIATE_TEST_SUITE_P(
 
 class TaintTolerationTest : public testing::SchedulerPluginTest {};
 
-TEST_F(TaintTolerationTest, SaysWhichTaintIsNotTolerated) {
+TEST_F(TaintTolerationTest, SaysThatATaintIsNotTolerated) {
   EXPECT_EQ(filter(*make(make_taint_toleration), *pod("{}"),
                    node("a", R"("spec":{"taints":[{"key":"k","value":"v","effect":"NoSchedule"}]})")),
-            "node(s) had untolerated taint {k: v}");
+            "node(s) had untolerated taint(s)");
 }
 
 TEST_F(TaintTolerationTest, PrefersNodesWithFewerUntoleratedTaints) {

@@ -96,6 +96,25 @@ bool matches_required_node_affinity(Value pod_spec, const NodeInfo& node) {
   return !affinity || matches_node_selector(affinity, node);
 }
 
+std::vector<PodClaim> claims_of(const PodInfo& pod) {
+  std::vector<PodClaim> out;
+  for (const Value volume : pod.spec["volumes"]) {
+    if (const Value claim = volume["persistentVolumeClaim"]) {
+      out.push_back({{pod.object.ns(), std::string(claim["claimName"].string())}, false});
+    } else if (volume["ephemeral"]) {
+      out.push_back({{pod.object.ns(), pod.object.name() + "-" + std::string(volume["name"].string())}, true});
+    }
+  }
+  return out;
+}
+
+bool changes_claim_of(const PodInfo& pod, const api::Object& before, const api::Object& after) {
+  const api::Object& claim = after ? after : before;
+  if (!claim) return true;
+  const auto claims = claims_of(pod);
+  return std::ranges::any_of(claims, [&](const PodClaim& c) { return c.key == claim.key(); });
+}
+
 void normalize_scores(std::span<std::int64_t> scores, bool reverse) {
   if (scores.empty()) return;
   const std::int64_t highest = *std::ranges::max_element(scores);

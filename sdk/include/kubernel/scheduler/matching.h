@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include <kubernel/api/value.h>
 #include <kubernel/base/export.h>
@@ -28,6 +29,16 @@ KUBERNEL_EXPORT bool matches_node_selector_term(api::Value term, const NodeInfo&
 
 /// True when the node has every label of the pod's spec.nodeSelector and matches its required node affinity, if it has any.
 KUBERNEL_EXPORT bool matches_required_node_affinity(api::Value pod_spec, const NodeInfo& node);
+
+/// One PersistentVolumeClaim a pod mounts.
+struct PodClaim {
+  api::ObjectKey key;
+  bool ephemeral = false;  ///< Made for this pod and called "POD-VOLUME".
+};
+/// In the order of spec.volumes.
+KUBERNEL_EXPORT std::vector<PodClaim> claims_of(const PodInfo& pod);
+/// For hints: true when the PersistentVolumeClaim that changed is one the pod mounts.
+KUBERNEL_EXPORT bool changes_claim_of(const PodInfo& pod, const api::Object& before, const api::Object& after);
 
 /// Scales scores so that the highest becomes kMaxNodeScore; with `reverse` the lowest does.
 KUBERNEL_EXPORT void normalize_scores(std::span<std::int64_t> scores, bool reverse);
