@@ -18,7 +18,7 @@ namespace {
 // Element i brings a store of version i to version i + 1. Only ever append.
 constexpr std::array kMigrations = {R"sql(
   CREATE TABLE kubernel_log (
-    revision bigint PRIMARY KEY,
+    id       bigint PRIMARY KEY,
     name     bytea NOT NULL,
     created  bigint NOT NULL,
     version  bigint NOT NULL,
@@ -30,14 +30,20 @@ constexpr std::array kMigrations = {R"sql(
   );
   CREATE TABLE kubernel_keys (
     name     bytea PRIMARY KEY,
-    revision bigint NOT NULL,
+    id       bigint NOT NULL,
     live     smallint NOT NULL,
     lease    bigint NOT NULL
   ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
   CREATE INDEX kubernel_keys_by_lease ON kubernel_keys (lease) WHERE lease <> 0;
-  CREATE TABLE kubernel_leases (id bigint PRIMARY KEY, ttl bigint NOT NULL);
-  CREATE TABLE kubernel_meta (name varchar(32) PRIMARY KEY, value bigint NOT NULL);
-  INSERT INTO kubernel_meta VALUES ('schema', 0), ('lock', 0), ('compacted', 0), ('swept', 0)
+  CREATE TABLE kubernel_leases (id bigint PRIMARY KEY, ttl bigint NOT NULL, renewals bigint NOT NULL);
+  CREATE TABLE kubernel_meta (
+    id        smallint PRIMARY KEY,
+    version   bigint NOT NULL,  -- Of this schema.
+    head      bigint NOT NULL,
+    compacted bigint NOT NULL,
+    swept     bigint NOT NULL
+  ) WITH (fillfactor = 10);
+  INSERT INTO kubernel_meta VALUES (1, 0, 1, 0, 0)
 )sql"};
 constexpr auto kSchemaVersion = static_cast<std::int64_t>(kMigrations.size());
 
@@ -50,11 +56,11 @@ Result<void> run(Session& session, const std::vector<std::string>& statements) {
 }
 
 Result<std::int64_t> version_of(Session& session) {
-  KUBERNEL_TRY(Rows tables, session.query("SELECT to_regclass('kubernel_meta') IS NOT NULL AND true", {}));
-  if (!tables.next() || tables.bytes(0) != "t") return std::int64_t{0};
-  KUBERNEL_TRY(Rows version, session.query("SELECT value FROM kubernel_meta WHERE name = 'schema'", {}));
+  KUBERNEL_TRY(Rows tables, session.query("SELECT count(*) FROM pg_class WHERE oid = to_regclass('kubernel_meta')", {}));
+  if (!tables.next() || tables.number(0) == 0) return std::int64_t{0};
+  KUBERNEL_TRY(Rows version, session.query("SELECT version FROM kubernel_meta WHERE id = 1", {}));
   if (version.next()) return version.number(0);
-  return Error(Reason::ServiceUnavailable, "the table kubernel_meta names no schema version; is it another program's?");
+  return Error(Reason::ServiceUnavailable, "the table kubernel_meta is empty; is it another program's?");
 }
 
 Result<void> migrate(Session& session) {
@@ -68,12 +74,11 @@ Result<void> migrate(Session& session) {
   for (auto at = version; at < kSchemaVersion; ++at) {
     KUBERNEL_CHECK_OK(run(session, {kMigrations.at(static_cast<std::size_t>(at))}));
   }
-  return run(session,
-             {"UPDATE kubernel_meta SET value = " + std::to_string(kSchemaVersion) + " WHERE name = 'schema'"});
+  return run(session, {"UPDATE kubernel_meta SET version = " + std::to_string(kSchemaVersion) + " WHERE id = 1"});
 }
 
 Result<void> try_writing(Session& session) {
-  return run(session, {"UPDATE kubernel_meta SET value = value WHERE name = 'lock'"});
+  return run(session, {"UPDATE kubernel_meta SET head = head WHERE id = 1"});
 }
 
 Result<void> in_transaction(Session& session, std::vector<std::string> begin, Result<void> (*work)(Session&),

@@ -8,6 +8,9 @@
 
 #include <pqxx/pqxx>
 
+#include "checksum.h"
+#include "pg_listener.h"
+
 namespace kubernel::storage_postgres {
 
 using storage_common::Row;
@@ -28,16 +31,17 @@ constexpr std::size_t kLongestKey = 2600;
 constexpr std::size_t kAppendBytes = 8U << 20U;
 constexpr int kByteArray = 17;  // The type's number in pg_type.
 
-// `revisions`, `names` and so on are arrays of equal length. Of several rows for one key the last becomes its newest.
+// Ids, keys and so on are arrays of equal length. Of several rows for one key the last becomes its newest.
 constexpr char kAppend[] =
     "WITH r AS (SELECT * FROM unnest(?::bigint[], ?::bytea[], ?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[],"
     " ?::smallint[], ?::bigint[], ?::bytea[])"
-    " AS r (revision, name, created, version, lease, previous, deleted, checksum, value)),"
-    " logged AS (INSERT INTO kubernel_log (revision, name, created, version, lease, previous, deleted, checksum, value)"
-    " SELECT revision, name, created, version, lease, previous, deleted, checksum, value FROM r)"
-    " INSERT INTO kubernel_keys (name, revision, live, lease)"
-    " SELECT DISTINCT ON (name) name, revision, 1 - deleted, lease FROM r ORDER BY name, revision DESC"
-    " ON CONFLICT (name) DO UPDATE SET revision = excluded.revision, live = excluded.live, lease = excluded.lease";
+    " AS r (id, name, created, version, lease, previous, deleted, checksum, value)),"
+    " logged AS (INSERT INTO kubernel_log (id, name, created, version, lease, previous, deleted, checksum, value)"
+    " SELECT id, name, created, version, lease, previous, deleted, checksum, value FROM r),"
+    " marked AS (UPDATE kubernel_meta SET head = ? WHERE id = 1)"
+    " INSERT INTO kubernel_keys (name, id, live, lease)"
+    " SELECT DISTINCT ON (name) name, id, 1 - deleted, lease FROM r ORDER BY name, id DESC"
+    " ON CONFLICT (name) DO UPDATE SET id = excluded.id, live = excluded.live, lease = excluded.lease";
 
 // Statements are made for indexes; a plan from a time when the tables were small must not stay. The rest keeps a
 // writer that hangs from keeping the others out, and a date or number from depending on the server's settings.
@@ -48,21 +52,19 @@ constexpr char kSettings[] =
     " SET default_transaction_isolation = 'read committed';"
     " SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 
-Dialect make_dialect() {
+Dialect make_dialect(const std::string& self) {
   return {
       .longest_key = kLongestKey,
-      // Each statement has a snapshot of its own: the second one sees what the lock was waited for.
-      .begin_write = {"BEGIN", "SELECT 1 FROM kubernel_meta WHERE name = 'lock' FOR UPDATE",
-                      "SELECT max(revision) FROM kubernel_log"},
-      .commit_write = {"NOTIFY kubernel_store", "COMMIT"},
+      .begin_write = {"BEGIN", "SELECT head, compacted, swept FROM kubernel_meta WHERE id = 1 FOR UPDATE"},
+      .commit_write = {"NOTIFY kubernel_store, '" + self + "'", "COMMIT"},
       .begin_read = {"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-                     "SELECT (SELECT max(revision) FROM kubernel_log), value FROM kubernel_meta WHERE name = "
-                     "'compacted'"},
+                     "SELECT head, compacted, swept FROM kubernel_meta WHERE id = 1"},
       .set_timeout =
           [](std::chrono::milliseconds time) { return "SET statement_timeout = " + std::to_string(time.count()); },
-      .save_lease = "INSERT INTO kubernel_leases (id, ttl) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET ttl = excluded.ttl",
-      .sweep_old = "DELETE FROM kubernel_log WHERE revision IN (SELECT previous FROM kubernel_log"
-                   " WHERE revision > ? AND revision <= ? AND previous > 0)",
+      .save_lease = "INSERT INTO kubernel_leases (id, ttl, renewals) VALUES (?, ?, ?)"
+                    " ON CONFLICT (id) DO UPDATE SET ttl = excluded.ttl, renewals = excluded.renewals",
+      .sweep_old = "DELETE FROM kubernel_log WHERE id IN (SELECT previous FROM kubernel_log"
+                   " WHERE id >= ? AND id < ? AND previous > 0)",
       .size_bytes = "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE oid IN ('kubernel_log'::regclass,"
                     " 'kubernel_keys'::regclass, 'kubernel_leases'::regclass, 'kubernel_meta'::regclass)",
   };
@@ -263,24 +265,25 @@ class PgSession final : public Session {
 
  private:
   Result<Rows> append_part(std::span<const Row> rows) {
-    std::vector<std::int64_t> revisions, created, versions, leases, previous, deleted, checksums;
+    std::vector<std::int64_t> ids, created, versions, leases, previous, deleted, checksums;
     std::vector<std::string_view> names, values;
     for (const Row& row : rows) {
       const storage::KeyValue& kv = *row.kv;
-      revisions.push_back(kv.modified);
+      ids.push_back(row.id);
       names.push_back(kv.key);
       created.push_back(kv.created);
       versions.push_back(kv.version);
       leases.push_back(kv.lease);
       previous.push_back(row.previous);
       deleted.push_back(row.deleted ? 1 : 0);
-      checksums.push_back(storage_server::checksum_of(row));
+      checksums.push_back(storage_common::row_checksum(row));
       values.push_back(kv.value);
     }
     using Numbers = std::span<const std::int64_t>;
     using Texts = std::span<const std::string_view>;
-    return query(kAppend, {Numbers(revisions), Texts(names), Numbers(created), Numbers(versions), Numbers(leases),
-                           Numbers(previous), Numbers(deleted), Numbers(checksums), Texts(values)});
+    return query(kAppend, {Numbers(ids), Texts(names), Numbers(created), Numbers(versions), Numbers(leases),
+                           Numbers(previous), Numbers(deleted), Numbers(checksums), Texts(values),
+                           rows.back().kv->modified});
   }
 
   // Prepares the statement the first time it is used.
@@ -325,10 +328,11 @@ class PgSession final : public Session {
 
 }  // namespace
 
-PgServer::PgServer(ServerConfig config)
+PgServer::PgServer(ServerConfig config, std::string self)
     : config_(std::move(config)),
+      self_(std::move(self)),
       name_("storage-postgres: " + config_.address.text()),
-      dialect_(make_dialect()) {}
+      dialect_(make_dialect(self_)) {}
 
 Result<std::string> PgServer::connection_string() const {
   const auto& address = config_.address;
@@ -346,6 +350,11 @@ Result<std::string> PgServer::connection_string() const {
   // Nothing comes from the home directory of whoever runs this.
   out += password.empty() ? " passfile=/nonexistent" : " password=" + quoted(password);
   return out;
+}
+
+std::unique_ptr<Subscription> PgServer::listen(const storage::BackendContext& context, std::function<void()> changed) {
+  ListenOptions options{.connection_string = [this] { return connection_string(); }, .name = name_, .self = self_};
+  return storage_postgres::listen(std::move(options), context, std::move(changed));
 }
 
 Result<std::unique_ptr<Session>> PgServer::connect() {

@@ -12,22 +12,25 @@
 
 namespace kubernel::storage_postgres {
 
-/// Writers of several processes queue for the row 'lock' of kubernel_meta; each commit tells this channel.
+/// Writers of several processes queue for the one row of kubernel_meta; each commit is told on this channel.
 constexpr char kChannel[] = "kubernel_store";
 
 class PgServer final : public storage_server::Server {
  public:
-  explicit PgServer(storage_server::ServerConfig config);
+  /// `self`: what this process calls itself in its notifications, letters and digits.
+  PgServer(storage_server::ServerConfig config, std::string self);
 
   Result<std::unique_ptr<storage_server::Session>> connect() override;
   const storage_server::Dialect& dialect() const override { return dialect_; }
   const std::string& name() const override { return name_; }
+  std::unique_ptr<Subscription> listen(const storage::BackendContext& context, std::function<void()> changed) override;
 
   /// What libpq connects with. Holds the password. Errors: ServiceUnavailable when that cannot be read.
   Result<std::string> connection_string() const;
 
  private:
   const storage_server::ServerConfig config_;
+  const std::string self_;
   const std::string name_;
   const storage_server::Dialect dialect_;
 };

@@ -12,8 +12,8 @@ namespace kubernel::storage_server {
 
 using storage::LeaseId;
 using storage::Revision;
-using storage_common::LeasedKey;
 using storage_common::LeaseRecord;
+using storage_common::Marks;
 using storage_common::Row;
 
 namespace {
@@ -21,51 +21,67 @@ namespace {
 // How many keys one look covers.
 constexpr std::size_t kKeysAtOnce = 512;
 
-constexpr char kLeased[] = "SELECT name, revision FROM kubernel_keys WHERE lease = ? AND lease <> 0 ORDER BY name";
+constexpr char kLeased[] =
+    "SELECT name FROM kubernel_keys WHERE lease = ? AND lease <> 0 AND live = 1 ORDER BY name";
+constexpr char kFindLease[] = "SELECT id, ttl, renewals FROM kubernel_leases WHERE id = ?";
 constexpr char kEraseLease[] = "DELETE FROM kubernel_leases WHERE id = ?";
-constexpr char kSetCompacted[] = "UPDATE kubernel_meta SET value = ? WHERE name = 'compacted'";
-constexpr char kSetSwept[] = "UPDATE kubernel_meta SET value = ? WHERE name = 'swept'";
+constexpr char kSetCompacted[] = "UPDATE kubernel_meta SET compacted = ? WHERE id = 1";
+constexpr char kSetSwept[] = "UPDATE kubernel_meta SET swept = ? WHERE id = 1";
 constexpr char kSweepDeletedKeys[] =
-    "DELETE FROM kubernel_keys WHERE live = 0 AND revision < ? AND name IN"
-    " (SELECT name FROM kubernel_log WHERE revision >= ? AND revision < ? AND deleted = 1)";
-constexpr char kSweepDeletions[] = "DELETE FROM kubernel_log WHERE revision >= ? AND revision < ? AND deleted = 1";
+    "DELETE FROM kubernel_keys WHERE live = 0 AND id < ? AND name IN"
+    " (SELECT name FROM kubernel_log WHERE id >= ? AND id < ? AND deleted = 1)";
+constexpr char kSweepDeletions[] = "DELETE FROM kubernel_log WHERE id >= ? AND id < ? AND deleted = 1";
 
 using Found = Result<std::optional<Row>>;
 
 }  // namespace
 
-Result<Revision> ServerWriter::begin() {
+Result<Marks> ServerWriter::begin() {
+  auto marks = begin_or_reconnect();
+  const std::lock_guard lock(stopped_mutex_);
+  stopped_ = marks ? "" : marks.error().message();
+  return marks;
+}
+
+std::string ServerWriter::stopped() const {
+  const std::lock_guard lock(stopped_mutex_);
+  return stopped_;
+}
+
+Result<Marks> ServerWriter::begin_or_reconnect() {
   for (bool again = false;; again = true) {
     const bool fresh = !session_;
     if (fresh) {
       KUBERNEL_TRY(session_, dialer_.connect());
     }
-    auto head = try_begin();
-    if (head) return head;
+    auto marks = try_begin();
+    if (marks) return marks;
     const bool lost = !session_ || session_->broken();
     if (lost) session_.reset();
     // A connection that was lost while nothing went on is made anew.
-    if (!lost || fresh || again) return named(std::move(head).error());
+    if (!lost || fresh || again) return named(std::move(marks).error());
   }
 }
 
-Result<Revision> ServerWriter::try_begin() {
+Result<Marks> ServerWriter::try_begin() {
   auto rows = session_->script(dialect_.begin_write);
   if (!rows) {
     rollback();
     return std::move(rows).error();
   }
-  const Revision found = rows->next() ? rows->number(0) : 0;
-  const Revision head = found == 0 ? storage_common::kEmptyStore : found;
-  if (head < head_) {
-    rollback();
-    return Error(Reason::ServiceUnavailable, "the store went back from revision " + std::to_string(head_) + " to " +
-                                                 std::to_string(head) +
-                                                 "; writes that were acknowledged are gone (was an old backup or a "
-                                                 "stale replica put in place?); restart to go on from there");
+  auto marks = read_marks(*rows);
+  if (marks && marks->head < head_) {
+    marks = Error(Reason::ServiceUnavailable, "the store went back from revision " + std::to_string(head_) + " to " +
+                                                  std::to_string(marks->head) +
+                                                  ": writes that were acknowledged are gone (was an old backup or a "
+                                                  "stale replica put in place?); restart to go on from there");
   }
-  head_ = head;
-  return head;
+  if (!marks) {
+    rollback();
+    return marks;
+  }
+  head_ = marks->head;
+  return marks;
 }
 
 std::vector<Found> ServerWriter::newest(std::span<const std::string_view> keys) {
@@ -100,20 +116,31 @@ std::vector<Found> ServerWriter::newest(std::span<const std::string_view> keys) 
   return out;
 }
 
+Result<storage::Page> ServerWriter::range(const storage::RangeOptions& options) {
+  storage::Page page{.items = {}, .revision = head_};
+  if (auto read = read_range(*session_, options, page); !read) return named(std::move(read).error());
+  return page;
+}
+
 Result<void> ServerWriter::append(std::span<const Row> rows) {
   auto appended = session_->append(rows);
   return appended ? appended : named(std::move(appended).error());
 }
 
-Result<std::vector<LeasedKey>> ServerWriter::leased(LeaseId id) {
+Result<std::vector<std::string>> ServerWriter::leased(LeaseId id) {
   KUBERNEL_TRY(Rows rows, query(kLeased, {id}));
-  std::vector<LeasedKey> keys;
-  while (rows.next()) keys.push_back({std::string(rows.bytes(0)), rows.number(1)});
+  std::vector<std::string> keys;
+  while (rows.next()) keys.push_back(rows.take(0));
   return keys;
 }
 
+Result<std::optional<LeaseRecord>> ServerWriter::find_lease(LeaseId id) {
+  KUBERNEL_TRY(Rows rows, query(kFindLease, {id}));
+  return rows.next() ? std::optional(read_lease(rows)) : std::nullopt;
+}
+
 Result<void> ServerWriter::save_lease(const LeaseRecord& lease) {
-  return execute(dialect_.save_lease, {lease.id, std::int64_t{lease.ttl.count()}});
+  return execute(dialect_.save_lease, {lease.id, std::int64_t{lease.ttl.count()}, lease.renewals});
 }
 
 Result<void> ServerWriter::erase_lease(LeaseId id) {
@@ -125,9 +152,11 @@ Result<void> ServerWriter::set_compacted(Revision revision) {
 }
 
 Result<void> ServerWriter::sweep(Revision from, Revision to) {
-  KUBERNEL_CHECK_OK(execute(dialect_.sweep_old, {from, to}));
-  KUBERNEL_CHECK_OK(execute(kSweepDeletedKeys, {to, from, to}));
-  KUBERNEL_CHECK_OK(execute(kSweepDeletions, {from, to}));
+  using storage_common::row_id;
+  // What the rows of revisions in (from, to] supersede, and deletions in [from, to).
+  KUBERNEL_CHECK_OK(execute(dialect_.sweep_old, {row_id(from + 1), row_id(to + 1)}));
+  KUBERNEL_CHECK_OK(execute(kSweepDeletedKeys, {row_id(to), row_id(from), row_id(to)}));
+  KUBERNEL_CHECK_OK(execute(kSweepDeletions, {row_id(from), row_id(to)}));
   return execute(kSetSwept, {to});
 }
 

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -21,10 +23,12 @@ class ServerWriter final : public storage_common::Writer {
  public:
   explicit ServerWriter(Dialer& dialer) : dialer_(dialer), dialect_(dialer.server().dialect()) {}
 
-  Result<storage::Revision> begin() override;
+  Result<storage_common::Marks> begin() override;
   std::vector<Result<std::optional<storage_common::Row>>> newest(std::span<const std::string_view> keys) override;
+  Result<storage::Page> range(const storage::RangeOptions& options) override;
   Result<void> append(std::span<const storage_common::Row> rows) override;
-  Result<std::vector<storage_common::LeasedKey>> leased(storage::LeaseId id) override;
+  Result<std::vector<std::string>> leased(storage::LeaseId id) override;
+  Result<std::optional<storage_common::LeaseRecord>> find_lease(storage::LeaseId id) override;
   Result<void> save_lease(const storage_common::LeaseRecord& lease) override;
   Result<void> erase_lease(storage::LeaseId id) override;
   Result<void> set_compacted(storage::Revision revision) override;
@@ -32,8 +36,12 @@ class ServerWriter final : public storage_common::Writer {
   Result<void> commit() override;
   void rollback() override;
 
+  /// Why writes cannot be made; empty when the last begin() succeeded. Threads: any.
+  std::string stopped() const;
+
  private:
-  Result<storage::Revision> try_begin();
+  Result<storage_common::Marks> begin_or_reconnect();
+  Result<storage_common::Marks> try_begin();
   Result<Rows> query(const char* sql, std::initializer_list<Param> params);
   Result<void> execute(const char* sql, std::initializer_list<Param> params);
   Error named(Error error) const { return std::move(error).wrap(dialer_.server().name()); }
@@ -42,6 +50,8 @@ class ServerWriter final : public storage_common::Writer {
   const Dialect& dialect_;
   std::unique_ptr<Session> session_;
   storage::Revision head_ = 0;  // The highest revision seen.
+  mutable std::mutex stopped_mutex_;
+  std::string stopped_;
 };
 
 }  // namespace kubernel::storage_server

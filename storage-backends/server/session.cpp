@@ -5,8 +5,6 @@
 #include <charconv>
 #include <utility>
 
-#include "checksum.h"
-
 namespace kubernel::storage_server {
 
 bool Rows::next() {
@@ -59,12 +57,6 @@ Result<void> in_parts(std::span<const storage_common::Row> rows, std::size_t max
     rows = rows.subspan(count);
   }
   return {};
-}
-
-std::uint32_t checksum_of(const storage_common::Row& row) {
-  const storage::KeyValue& kv = *row.kv;
-  return storage_common::row_checksum(kv.key, kv.value, kv.modified, kv.created, kv.version, kv.lease, row.previous,
-                                      row.deleted);
 }
 
 }  // namespace kubernel::storage_server

@@ -68,7 +68,7 @@ class Session {
   virtual Result<Rows> query(const char* sql, std::initializer_list<Param> params) = 0;
   /// Runs statements in one round trip; ends at the first that fails. Returns what the last one returned.
   virtual Result<Rows> script(std::span<const std::string> statements) = 0;
-  /// Writes rows to the log and to the keys.
+  /// Writes rows to the log and to the keys, and the last one's revision as the head.
   virtual Result<void> append(std::span<const storage_common::Row> rows) = 0;
   /// The connection is lost or in an unknown state.
   virtual bool broken() const = 0;
@@ -82,15 +82,15 @@ class Session {
 /// The statements in which the servers differ. Tables: see schema in the implementations.
 struct Dialect {
   std::size_t longest_key = 0;
-  /// Starts the write transaction and waits for other writers. Returns the newest revision.
+  /// Starts the write transaction and waits for other writers. Returns head, compacted, swept.
   std::vector<std::string> begin_write;
   std::vector<std::string> commit_write;
-  /// Starts a transaction that reads one snapshot. Returns the newest revision and the compacted one.
+  /// Starts a transaction that reads one snapshot. Returns the same.
   std::vector<std::string> begin_read;
   /// Limits each statement of the session from now on.
   std::function<std::string(std::chrono::milliseconds)> set_timeout;
-  const char* save_lease = nullptr;  ///< id, ttl
-  const char* sweep_old = nullptr;   ///< from, to
+  const char* save_lease = nullptr;  ///< id, ttl, renewals
+  const char* sweep_old = nullptr;   ///< first id, id after the last
   const char* size_bytes = nullptr;
 };
 
@@ -106,6 +106,9 @@ class Server {
   virtual const Dialect& dialect() const = 0;
   /// "storage-postgres: postgresql://...": what errors begin with.
   virtual const std::string& name() const = 0;
+  /// As Database::on_foreign_write().
+  virtual std::unique_ptr<Subscription> listen(const storage::BackendContext& context,
+                                               std::function<void()> changed) = 0;
 };
 
 /// Lower-case hexadecimal digits of `bytes`, appended to `out`.
@@ -114,8 +117,5 @@ void append_hex(std::string& out, std::string_view bytes);
 /// Calls `write` for parts of `rows`, in order, whose keys and values are at most `max_bytes` together, or one row.
 Result<void> in_parts(std::span<const storage_common::Row> rows, std::size_t max_bytes,
                       const std::function<Result<void>(std::span<const storage_common::Row>)>& write);
-
-/// The checksum to store with a row.
-std::uint32_t checksum_of(const storage_common::Row& row);
 
 }  // namespace kubernel::storage_server
