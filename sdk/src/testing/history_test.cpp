@@ -208,6 +208,17 @@ TEST_F(HistoryChecker, AnUnknownRemoveNobodySawIsFound) {
   expect_right();
 }
 
+TEST_F(HistoryChecker, WritesNobodySawAreFoundFromWhatCameOfThem) {
+  put(1, 2, "/a", "1", 0, 2);
+  put(3, kNever, "/a", "2", 2, 0);  // At 3, removed at 4, and there again at 5.
+  remove(4, kNever, "/a", 3, 0, std::nullopt);
+  put(5, kNever, "/a", "3", 0, 0);
+  put(6, 7, "/a", "4", 5, 6);
+  expect_right();
+  put(10, 11, "/a", "5", 4, 7);
+  EXPECT_THAT(revision_violation(history_), HasSubstr("although the key was at 6"));
+}
+
 TEST_F(HistoryChecker, ARefusedWriteThatIsSeenIsRefused) {
   put(1, 2, "/a", "1", 0, 0);
   history_.operations[0].outcome = Outcome::Refused;

@@ -257,6 +257,7 @@ std::map<std::string, std::vector<Call>> calls_by_key(const History& history) {
   std::map<std::string, std::vector<Call>> out;
   for (const Operation& operation : history.operations) {
     if (operation.outcome == Outcome::Refused || operation.at != 0) continue;
+    if (operation.terse && !operation.applied && operation.outcome == Outcome::Done) continue;
     if (operation.kind != Kind::Range) {
       if (operation.kind == Kind::Get && operation.outcome == Outcome::Unknown) continue;
       out[operation.key].push_back({&operation, operation.kind, operation.current});

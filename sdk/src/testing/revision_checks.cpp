@@ -105,7 +105,8 @@ class RevisionChecks {
   }
 
   std::string check(const Operation& operation) {
-    if (is_write(operation)) return operation.applied ? check_removed(operation) : check_lost(operation);
+    if (is_write(operation) && !operation.applied) return operation.terse ? "" : check_lost(operation);
+    if (is_write(operation)) return check_removed(operation);
     return operation.kind == Kind::Get ? check_get(operation) : check_range(operation);
   }
 
@@ -123,12 +124,13 @@ class RevisionChecks {
   }
 
   std::string check_removed(const Operation& operation) {
-    if (operation.kind != Kind::Remove) return "";
+    if (operation.kind != Kind::Remove || operation.terse) return "";
     const auto& previous = revisions_.writes().at(operation.revision).previous;
     if (previous && operation.current && same(*previous, *operation.current)) return "";
     return "it should have told that it removed " + or_nothing(previous) + ":\n";
   }
 
+  // Precondition: the operation is not terse.
   std::string check_lost(const Operation& operation) {
     if (std::string wrong = check_moment(operation, operation.revision); !wrong.empty()) return wrong;
     const KeyValue* there = revisions_.at(operation.key, operation.revision);
@@ -136,21 +138,27 @@ class RevisionChecks {
     if (operation.expected == current && !(operation.kind == Kind::Remove && current == 0)) {
       return "it lost although nobody had changed the key:\n";
     }
-    if ((there == nullptr) == !operation.current && (there == nullptr || same(*there, *operation.current))) return "";
+    if (is_as_told(there, operation)) return "";
     return "it should have been told that " + or_nothing(there) + " won:\n";
+  }
+
+  static bool is_as_told(const KeyValue* there, const Operation& operation) {
+    if (there == nullptr || !operation.current) return there == nullptr && !operation.current;
+    const KeyValue& told = *operation.current;
+    return operation.terse ? told.modified == there->modified && told.value == there->value : same(*there, told);
   }
 
   std::string check_get(const Operation& operation) {
     if (operation.at != 0) {
       const KeyValue* there = revisions_.at(operation.key, operation.at);
-      if ((there == nullptr) == !operation.current && (there == nullptr || same(*there, *operation.current))) return "";
+      if (is_as_told(there, operation)) return "";
       return "at that revision there was " + or_nothing(there) + ":\n";
     }
     // It told no revision: any one of the moments it was under way in will do.
     Revision from = least(operation.called);
     while (true) {
       const KeyValue* there = revisions_.at(operation.key, from);
-      if ((there == nullptr) == !operation.current && (there == nullptr || same(*there, *operation.current))) return "";
+      if (is_as_told(there, operation)) return "";
       const auto next = revisions_.next_write(operation.key, from);
       if (!next || !begun(*next, operation.returned)) {
         return "from the moment it began to the moment it returned there was something else, last " + or_nothing(there) +

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "revision_history.h"
 
-#include <set>
+#include <algorithm>
+#include <iterator>
 
 namespace kubernel::testing {
 
@@ -92,13 +93,7 @@ void RevisionHistory::match(Revision revision, const Operation* found, const std
     return;
   }
   add(revision, *found);
-  const auto [begin, end] = unknown_.equal_range(found->key);
-  for (auto at = begin; at != end; ++at) {
-    if (at->second == found) {
-      unknown_.erase(at);
-      return;
-    }
-  }
+  forget(found);
 }
 
 // A revision nobody knows can only be of a write whose outcome is unknown.
@@ -122,46 +117,71 @@ void RevisionHistory::check_gaps() {
   }
 }
 
-// An unknown remove nobody saw, of what `write` found gone. Its revision is one of those given to nobody known.
-bool RevisionHistory::removed_unseen(const std::string& key, Revision current, Revision before) {
+// A write before `before` was applied because the key was at `wanted` (0: gone). Whether it was, if need be because of
+// writes nobody saw; those are added.
+bool RevisionHistory::explain(const std::string& key, Revision wanted, Revision before) {
+  const auto& versions = keys_[key];
+  const Revision newest = versions.empty() ? history_.start : versions.rbegin()->first;
+  const Revision current = !versions.empty() && versions.rbegin()->second ? newest : 0;
+  if (current == wanted) return true;
+  if (wanted != 0 && (wanted <= newest || wanted >= before || writes_.contains(wanted))) return false;
+  std::vector<const Operation*> candidates;
   const auto [begin, end] = unknown_.equal_range(key);
   for (auto at = begin; at != end; ++at) {
-    if (at->second->kind != Kind::Remove || at->second->expected != current) continue;
-    for (Revision revision = current + 1; revision < before; ++revision) {
-      if (writes_.contains(revision)) continue;
-      keys_[key][revision] = std::nullopt;
-      unknown_.erase(at);
+    if ((at->second->kind == Kind::Remove) == (wanted == 0)) candidates.push_back(at->second);
+  }
+  for (const Operation* candidate : candidates) {
+    forget(candidate);
+    // A deletion's revision is one of those nobody knows.
+    Revision revision = wanted;
+    for (Revision next = std::max(newest, candidate->expected) + 1; revision == 0 && next < before; ++next) {
+      if (!writes_.contains(next)) revision = next;
+    }
+    if (revision != 0 && explain(key, candidate->expected, revision)) {
+      apply(revision, writes_.try_emplace(revision, AppliedWrite{.operation = candidate}).first->second);
       return true;
     }
+    unknown_.emplace(key, candidate);
   }
   return false;
+}
+
+void RevisionHistory::forget(const Operation* unknown) {
+  const auto [begin, end] = unknown_.equal_range(unknown->key);
+  const auto found = std::find_if(begin, end, [&](const auto& entry) { return entry.second == unknown; });
+  if (found != end) unknown_.erase(found);
+}
+
+void RevisionHistory::apply(Revision revision, AppliedWrite& write) {
+  const Operation& operation = *write.operation;
+  auto& versions = keys_[operation.key];
+  if (!versions.empty()) write.previous = versions.rbegin()->second;
+  write.deleted = operation.kind == Kind::Remove;
+  write.kv.key = operation.key;
+  write.kv.modified = revision;
+  if (!write.deleted) {
+    write.kv.value = operation.value;
+    write.kv.lease = operation.lease;
+    write.kv.created = write.previous ? write.previous->created : revision;
+    write.kv.version = write.previous ? write.previous->version + 1 : 1;
+  }
+  versions[revision] = write.deleted ? std::nullopt : std::optional(write.kv);
 }
 
 void RevisionHistory::replay() {
   for (const auto& [key, kv] : history_.initial) keys_[key][kv.modified] = kv;
   for (auto& [revision, write] : writes_) {
     const Operation& operation = *write.operation;
-    auto& versions = keys_[operation.key];
-    if (!versions.empty()) write.previous = versions.rbegin()->second;
-    const Revision current = write.previous ? write.previous->modified : 0;
-    write.deleted = operation.kind == Kind::Remove;
-    if (operation.expected == 0 && current != 0 && removed_unseen(operation.key, current, revision)) {
-      write.previous.reset();
-    } else if (operation.expected != current || (write.deleted && current == 0)) {
+    if (!explain(operation.key, operation.expected, revision) ||
+        (operation.kind == Kind::Remove && operation.expected == 0)) {
+      const auto& versions = keys_[operation.key];
+      const bool there = !versions.empty() && versions.rbegin()->second;
       wrong_ = "a write was applied although the key was " +
-               (write.previous ? "at " + std::to_string(current) : std::string("not there")) + " then:\n  " +
+               (there ? "at " + std::to_string(versions.rbegin()->first) : std::string("not there")) + " then:\n  " +
                describe(operation) + "\n";
       return;
     }
-    write.kv.key = operation.key;
-    write.kv.modified = revision;
-    if (!write.deleted) {
-      write.kv.value = operation.value;
-      write.kv.lease = operation.lease;
-      write.kv.created = write.previous ? write.previous->created : revision;
-      write.kv.version = write.previous ? write.previous->version + 1 : 1;
-    }
-    versions[revision] = write.deleted ? std::nullopt : std::optional(write.kv);
+    apply(revision, write);
   }
 }
 

@@ -46,7 +46,9 @@ class RevisionHistory {
   void find_seen();
   void match(storage::Revision revision, const Operation* found, const std::string& what);
   void check_gaps();
-  bool removed_unseen(const std::string& key, storage::Revision current, storage::Revision before);
+  bool explain(const std::string& key, storage::Revision wanted, storage::Revision before);
+  void forget(const Operation* unknown);
+  void apply(storage::Revision revision, AppliedWrite& write);
   void replay();
 
   const History& history_;

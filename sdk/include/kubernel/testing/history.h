@@ -54,6 +54,9 @@ struct Operation {
   std::optional<storage::KeyValue> current;    ///< What get found; what beat a write; what a remove removed.
   std::vector<storage::KeyValue> items;        ///< Range.
   bool more = false;
+  /// Not everything was kept: of a write only whether it was applied, and at which revision; of a get only the value
+  /// and its revision.
+  bool terse = false;
 };
 
 /// "client 3: put /a="v17" if 12: applied at 15 [104, 109]".

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "workload.h"
+
+#include <stdlib.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "sqlite_backend.h"
+
+namespace kubernel::crash {
+
+using storage::KeyValue;
+using storage::Revision;
+using testing::History;
+using testing::Moment;
+using testing::Operation;
+
+Result<std::unique_ptr<storage::Backend>> Surroundings::open(const std::string& path, const std::string& synchronous) {
+  const std::string config = R"({"path":")" + path + R"(","synchronous":")" + synchronous + R"("})";
+  return storage_sqlite::open_sqlite({config, log, metrics, clock, blocking, poller});
+}
+
+ScratchDirectory::ScratchDirectory() {
+  const std::filesystem::path memory = "/dev/shm";
+  std::error_code missing;
+  const auto parent =
+      std::filesystem::is_directory(memory, missing) ? memory : std::filesystem::temp_directory_path();
+  std::string pattern = (parent / "kubernel-crash-XXXXXX").string();
+  if (::mkdtemp(pattern.data()) == nullptr) std::abort();
+  path_ = pattern;
+}
+
+ScratchDirectory::~ScratchDirectory() {
+  std::error_code ignored;  // It is the system's temporary directory.
+  std::filesystem::remove_all(path_, ignored);
+}
+
+void ScratchDirectory::clear() const {
+  for (const auto& entry : std::filesystem::directory_iterator(path_)) std::filesystem::remove_all(entry.path());
+}
+
+std::string Signature::text() const {
+  std::string out = std::to_string(client) + "." + std::to_string(number) + ".";
+  out.resize(std::max<std::size_t>(out.size(), static_cast<std::size_t>(bytes)), 'v');
+  return out;
+}
+
+Signature Signature::of(const std::string& text) {
+  Signature out;
+  char* end = nullptr;
+  out.client = static_cast<std::int32_t>(std::strtol(text.c_str(), &end, 10));
+  if (*end == '.') out.number = std::strtoll(end + 1, &end, 10);
+  out.bytes = static_cast<std::int64_t>(text.size());
+  return out;
+}
+
+Client::Client(storage::Backend& store, int client, std::uint64_t seed, std::int64_t run, std::uint64_t large,
+               Tell tell)
+    : store_(store),
+      client_(client),
+      random_(seed * 31 + static_cast<std::uint64_t>(client)),
+      number_(run * 1'000'000),
+      large_(large),
+      tell_(std::move(tell)) {}
+
+bool Client::step() {
+  Step step;
+  step.client = client_;
+  step.key = static_cast<std::int64_t>(random_below(random_, static_cast<std::uint64_t>(kKeys)));
+  tell_(step);
+  const auto found = store_.get({}, step.key_text(), 0);
+  if (!found) return false;
+  step.phase = Step::Phase::Begin;
+  if (*found) {
+    step.seen = Signature::of((*found)->value);
+    step.seen_at = (*found)->modified;
+  }
+  step.expected = step.seen_at;
+  // Now and then with what it knew before, to lose.
+  if (const auto known = known_.find(step.key); known != known_.end() && random_below(random_, 8) == 0) {
+    step.expected = known->second;
+  }
+  step.remove = step.expected != 0 && random_below(random_, 5) == 0;
+  // Mostly small; some over several pages.
+  const std::uint64_t most = random_below(random_, 10) == 0 ? large_ : 300;
+  step.value = {client_, ++number_, static_cast<std::int64_t>(random_below(random_, most))};
+  tell_(step);
+  const auto result = step.remove ? store_.remove({}, step.key_text(), step.expected)
+                                  : store_.put({}, step.key_text(), step.value.text(), step.expected, 0);
+  step.phase = !result ? Step::Phase::Failed : result->applied ? Step::Phase::Applied : Step::Phase::Lost;
+  if (result) step.revision = known_[step.key] = result->revision;
+  tell_(step);
+  return result.has_value();
+}
+
+bool Client::compact() {
+  const auto stats = store_.stats({});
+  if (!stats) return false;
+  const auto spread = static_cast<std::uint64_t>(stats->revision - stats->compacted + 1);
+  return store_.compact({}, stats->compacted + static_cast<Revision>(random_below(random_, spread))).has_value();
+}
+
+void Record::add(const Step& step) {
+  steps_.push_back(step);
+  if (step.phase == Step::Phase::Applied) ++acknowledged_;
+}
+
+std::unique_ptr<History> Record::history() const {
+  auto out = std::make_unique<History>();
+  out->start = start_;
+  out->initial = initial_;
+  std::map<std::int32_t, std::size_t> under_way;  // By client.
+  for (const Step& step : steps_) replay(step, under_way, *out);
+  return out;
+}
+
+void Record::replay(const Step& step, std::map<std::int32_t, std::size_t>& under_way, History& history) {
+  Operation begun;
+  begun.client = step.client;
+  begun.key = step.key_text();
+  begun.terse = true;
+  begun.called = ++history.moments;
+  if (step.phase == Step::Phase::Look) {
+    begun.kind = Operation::Kind::Get;
+    under_way[step.client] = history.operations.size();
+    history.operations.push_back(std::move(begun));
+    return;
+  }
+  Operation& open = history.operations[under_way.at(step.client)];
+  if (step.phase == Step::Phase::Failed) return;  // It may have happened all the same.
+  open.returned = ++history.moments;
+  open.outcome = Operation::Outcome::Done;
+  if (step.phase != Step::Phase::Begin) {
+    open.applied = step.phase == Step::Phase::Applied;
+    open.revision = step.revision;
+    return;
+  }
+  if (step.seen_at != 0) {
+    open.current = KeyValue{.key = step.key_text(), .value = step.seen.text(), .modified = step.seen_at};
+  }
+  begun.kind = step.remove ? Operation::Kind::Remove : Operation::Kind::Put;
+  begun.called = ++history.moments;
+  if (!step.remove) begun.value = step.value.text();
+  begun.expected = step.expected;
+  under_way[step.client] = history.operations.size();
+  history.operations.push_back(std::move(begun));
+}
+
+// Reads everything, and goes on: no revision may be given again. Returns what the store holds in the end.
+Result<storage::Page> Record::read_and_write(History& history, storage::Backend& store) {
+  constexpr int kJudge = -1;
+  testing::RecordedClient client(history, store, kJudge);
+  KUBERNEL_TRY(const auto before, client.range({}));
+  KUBERNEL_TRY(const auto found, client.get("/judge"));
+  const std::string value = "judge " + std::to_string(before.revision);
+  KUBERNEL_CHECK_OK(client.put("/judge", value, found ? found->modified : 0));
+  return client.range({});
+}
+
+std::string Record::judge(storage::Backend& store) {
+  const auto history = this->history();
+  const auto stats = store.stats({});
+  if (!stats) return "stats: " + stats.error().message();
+  const Revision from = std::max(start_ + 1, stats->compacted + 1);
+  {
+    // All that is left of history, in takes of odd sizes.
+    testing::RecordedWatch watch(*history, store, {.from = from});
+    while (std::max(watch.progress(), from - 1) < stats->revision) {
+      const auto batch = watch.take(7);
+      if (!batch) return "a watch from " + std::to_string(from) + ": " + batch.error().message();
+      if (batch->events.empty() && batch->progress < stats->revision) {
+        return "a watch has nothing more to tell at " + std::to_string(batch->progress) + ", the store is at " +
+               std::to_string(stats->revision);
+      }
+    }
+  }
+  const auto page = read_and_write(*history, store);
+  if (!page) return page.error().message();
+  if (std::string wrong = testing::violation(*history); !wrong.empty()) return wrong;
+  start_ = page->revision;
+  initial_.clear();
+  for (const KeyValue& item : page->items) initial_[item.key] = item;
+  steps_.clear();
+  return "";
+}
+
+std::uint64_t seed() {
+  const char* const chosen = std::getenv("KUBERNEL_CRASH_SEED");
+  return chosen == nullptr ? 20261121 : std::strtoull(chosen, nullptr, 10);
+}
+
+TimeLimit::TimeLimit(std::chrono::seconds usual) : end_(std::chrono::steady_clock::time_point::max()) {
+  if (std::getenv("KUBERNEL_CRASH_ROUNDS") == nullptr) end_ = std::chrono::steady_clock::now() + usual;
+}
+
+bool TimeLimit::reached() const {
+  return std::chrono::steady_clock::now() >= end_;
+}
+
+int rounds(int usual) {
+  const char* const chosen = std::getenv("KUBERNEL_CRASH_ROUNDS");
+  return chosen == nullptr ? usual : std::max(1, std::atoi(chosen));
+}
+
+}  // namespace kubernel::crash
