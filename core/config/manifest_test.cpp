@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/config/manifest.h"
 
+#include <filesystem>
+#include <fstream>
 #include <map>
 #include <string>
+
+#include <unistd.h>
 
 #include <gtest/gtest.h>
 
@@ -40,7 +44,7 @@ plugins:
     required: false
 )");
   ASSERT_TRUE(manifest) << manifest.error().message();
-  EXPECT_EQ(manifest->plugin_path, (std::vector<std::filesystem::path>{"/opt/plugins", "/etc/kubernel/local"}));
+  EXPECT_EQ(manifest->plugin_path, (std::vector<std::filesystem::path>{"/opt/plugins", "/etc/kubernel/local", "/usr/lib/plugins"}));
   EXPECT_EQ(manifest->log_level, LogLevel::Debug);
   EXPECT_EQ(manifest->log_format, core::LogFormat::Json);
   EXPECT_EQ(manifest->blocking_threads, 4U);
@@ -146,6 +150,89 @@ TEST(Manifest, AliasesOfAliasesCannotFillTheMemory) {
     bomb += "]\n";
   }
   EXPECT_NE(refusal(bomb).find("the document has too many values"), std::string::npos);
+}
+
+// Manifests that include each other, in a directory of their own.
+class Includes : public ::testing::Test {
+ protected:
+  ~Includes() override { std::filesystem::remove_all(directory_); }
+
+  void write(const std::string& name, const std::string& body) const {
+    std::filesystem::create_directories((directory_ / name).parent_path());
+    std::ofstream(directory_ / name) << "apiVersion: kubernel/v1alpha1\nkind: PluginManifest\n" << body;
+  }
+  Result<Manifest> load(const std::string& name) const { return load_manifest(directory_ / name, environment({}), "/usr/lib/plugins"); }
+  std::string names(const std::string& file) const {
+    const auto manifest = load(file);
+    if (!manifest) return manifest.error().message();
+    std::string out;
+    for (const PluginEntry& plugin : manifest->plugins) out += plugin.name + plugin.config_json;
+    return out;
+  }
+
+  const std::filesystem::path directory_ = std::filesystem::path(::testing::TempDir()) /
+      (std::string("manifest-") + ::testing::UnitTest::GetInstance()->current_test_info()->name() + std::to_string(getpid()));
+};
+
+TEST_F(Includes, TheIncludedComesFirst) {
+  write("storage/sqlite.yaml", "plugins: [{name: storage-sqlite}]\n");
+  write("base.yaml", "include: [storage/sqlite.yaml]\nplugins: [{name: apiserver}]\n");
+  write("mine.yaml", "include: [base.yaml]\nplugins: [{name: my-filter}]\n");
+  EXPECT_EQ(names("mine.yaml"), "storage-sqlite{}apiserver{}my-filter{}");
+}
+
+TEST_F(Includes, AnEntryReplacesAnIncludedOneInItsPlace) {
+  write("base.yaml", "plugins: [{name: a, config: {x: 1, y: 1}}, {name: b}]\n");
+  write("mine.yaml", "include: [base.yaml]\nplugins: [{name: a, config: {x: 2}}]\n");
+  EXPECT_EQ(names("mine.yaml"), R"(a{"x":2}b{})");
+}
+
+TEST_F(Includes, AnIncludedEntryCanBeTakenOut) {
+  write("base.yaml", "plugins: [{name: a}, {name: b}]\n");
+  write("mine.yaml", "include: [base.yaml]\nplugins: [{name: a, enabled: false}]\n");
+  EXPECT_EQ(names("mine.yaml"), "b{}");
+}
+
+TEST_F(Includes, TakingOutWhatIsNotThereIsAnError) {
+  write("mine.yaml", "plugins: [{name: a, enabled: false}]\n");
+  EXPECT_EQ(names("mine.yaml"), (directory_ / "mine.yaml").string() + ":3:21: plugins[0].enabled: no included manifest lists \"a\"");
+}
+
+TEST_F(Includes, SettingsAreMergedMemberByMemberAndTheOwnWin) {
+  write("base.yaml", "log: {level: debug, format: json}\nprocess: {blockingThreads: 4}\n");
+  write("mine.yaml", "include: [base.yaml]\nlog: {level: error}\n");
+  const auto manifest = load("mine.yaml");
+  ASSERT_TRUE(manifest) << manifest.error().message();
+  EXPECT_EQ(manifest->log_level, LogLevel::Error);
+  EXPECT_EQ(manifest->log_format, core::LogFormat::Json);
+  EXPECT_EQ(manifest->blocking_threads, 4U);
+}
+
+TEST_F(Includes, TheOwnDirectoriesAreSearchedFirst) {
+  write("base/base.yaml", "pluginPath: [shipped]\n");
+  write("mine.yaml", "include: [base/base.yaml]\npluginPath: [own]\n");
+  const auto manifest = load("mine.yaml");
+  ASSERT_TRUE(manifest) << manifest.error().message();
+  EXPECT_EQ(manifest->plugin_path, (std::vector<std::filesystem::path>{directory_ / "own", directory_ / "base/shipped", "/usr/lib/plugins"}));
+}
+
+TEST_F(Includes, AProblemIsShownWhereItStands) {
+  write("base.yaml", "plugins: [{name: a, confg: {}}]\n");
+  write("mine.yaml", "include: [base.yaml]\n");
+  EXPECT_EQ(names("mine.yaml").find((directory_ / "base.yaml").string() + ":3:21: plugins[0].confg:"), 0U) << names("mine.yaml");
+}
+
+TEST_F(Includes, AFileThatIsNotThereIsShownWhereItIsIncluded) {
+  write("mine.yaml", "include: [base.yaml]\n");
+  EXPECT_EQ(names("mine.yaml"), (directory_ / "mine.yaml").string() + ":3:11: include[0]: manifest " +
+                                    (directory_ / "base.yaml").string() + ": No such file or directory");
+}
+
+TEST_F(Includes, ACircleIsRefused) {
+  write("a.yaml", "include: [b.yaml]\n");
+  write("b.yaml", "include: [a.yaml]\n");
+  EXPECT_EQ(names("a.yaml"), (directory_ / "b.yaml").string() + ":3:11: include[0]: manifest " + (directory_ / "a.yaml").string() +
+                                 " includes itself");
 }
 
 TEST(Manifest, AFileThatIsNotThereIsNamed) {

@@ -12,7 +12,7 @@
 
 #include <kubernel/base/result.h>
 
-#include "core/config/manifest.h"
+#include "core/config/manifest_file.h"
 
 namespace kubernel::config {
 

@@ -113,16 +113,15 @@ void Assembly::verify(const Manifest& manifest) {
 Result<void> Assembly::configure(const Manifest& manifest, std::size_t index) {
   const PluginEntry& entry = manifest.plugins[index];
   AssembledPlugin& plugin = plugins_[index];
-  const std::string path = entry.path + ".config";
   json value = json::parse(entry.config_json);
   const auto text = plugin.text.find("schema");
   if (text == plugin.text.end()) {
     if (value.empty()) return {};
-    return manifest.error(path, {{"", "plugin \"" + plugin.name + "\" takes no configuration"}});
+    return entry.error("config", {{"", "plugin \"" + plugin.name + "\" takes no configuration"}});
   }
   auto schema = config::ConfigSchema::parse(text->second);
   if (!schema) return std::move(schema).error().wrap(plugin.file.string());
-  if (const auto problems = schema->check(value); !problems.empty()) return manifest.error(path, problems);
+  if (const auto problems = schema->check(value); !problems.empty()) return entry.error("config", problems);
   plugin.config_json = value.dump();
   return {};
 }

@@ -49,7 +49,7 @@ void add_run(CLI::App& app, Options& options, Actions& actions) {
       "  NOTIFY_SOCKET         told READY=1 when every component is ready\n\n"
       "exit codes: 0 after a clean stop, 1 after a failure, 2 for wrong usage; a second signal ends it at once\n\n"
       "examples:\n"
-      "  kubernel run --manifest /etc/kubernel/all-in-one.yaml");
+      "  kubernel run --manifest /usr/local/share/kubernel/config/all-in-one.yaml");
   actions[run_command] = [&options] { return run(options.manifest); };
 }
 

@@ -144,9 +144,13 @@ class Workloads:
 
     def test_up_with_a_scheduler_plugin_of_ones_own(self):
         self.cluster.environment["KUBERNEL_PLUGIN_PATH"] += f":{self.build_filter()}"
-        shipped = (cluster.SOURCE / "config/all-in-one.yaml").read_text()
         manifest = pathlib.Path(self.cluster.state) / "mine.yaml"
-        manifest.write_text(shipped.replace("  - name: default-binder\n", "  - name: default-binder\n  - name: quiet-nodes\n"))
+        manifest.write_text(f"""
+            apiVersion: kubernel/v1alpha1
+            kind: PluginManifest
+            include: ["{cluster.SOURCE / 'config/all-in-one.yaml'}"]
+            plugins: [{{name: quiet-nodes}}]
+            """)
         self.cluster.up("--manifest", str(manifest))
         # What takes its time is started now and looked at below.
         self.create(
