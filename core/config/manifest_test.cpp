@@ -176,9 +176,9 @@ class Includes : public ::testing::Test {
 
 TEST_F(Includes, TheIncludedComesFirst) {
   write("storage/sqlite.yaml", "plugins: [{name: storage-sqlite}]\n");
-  write("base.yaml", "include: [storage/sqlite.yaml]\nplugins: [{name: apiserver}]\n");
+  write("base.yaml", "include: [storage/sqlite.yaml]\nplugins: [{name: greeter}]\n");
   write("mine.yaml", "include: [base.yaml]\nplugins: [{name: my-filter}]\n");
-  EXPECT_EQ(names("mine.yaml"), "storage-sqlite{}apiserver{}my-filter{}");
+  EXPECT_EQ(names("mine.yaml"), "storage-sqlite{}greeter{}my-filter{}");
 }
 
 TEST_F(Includes, AnEntryReplacesAnIncludedOneInItsPlace) {
