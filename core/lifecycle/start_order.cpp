@@ -12,7 +12,7 @@ namespace {
 
 using Offers = std::map<std::string, std::size_t, std::less<>>;
 
-std::string quoted(std::string_view name) {
+std::string in_quotes(std::string_view name) {
   return "\"" + std::string(name) + "\"";
 }
 
@@ -21,13 +21,13 @@ Result<Offers> collect_offers(std::span<const Startable> components, std::span<c
   for (std::size_t i = 0; i < components.size(); ++i) {
     for (const std::string& service : components[i].spec->offers) {
       if (std::find(built_in.begin(), built_in.end(), service) != built_in.end()) {
-        return Error(Reason::Invalid, "component " + quoted(components[i].name) + " offers service " + quoted(service) +
+        return Error(Reason::Invalid, "component " + in_quotes(components[i].name) + " offers service " + in_quotes(service) +
                                           ", which is the core's own");
       }
       const auto [at, added] = offers.emplace(service, i);
       if (added) continue;
-      return Error(Reason::Invalid, "service " + quoted(service) + " is offered by two components, " +
-                                        quoted(components[at->second].name) + " and " + quoted(components[i].name));
+      return Error(Reason::Invalid, "service " + in_quotes(service) + " is offered by two components, " +
+                                        in_quotes(components[at->second].name) + " and " + in_quotes(components[i].name));
     }
   }
   return offers;
@@ -38,14 +38,14 @@ Result<void> check_needs(std::span<const Startable> components, std::span<const 
   for (const Startable& component : components) {
     for (const std::string& service : component.spec->needs) {
       if (std::find(built_in.begin(), built_in.end(), service) != built_in.end()) continue;
-      const std::string asks = "component " + quoted(component.name) + " needs service " + quoted(service);
+      const std::string asks = "component " + in_quotes(component.name) + " needs service " + in_quotes(service);
       const auto found = offers.find(service);
       if (found == offers.end()) {
         return Error(Reason::Invalid, asks + ", which no plugin in the manifest offers");
       }
       const Startable& owner = components[found->second];
       if (owner.spec->group > component.spec->group) {
-        return Error(Reason::Invalid, asks + ", but " + quoted(owner.name) + ", which offers it, starts later (group " +
+        return Error(Reason::Invalid, asks + ", but " + in_quotes(owner.name) + ", which offers it, starts later (group " +
                                           std::string(to_string(owner.spec->group)) + ")");
       }
     }
@@ -98,11 +98,11 @@ class GroupSorter {
     std::set<std::size_t> seen;
     std::size_t at = waiting_.front();
     while (seen.insert(at).second) {
-      names += quoted(components_[at].name) + " → ";
+      names += in_quotes(components_[at].name) + " → ";
       at = blocker(components_[at].spec->needs, at).value_or(at);
     }
     return Error(Reason::Invalid,
-                 "components need each other's services in a circle: " + names + quoted(components_[at].name));
+                 "components need each other's services in a circle: " + names + in_quotes(components_[at].name));
   }
 
   std::span<const Startable> components_;

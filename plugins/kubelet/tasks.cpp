@@ -6,6 +6,8 @@
 #include <mutex>
 #include <utility>
 
+#include <kubernel/base/alarm.h>
+
 namespace kubernel::kubelet {
 
 namespace {
@@ -24,7 +26,7 @@ struct Tasks::State {
   bool closed = false;
   std::size_t submitted = 0;  // Given to the pool and not ended.
   std::uint64_t next_retry = 0;
-  std::map<std::uint64_t, std::unique_ptr<Subscription>> retries;  // Waiting for room in the pool.
+  std::map<std::uint64_t, std::shared_ptr<Alarm>> retries;  // Waiting for room in the pool.
 
   void done() {
     const std::lock_guard lock(mutex);
@@ -61,24 +63,27 @@ void Tasks::submit(const std::shared_ptr<State>& state, std::shared_ptr<std::fun
   if (result) return;
   state->done();
   if (result.error().reason() != Reason::TooManyRequests) return;  // The pool is stopping.
+  const auto alarm = std::make_shared<Alarm>();
   std::uint64_t id = 0;
   {
     const std::lock_guard lock(state->mutex);
+    if (state->closed) return;
     id = state->next_retry++;
+    state->retries.emplace(id, alarm);
   }
-  auto retry = state->clock.call_at(state->clock.now() + kFullPoolDelay, [weak = std::weak_ptr(state), id, task] {
-    const auto alive = weak.lock();
-    if (!alive) return;
-    std::unique_ptr<Subscription> mine;
-    {
-      const std::lock_guard lock(alive->mutex);
-      auto node = alive->retries.extract(id);
-      if (!node.empty()) mine = std::move(node.mapped());
-    }
-    submit(alive, task);
+  alarm->set([&] {
+    return state->clock.call_at(state->clock.now() + kFullPoolDelay, [weak = std::weak_ptr(state), id, task] {
+      const auto alive = weak.lock();
+      if (!alive) return;
+      std::shared_ptr<Alarm> mine;
+      {
+        const std::lock_guard lock(alive->mutex);
+        auto node = alive->retries.extract(id);
+        if (!node.empty()) mine = std::move(node.mapped());
+      }
+      submit(alive, task);
+    });
   });
-  const std::lock_guard lock(state->mutex);
-  if (!state->closed) state->retries.emplace(id, std::move(retry));
 }
 
 void Tasks::run(std::function<void()> task) {
@@ -107,7 +112,7 @@ bool Tasks::stopping() const { return state_->stop.stop_requested(); }
 Clock& Tasks::clock() const { return state_->clock; }
 
 bool Tasks::stop(const CallContext& ctx) {
-  std::map<std::uint64_t, std::unique_ptr<Subscription>> retries;
+  std::map<std::uint64_t, std::shared_ptr<Alarm>> retries;
   state_->stop.request_stop();
   std::unique_lock lock(state_->mutex);
   state_->closed = true;

@@ -71,7 +71,7 @@ Dialect make_dialect(const std::string& self) {
 }
 
 // A value for a connection string.
-std::string quoted(const std::string& value) {
+std::string in_quotes(const std::string& value) {
   std::string out = "'";
   for (const char c : value) {
     if (c == '\'' || c == '\\') out += '\\';
@@ -337,18 +337,18 @@ PgServer::PgServer(ServerConfig config, std::string self)
 Result<std::string> PgServer::connection_string() const {
   const auto& address = config_.address;
   KUBERNEL_TRY(const std::string password, config_.password.read());
-  std::string out = "host=" + quoted(address.socket.empty() ? address.host : address.socket) +
-                    " port=" + std::to_string(address.port) + " user=" + quoted(address.user) +
-                    " dbname=" + quoted(address.database) + " application_name=kubernel connect_timeout=5" +
+  std::string out = "host=" + in_quotes(address.socket.empty() ? address.host : address.socket) +
+                    " port=" + std::to_string(address.port) + " user=" + in_quotes(address.user) +
+                    " dbname=" + in_quotes(address.database) + " application_name=kubernel connect_timeout=5" +
                     // A server that is gone without a word is noticed within half a minute.
                     " keepalives_idle=10 keepalives_interval=5 keepalives_count=3 tcp_user_timeout=20000" +
                     " client_encoding=UTF8 sslmode=" + mode_text(config_.tls.mode);
-  if (!config_.tls.ca_file.empty()) out += " sslrootcert=" + quoted(config_.tls.ca_file);
+  if (!config_.tls.ca_file.empty()) out += " sslrootcert=" + in_quotes(config_.tls.ca_file);
   if (!config_.tls.cert_file.empty()) {
-    out += " sslcert=" + quoted(config_.tls.cert_file) + " sslkey=" + quoted(config_.tls.key_file);
+    out += " sslcert=" + in_quotes(config_.tls.cert_file) + " sslkey=" + in_quotes(config_.tls.key_file);
   }
   // Nothing comes from the home directory of whoever runs this.
-  out += password.empty() ? " passfile=/nonexistent" : " password=" + quoted(password);
+  out += password.empty() ? " passfile=/nonexistent" : " password=" + in_quotes(password);
   return out;
 }
 

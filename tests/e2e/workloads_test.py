@@ -470,7 +470,9 @@ class Workloads:
         done = self.kubectl("delete", "pod", "shell", who, check=False)
         assert done.returncode == 1 and "pods \"shell\" is forbidden: User " in done.stderr, done.stderr
         assert "system:serviceaccount:default:reader" in done.stderr, done.stderr
-        token = self.kubectl("create", "token", "reader").stdout.strip()
+        asked = self.kubectl("create", "--raw", "/api/v1/namespaces/default/serviceaccounts/reader/token", "-f", "-",
+                             stdin=json.dumps({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest"}))
+        token = json.loads(asked.stdout)["status"]["token"]
         config = os.path.join(self.cluster.state, "reader")
         raw = json.loads(self.kubectl("config", "view", "--raw", "-o", "json").stdout)
         raw["users"][0]["user"] = {"token": token}

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include <kubernel/base/alarm.h>
+
 namespace kubernel::kubelet {
 
 namespace {
@@ -39,7 +41,7 @@ struct Prober::Job {
   int in_a_row = 0;
   Verdict last = Verdict::Unknown;
   bool ended = false;
-  std::unique_ptr<Subscription> timer;
+  Alarm alarm;                     // Not guarded.
 };
 
 Prober::Prober(ProbeHandlers& handlers, Tasks& tasks, client::EventRecorder& events,
@@ -94,16 +96,11 @@ void Prober::watch(const api::Object& pod, const ContainerSpec& container, const
 }
 
 void Prober::schedule(const std::shared_ptr<Job>& job, Clock::TimePoint due) {
-  auto timer = tasks_.run_at(due, [this, weak = std::weak_ptr(job)] {
-    if (const auto alive = weak.lock()) probe(alive);
+  job->alarm.set([&] {
+    return tasks_.run_at(due, [this, weak = std::weak_ptr(job)] {
+      if (const auto alive = weak.lock()) probe(alive);
+    });
   });
-  std::unique_ptr<Subscription> before;
-  const std::lock_guard lock(mutex_);
-  if (job->ended) {
-    before = std::move(timer);
-    return;
-  }
-  before = std::exchange(job->timer, std::move(timer));
 }
 
 void Prober::probe(const std::shared_ptr<Job>& job) {
@@ -166,28 +163,30 @@ bool Prober::note_result(const std::shared_ptr<Job>& job, const ProbeOutcome& ou
 }
 
 void Prober::end_container(std::string_view id) {
-  std::vector<std::unique_ptr<Subscription>> timers;
-  const std::lock_guard lock(mutex_);
-  const auto at = jobs_.find(id);
-  if (at == jobs_.end()) return;
-  for (const auto& job : at->second) {
-    job->ended = true;
-    timers.push_back(std::move(job->timer));
-    // What it has said stays known until the container is forgotten, so that a failing one does not look started meanwhile.
+  std::vector<std::shared_ptr<Job>> ended;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto at = jobs_.find(id);
+    if (at == jobs_.end()) return;
+    ended = at->second;
+    // What they have said stays known until the container is forgotten, so that a failing one does not look started meanwhile.
+    for (const auto& job : ended) job->ended = true;
   }
+  for (const auto& job : ended) job->alarm.cancel();
 }
 
 void Prober::end_pod(std::string_view uid) {
-  std::vector<std::unique_ptr<Subscription>> timers;
-  const std::lock_guard lock(mutex_);
-  std::erase_if(jobs_, [&](auto& entry) {
-    if (entry.second.empty() || entry.second.front()->uid != uid) return false;
-    for (const auto& job : entry.second) {
-      job->ended = true;
-      timers.push_back(std::move(job->timer));
-    }
-    return true;
-  });
+  std::vector<std::shared_ptr<Job>> ended;
+  {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(jobs_, [&](auto& entry) {
+      if (entry.second.empty() || entry.second.front()->uid != uid) return false;
+      ended.insert(ended.end(), entry.second.begin(), entry.second.end());
+      return true;
+    });
+    for (const auto& job : ended) job->ended = true;
+  }
+  for (const auto& job : ended) job->alarm.cancel();
 }
 
 void Prober::stop() {

@@ -8,6 +8,8 @@
 #include <chrono>
 #include <filesystem>
 
+#include <kubernel/base/alarm.h>
+
 #include "runtime_state.h"
 
 namespace kubernel::runtime::oci {
@@ -128,11 +130,13 @@ void OciRuntime::run_later(std::function<void()> task) {
   };
   if (surroundings_.blocking.submit(guarded)) return;
   if (!gate_->enter()) return;
-  const auto slot = std::make_shared<std::unique_ptr<Subscription>>();
-  *slot = surroundings_.clock.call_at(surroundings_.clock.now() + kRetry, [this, task, slot, gate = gate_] {
-    run_later(task);
-    gate->leave();
-    slot->reset();
+  const auto alarm = std::make_shared<Alarm>();
+  alarm->set([&] {
+    return surroundings_.clock.call_at(surroundings_.clock.now() + kRetry, [this, task, alarm, gate = gate_] {
+      run_later(task);
+      gate->leave();
+      alarm->cancel();
+    });
   });
 }
 

@@ -35,7 +35,7 @@ const char* skip_plain(const char* at, const char* end) {
   return at;
 }
 
-std::string quoted(char c) {
+std::string in_quotes(char c) {
   if (c == '\'') return "'\\''";
   if (c == '"') return "'\"'";
   if (c == '\n') return "'\\n'";
@@ -127,7 +127,7 @@ bool JsonScanner::fail(std::string message) {
 
 bool JsonScanner::fail_at_character(std::string_view context) {
   if (at_ == end_) return fail("unexpected end of JSON input");
-  return fail("invalid character " + quoted(*at_) + " " + std::string(context));
+  return fail("invalid character " + in_quotes(*at_) + " " + std::string(context));
 }
 
 bool JsonScanner::string(ScannedString& out) {

@@ -30,11 +30,11 @@ void Turns::enqueue(std::function<void()> task, bool once) {
 void Turns::submit() {
   const auto submitted = executor_.submit([self = shared_from_this()] { self->drain(); });
   if (submitted || submitted.error().reason() == Reason::Cancelled) return;  // Cancelled: the process is stopping.
-  auto retry = clock_.call_at(clock_.now() + kExecutorBusy, [weak = weak_from_this()] {
-    if (const auto self = weak.lock()) self->submit();
+  retry_.set([this] {
+    return clock_.call_at(clock_.now() + kExecutorBusy, [weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->submit();
+    });
   });
-  const std::lock_guard lock(mutex_);
-  retry_.swap(retry);  // The old one has fired: it is destroyed from its own callback.
 }
 
 void Turns::drain() {
@@ -62,14 +62,12 @@ void Turns::drain() {
 }
 
 void Turns::stop() {
-  std::unique_ptr<Subscription> retry;
   {
     std::unique_lock lock(mutex_);
     stopped_ = true;
-    retry.swap(retry_);
-    if (running_ && runner_ == std::this_thread::get_id()) return;
-    idle_.wait(lock, [&] { return !running_; });
+    if (!running_ || runner_ != std::this_thread::get_id()) idle_.wait(lock, [&] { return !running_; });
   }
+  retry_.cancel();
 }
 
 }  // namespace kubernel::client

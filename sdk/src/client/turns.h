@@ -11,6 +11,7 @@
 #include <mutex>
 #include <thread>
 
+#include <kubernel/base/alarm.h>
 #include <kubernel/base/clock.h>
 #include <kubernel/base/executor.h>
 
@@ -47,7 +48,7 @@ class Turns final : public std::enable_shared_from_this<Turns> {
   bool stopped_ = false;
   bool running_ = false;
   std::thread::id runner_;
-  std::unique_ptr<Subscription> retry_;
+  Alarm retry_;
 };
 
 }  // namespace kubernel::client
