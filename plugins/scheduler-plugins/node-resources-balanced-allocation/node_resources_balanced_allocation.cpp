@@ -45,6 +45,8 @@ class NodeResourcesBalancedAllocation final : public Plugin, public PreScore, pu
  private:
   static double deviation(const std::vector<double>& fractions) {
     if (fractions.size() < 2) return 0;
+    // Upstream's short cut for two; the general form may differ in the last bit, and with it by a point.
+    if (fractions.size() == 2) return std::abs((fractions[0] - fractions[1]) / 2);
     double mean = 0;
     for (const double f : fractions) mean += f / static_cast<double>(fractions.size());
     double variance = 0;

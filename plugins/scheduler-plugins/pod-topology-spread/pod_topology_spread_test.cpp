@@ -125,6 +125,26 @@ TEST_F(PodTopologySpreadTest, ANodeThatLacksOneOfTheKeysDoesNotCountForTheOthers
   EXPECT_EQ(refusals(spec(constraint() + "," + constraint("", 5, "kubernetes.io/hostname"))), (Refusals{"", "", "", kMissing, kMissing}));
 }
 
+// Two pods with one node selector and different keys do not share which nodes count.
+TEST_F(PodTopologySpreadTest, NodesThatCountForOneKeyDoNotForAnother) {
+  const std::string selector = R"(,"nodeSelector":{"disk":"ssd"})";
+  swap_node(0, R"("spec":{})", R"({"disk":"ssd","kubernetes.io/hostname":"a0"})");  // Has no zone.
+  run(0);
+  std::vector<std::shared_ptr<const NodeInfo>> shared;
+  auto log = std::make_shared<scheduler::ChangeLog>();
+  for (auto& info : nodes_) {
+    info.slot = static_cast<std::uint32_t>(shared.size());
+    shared.push_back(std::make_shared<const NodeInfo>(info));
+  }
+  const scheduler::Snapshot snapshot(shared, log, log->end());
+  auto& pre_filter = dynamic_cast<scheduler::PreFilter&>(*plugin_);
+  const auto by_zone = labeled_pod("p", R"({"app":"web"})", spec(constraint(), selector));
+  const auto by_host = labeled_pod("q", R"({"app":"web"})", spec(constraint(R"(,"minDomains":2)", 1, "kubernetes.io/hostname"), selector));
+  ASSERT_TRUE(pre_filter.pre_filter({}, *by_zone, snapshot));
+  const auto data = pre_filter.pre_filter({}, *by_host, snapshot);
+  EXPECT_EQ(joined(*dynamic_cast<scheduler::Filter&>(*plugin_).filter(*by_host, data->data.get(), *shared[0])), kSkew);
+}
+
 TEST_F(PodTopologySpreadTest, PreferredConstraintsScoreTheEmptierDomainHigher) {
   run(0);
   run(0);

@@ -131,7 +131,7 @@ std::string SpreadCounts::nodes_name(const SpreadConstraint& constraint) const {
 
 NodePredicate SpreadCounts::nodes(const SpreadConstraint& constraint) const {
   std::vector<SpreadConstraint> keys;
-  if (all_keys_) keys = constraints_;
+  if (all_keys_ && constraints_.size() > 1) keys = constraints_;  // As its name says.
   // The pod is kept with its predicate: its terms are read again for every node that comes or changes.
   return [keys = std::move(keys), constraint, pod = std::make_shared<const PodInfo>(pod_)](const NodeInfo& node) {
     return has_all_keys(node, keys) && includes(constraint, *pod, node);

@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// scheduler-bench: one of upstream's scheduler_perf workloads against a control plane in this process.
+//
+//   scheduler-bench --plugins DIR --manifest FILE --data DIR [--memory] [--scale X] [--details] WORKLOAD.yaml
+//
+// Prints one line: pods bound a second from the first create to the last binding, as a multiple of what upstream's CI asks for, CPU time
+// per pod (of everything: creating, storing, watching, scheduling, binding), and peak memory. --details adds a line for each of the
+// scheduler's histograms. --scale multiplies every count. Storage is SQLite with durable commits; --memory takes the store in memory.
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <kubernel/api/resource.h>
+
+#include "workload.h"
+#include "world.h"
+
+namespace {
+
+using namespace kubernel;
+using bench::Step;
+using nlohmann::json;
+using Steady = std::chrono::steady_clock;
+
+constexpr int kWriters = 16;
+constexpr std::chrono::seconds kPatience{30};  // Without a pod being bound.
+
+[[noreturn]] void fail(const std::string& why) {
+  std::fprintf(stderr, "scheduler-bench: %s\n", why.c_str());
+  std::exit(1);
+}
+
+api::Resource resource_of(const Step& step) {
+  const json& version = step.object.value("apiVersion", json("v1"));
+  const auto gvk = api::make_gvk(version.get<std::string>(), "");
+  return {gvk.group, gvk.version, step.resource};
+}
+
+double cpu_seconds() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6; };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+long peak_kb() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("VmHWM:")) return std::atol(line.c_str() + 6);
+  }
+  return 0;
+}
+
+// Pods that have a node, as a watch reports them.
+class BoundPods {
+ public:
+  explicit BoundPods(client::ApiClient& api) : api_(api) { open(); }
+
+  std::size_t count() const { return count_; }
+  Steady::time_point last() const { return last_; }
+
+  // Returns when `wanted` pods have a node; calls `meanwhile` every `pause` (never when zero).
+  void wait_for(std::size_t wanted, std::chrono::milliseconds pause, const std::function<void()>& meanwhile) {
+    last_ = Steady::now();
+    auto next = last_ + pause;
+    while (take(), count_ < wanted) {
+      if (Steady::now() - last_ > kPatience) give_up(wanted);
+      std::unique_lock lock(mutex_);
+      const auto until = pause.count() > 0 ? next : Steady::now() + std::chrono::seconds(1);
+      changed_.wait_until(lock, until, [&] { return ready_; });
+      ready_ = false;
+      lock.unlock();
+      if (pause.count() == 0 || Steady::now() < next) continue;
+      meanwhile();
+      next += pause;
+    }
+  }
+
+ private:
+  [[noreturn]] void give_up(std::size_t wanted) {
+    std::string why = "no pod was bound for " + std::to_string(kPatience.count()) + " s; " + std::to_string(wanted - count_) + " are missing";
+    const auto waiting = api_.list({}, api::resources::kPods, {.field_selector = "spec.nodeName=", .limit = 1});
+    if (waiting && !waiting->items.empty()) why += "; one of them: " + waiting->items.front().pointer("/status").dump();
+    fail(why);
+  }
+
+  void open() {
+    auto watch = api_.watch({}, api::resources::kPods, {.field_selector = "spec.nodeName!=", .resource_version = version_});
+    if (!watch) fail("cannot watch pods: " + watch.error().message());
+    watch_ = *std::move(watch);
+    watch_->notify([this] {
+      const std::lock_guard lock(mutex_);
+      ready_ = true;
+      changed_.notify_one();
+    });
+  }
+
+  void take() {
+    for (;;) {
+      auto events = watch_->take(1000);
+      if (!events) {
+        if (events.error().reason() != Reason::Timeout) fail("the watch of pods ended: " + events.error().message());
+        open();
+        continue;
+      }
+      if (events->empty()) return;
+      for (const auto& event : *events) {
+        version_ = event.object.head().resource_version;
+        if (event.type != client::EventType::Added) continue;
+        ++count_;
+        last_ = Steady::now();
+      }
+    }
+  }
+
+  client::ApiClient& api_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool ready_ = false;
+  std::unique_ptr<client::Watch> watch_;
+  std::int64_t version_ = 0;
+  std::size_t count_ = 0;
+  Steady::time_point last_;
+};
+
+class Run {
+ public:
+  Run(bench::World& world, const bench::Workload& workload) : world_(world), workload_(workload), bound_(world.api()) {}
+
+  void play() {
+    for (const Step& step : workload_.steps) {
+      if (step.kind == Step::Kind::Churn) {
+        churns_.push_back({&step, 0});
+      } else {
+        play(step);
+      }
+    }
+  }
+
+  void print(double upstream) const {
+    const double rate = static_cast<double>(pods_) / wall_;
+    const std::string times = upstream > 0 ? std::to_string(rate / upstream).substr(0, 5) : "-";
+    std::printf("%-36s %7zu pods %9.0f pods/s %6s x upstream's %-5.0f %7.0f us CPU/pod %6ld MB\n", workload_.name.c_str(), pods_, rate,
+                times.c_str(), upstream, cpu_ / static_cast<double>(pods_) * 1e6, peak_kb() / 1024);
+  }
+
+ private:
+  struct Churn {
+    const Step* step;
+    std::size_t made;
+  };
+
+  void play(const Step& step) {
+    const bool pods = step.resource == "pods";
+    const std::size_t before = bound_.count();
+    const auto began = Steady::now();
+    const double cpu = cpu_seconds();
+    create(step);
+    if (pods && step.bound) {
+      const auto pause = step.measured && !churns_.empty() ? churns_.front().step->every_milliseconds : 0;
+      bound_.wait_for(before + step.count, std::chrono::milliseconds(pause), [this] { churn(); });
+    }
+    finish_writing();
+    if (!step.measured) return;
+    pods_ += step.count;
+    wall_ += std::chrono::duration<double>(bound_.last() - began).count();
+    cpu_ += cpu_seconds() - cpu;
+  }
+
+  // Written by several at once, as clients do; pods are being bound meanwhile.
+  void create(const Step& step) {
+    const api::Resource resource = resource_of(step);
+    const std::size_t first = numbers_[step.resource];
+    numbers_[step.resource] += step.count;
+    const auto next = std::make_shared<std::atomic<std::size_t>>(0);
+    const int writers = static_cast<int>(std::min<std::size_t>(kWriters / 2, step.count));
+    for (int i = 0; i < writers; ++i) {
+      ++writing_;
+      const auto submitted = world_.blocking().submit([this, &step, resource, first, next] {
+        for (std::size_t n = (*next)++; n < step.count; n = (*next)++) make(resource, bench::numbered(step.object, first + n));
+        const std::lock_guard lock(mutex_);
+        if (--writing_ == 0) written_.notify_all();
+      });
+      if (!submitted) fail(submitted.error().message());
+    }
+    if (step.resource != "pods" || !step.bound) finish_writing();
+  }
+
+  void finish_writing() {
+    std::unique_lock lock(mutex_);
+    written_.wait(lock, [this] { return writing_ == 0; });
+  }
+
+  void make(const api::Resource& resource, const json& document) {
+    const std::string ns = document.value("/metadata/namespace"_json_pointer, "");
+    auto made = world_.api().create({}, resource, {ns, {}}, document, {});
+    if (!made) fail("cannot create " + resource.plural + ": " + made.error().message());
+    if (resource.plural == "namespaces") {
+      // Its controller does not run here, and no pod is admitted without.
+      const json account = {{"metadata", {{"name", "default"}}}};
+      const auto given = world_.api().create({}, api::resources::kServiceAccounts, {made->name(), {}}, account, {});
+      if (!given) fail("cannot create a service account: " + given.error().message());
+    }
+    if (resource.plural == "nodes" && (*made)["spec"]["taints"]) {
+      // Admission taints a new node until the node life cycle, which does not run here, has seen it ready.
+      json untainted = made->to_json();
+      untainted["spec"].erase("taints");
+      const auto written = world_.api().update({}, resource, made->key(), untainted, {});
+      if (!written) fail("cannot remove the taints of a node: " + written.error().message());
+    }
+    if (!document.contains("status")) return;
+    if (resource.plural != "persistentvolumes" && resource.plural != "persistentvolumeclaims") return;
+    json with_status = made->to_json();
+    with_status["status"] = document["status"];
+    auto written = world_.api().update({}, resource, made->key(), with_status, {.subresource = "status"});
+    if (!written) fail("cannot write the status of " + resource.plural + ": " + written.error().message());
+  }
+
+  void churn() {
+    for (Churn& churn : churns_) {
+      const api::Resource resource = resource_of(*churn.step);
+      make(resource, bench::numbered(churn.step->object, churn.made));
+      if (churn.made++ == 0) continue;
+      const json old = bench::numbered(churn.step->object, churn.made - 2);
+      const api::ObjectKey key{old.value("/metadata/namespace"_json_pointer, ""), old.at("metadata").at("name").get<std::string>()};
+      const auto removed = world_.api().remove({}, resource, key, {.grace_period_seconds = 0});
+      if (!removed && removed.error().reason() != Reason::NotFound) fail("cannot delete " + key.name + ": " + removed.error().message());
+    }
+  }
+
+  bench::World& world_;
+  const bench::Workload& workload_;
+  BoundPods bound_;
+  std::vector<Churn> churns_;
+  std::map<std::string, std::size_t> numbers_;  // Copies made of each resource.
+  std::mutex mutex_;
+  std::condition_variable written_;
+  std::atomic<int> writing_ = 0;
+  std::size_t pods_ = 0;
+  double wall_ = 0, cpu_ = 0;
+};
+
+// "name{a="b",le="0.5"} 3": the series without its le, and the bound.
+std::optional<std::pair<std::string, double>> bucket_of(std::string& series) {
+  const auto at = series.find("le=\"");
+  if (at == std::string::npos) return std::nullopt;
+  const auto end = series.find('"', at + 4);
+  const std::string bound = series.substr(at + 4, end - at - 4);
+  series.erase(at, end + 1 - at);
+  return std::pair(series, bound == "+Inf" ? 1e9 : std::strtod(bound.c_str(), nullptr));
+}
+
+double quantile(const std::vector<std::pair<double, double>>& buckets, double share) {
+  const double wanted = buckets.back().second * share;
+  double low = 0, below = 0;
+  for (const auto& [bound, count] : buckets) {
+    if (count >= wanted) return count == below ? bound : low + (bound - low) * (wanted - below) / (count - below);
+    low = bound;
+    below = count;
+  }
+  return low;
+}
+
+void print_details(const std::string& metrics) {
+  std::map<std::string, std::vector<std::pair<double, double>>> histograms;
+  std::istringstream in(metrics);
+  for (std::string line; std::getline(in, line);) {
+    const auto space = line.rfind(' ');
+    if (!line.starts_with("scheduler_") || space == std::string::npos || line.find("_bucket") == std::string::npos) continue;
+    std::string series = line.substr(0, space);
+    if (auto bucket = bucket_of(series)) histograms[bucket->first].emplace_back(bucket->second, std::strtod(line.c_str() + space + 1, nullptr));
+  }
+  for (auto& [series, buckets] : histograms) {
+    std::ranges::sort(buckets);
+    if (buckets.back().second == 0) continue;
+    std::printf("    %-100s p50 %8.0f us  p99 %8.0f us  n %.0f\n", series.c_str(), quantile(buckets, 0.5) * 1e6, quantile(buckets, 0.99) * 1e6,
+                buckets.back().second);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  bench::World::Options options;
+  double scale = 1;
+  bool details = false;
+  std::filesystem::path file;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    const auto value = [&] { return i + 1 < argc ? std::string(argv[++i]) : (fail(word + " needs a value"), std::string()); };
+    if (word == "--plugins") options.plugins = value();
+    else if (word == "--manifest") options.manifest = value();
+    else if (word == "--data") options.data = value();
+    else if (word == "--scale") scale = std::strtod(value().c_str(), nullptr);
+    else if (word == "--memory") options.durable = false;
+    else if (word == "--details") details = true;
+    else if (word.starts_with("--")) fail("unknown option " + word);
+    else file = word;
+  }
+  if (file.empty() || options.plugins.empty() || options.data.empty() || scale <= 0) fail("needs --plugins, --manifest, --data and a workload");
+  bench::Workload workload;
+  if (const std::string problem = bench::Workload::load(file, scale, workload); !problem.empty()) fail(problem);
+  bench::World world(options);
+  Run run(world, workload);
+  run.play();
+  run.print(workload.upstream);
+  if (details) print_details(world.metrics());
+  return 0;
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "workload.h"
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+
+#include "core/config/yaml_reader.h"
+
+namespace kubernel::bench {
+
+using nlohmann::json;
+
+namespace {
+
+constexpr std::string_view kIndex = "$INDEX";
+
+Step read_step(const json& entry, double scale) {
+  Step out;
+  const bool churn = entry.contains("churn");
+  out.kind = churn ? Step::Kind::Churn : Step::Kind::Create;
+  out.resource = entry.at(churn ? "churn" : "create").get<std::string>();
+  const double count = entry.value("count", 1.0);
+  out.count = static_cast<std::size_t>(std::max(1.0, count * scale));
+  out.object = entry.at("object");
+  out.bound = entry.value("bound", true);
+  out.measured = entry.value("measured", false);
+  out.every_milliseconds = entry.value("everyMilliseconds", 0);
+  return out;
+}
+
+}  // namespace
+
+std::string Workload::load(const std::filesystem::path& file, double scale, Workload& out) {
+  std::ifstream in(file);
+  if (!in) return "cannot read " + file.string();
+  std::ostringstream text;
+  text << in.rdbuf();
+  json document;
+  std::map<std::string, config::Position, std::less<>> positions;
+  const auto read = config::read_yaml(text.str(), [](const std::string&) { return std::optional<std::string>(); }, document, positions);
+  if (!read) return file.string() + ":" + read.error().message();
+  try {
+    out.name = document.at("name").get<std::string>();
+    out.upstream = document.value("upstreamPodsPerSecond", 0.0);
+    for (const json& entry : document.at("steps")) out.steps.push_back(read_step(entry, scale));
+  } catch (const json::exception& error) {
+    return file.string() + ": " + error.what();
+  }
+  return {};
+}
+
+json numbered(const json& object, std::size_t index) {
+  if (object.is_string()) {
+    std::string text = object.get<std::string>();
+    for (auto at = text.find(kIndex); at != std::string::npos; at = text.find(kIndex, at)) text.replace(at, kIndex.size(), std::to_string(index));
+    return text;
+  }
+  if (!object.is_structured()) return object;
+  json out = object;
+  for (json& member : out) member = numbered(member, index);
+  return out;
+}
+
+}  // namespace kubernel::bench

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+namespace kubernel::bench {
+
+// One step of a workload: `count` copies of `object`, in whose strings $INDEX is the copy's number.
+struct Step {
+  enum class Kind : std::uint8_t { Create, Churn } kind = Kind::Create;
+  std::string resource;          // "nodes", "pods", "persistentvolumes", …
+  std::size_t count = 0;
+  nlohmann::json object;
+  bool bound = true;             // Of pods: go on when all have a node.
+  bool measured = false;
+  int every_milliseconds = 0;    // Churn: a copy is made and the one before removed this often, while pods are measured.
+};
+
+// One of the files in workloads/.
+struct Workload {
+  std::string name;
+  double upstream = 0;           // Pods a second that upstream's CI asks for; 0: it asks for nothing.
+  std::vector<Step> steps;
+
+  // Counts are multiplied by `scale`, at least 1 stays. Errors: one line, with the file.
+  static std::string load(const std::filesystem::path& file, double scale, Workload& out);
+};
+
+// A copy of `object` with $INDEX replaced.
+nlohmann::json numbered(const nlohmann::json& object, std::size_t index);
+
+}  // namespace kubernel::bench
