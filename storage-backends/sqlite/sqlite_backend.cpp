@@ -8,6 +8,7 @@
 
 #include "log_store.h"
 #include "sqlite_database.h"
+#include "store_copy.h"
 #include "store_file.h"
 
 namespace kubernel::storage_sqlite {
@@ -36,6 +37,11 @@ Result<std::unique_ptr<storage::Backend>> open_sqlite(const storage::BackendCont
   KUBERNEL_TRY(auto file, StoreFile::open(options));
   auto database = std::make_unique<SqliteDatabase>(std::move(file), context);
   return storage_common::make_log_store(std::move(database), context, {});
+}
+
+Result<void> backup_sqlite(const storage::BackendContext& context, const std::string& file) {
+  KUBERNEL_TRY(const FileOptions options, parse(context.config_json));
+  return copy_store(options.path, file);
 }
 
 }  // namespace kubernel::storage_sqlite

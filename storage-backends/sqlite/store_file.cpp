@@ -159,7 +159,10 @@ Result<void> configure(Connection& db, const FileOptions& options) {
   KUBERNEL_CHECK_OK(db.run(options.synchronous_full ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL"));
   // Zeroes what is deleted where that costs no extra write.
   KUBERNEL_CHECK_OK(db.run("PRAGMA secure_delete=FAST"));
-  int keep = 1;  // The log file stays when the store is closed: a new one would have to be made long again.
+  // The log is emptied when the store is closed. Its frames would still be read before the database's pages then, and a
+  // flipped bit in one would end the log there: older pages would come back, without an error.
+  KUBERNEL_CHECK_OK(db.run("PRAGMA journal_size_limit=67108864"));
+  int keep = 1;  // The log file stays when the store is closed, and its name with it.
   sqlite3_file_control(db.handle(), "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
   if (sqlite3_db_readonly(db.handle(), "main") != 0) return failed(options.path, "is read-only");
   KUBERNEL_CHECK_OK(migrate(db));
