@@ -186,13 +186,14 @@ Error error_of(const pqxx::sql_error& error) {
   if (state == "55P03") {                                // lock_not_available
     return {Reason::ServiceUnavailable, "another process has been writing for too long (" + line + ")"};
   }
-  if (state == "42501") {  // insufficient_privilege
+  // Older versions of libpqxx tell some conditions by the type alone.
+  if (dynamic_cast<const pqxx::insufficient_privilege*>(&error) != nullptr) {
     return {Reason::ServiceUnavailable, line + "; let the user own the database's tables, or grant it their use"};
   }
   if (state == "25006") {  // read_only_sql_transaction
     return {Reason::ServiceUnavailable, line + "; is this a stand-by? name the primary in the url"};
   }
-  if (state.starts_with("53")) return {Reason::ServiceUnavailable, "the server is short of something: " + line};
+  if (dynamic_cast<const pqxx::insufficient_resources*>(&error) != nullptr) return {Reason::ServiceUnavailable, "the server is short of something: " + line};
   return {Reason::ServiceUnavailable, line};
 }
 

@@ -4,12 +4,19 @@
 
 namespace {
 
+using kubernel::storage_server::testing::Kind;
+using kubernel::storage_server::testing::make_instance;
+
 std::unique_ptr<kubernel::testing::StorageInstance> make() {
-  return kubernel::storage_server::testing::make_instance(kubernel::storage_server::testing::Kind::MariaDb,
-                                                          kubernel::storage_mysql::open_mysql);
+  return make_instance(Kind::MariaDb, kubernel::storage_mysql::open_mysql);
+}
+
+std::unique_ptr<kubernel::testing::StorageInstance> make_shared() {
+  return make_instance(Kind::MariaDb, kubernel::storage_mysql::open_mysql, true);
 }
 
 }  // namespace
 
 KUBERNEL_STORAGE_CONFORMANCE(MariaDb, make);
 KUBERNEL_STORAGE_DURABILITY(MariaDb, make);
+KUBERNEL_STORAGE_SHARED(MariaDb, make_shared);

@@ -4,12 +4,19 @@
 
 namespace {
 
+using kubernel::storage_server::testing::Kind;
+using kubernel::storage_server::testing::make_instance;
+
 std::unique_ptr<kubernel::testing::StorageInstance> make() {
-  return kubernel::storage_server::testing::make_instance(kubernel::storage_server::testing::Kind::Postgres,
-                                                          kubernel::storage_postgres::open_postgres);
+  return make_instance(Kind::Postgres, kubernel::storage_postgres::open_postgres);
+}
+
+std::unique_ptr<kubernel::testing::StorageInstance> make_shared() {
+  return make_instance(Kind::Postgres, kubernel::storage_postgres::open_postgres, true);
 }
 
 }  // namespace
 
 KUBERNEL_STORAGE_CONFORMANCE(Postgres, make);
 KUBERNEL_STORAGE_DURABILITY(Postgres, make);
+KUBERNEL_STORAGE_SHARED(Postgres, make_shared);
