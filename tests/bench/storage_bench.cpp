@@ -1,25 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// storage-bench: how fast the embedded store is. Goals C1, C2 and C5, and memory and file size per key.
+// storage-bench: how fast the stores are. Goals C1, C2, C4 and C5, and memory and size per key.
 //
-//   storage-bench DIRECTORY [SECONDS [REVISIONS]]
+//   storage-bench DIRECTORY [SECONDS [REVISIONS [BACKEND]]]
 //
 // REVISIONS (default 1,000,000) are written and compacted for C5; SECONDS 0 runs nothing else.
-// DIRECTORY must be on the disk to be measured; the store is made in it and removed. Writes are durable.
+// DIRECTORY must be on the disk to be measured; the stores are made in it and removed. Writes are durable.
+// BACKEND: sqlite (the default), postgres, mysql. The server is started by this program; what it does without us, with
+// one row per commit from 64 clients, is measured beside it.
 
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
-#include <deque>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -27,6 +28,10 @@
 
 #include <kubernel/testing/fake_clock.h>
 
+#include "core/base/epoll_poller.h"
+#include "core/base/system_clock.h"
+#include "core/base/thread_pool.h"
+#include "server_bench.h"
 #include "sqlite_backend.h"
 
 namespace {
@@ -60,57 +65,21 @@ double cpu_seconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-class RealClock final : public Clock {
- public:
-  TimePoint now() const override { return Steady::now(); }
-  WallTime wall_now() const override { return std::chrono::system_clock::now(); }
-  std::unique_ptr<Subscription> call_at(TimePoint, std::function<void()>) override { fail("no timer is expected"); }
-};
-
-// Two threads, as the process's pool has them.
-class Pool final : public Executor {
- public:
-  Pool() {
-    for (auto& thread : threads_) thread = std::jthread([this](const std::stop_token& stop) { run(stop); });
-  }
-  Result<void> submit(std::function<void()> task) override {
-    const std::lock_guard lock(mutex_);
-    tasks_.push_back(std::move(task));
-    ready_.notify_one();
-    return {};
-  }
-
- private:
-  void run(const std::stop_token& stop) {
-    std::unique_lock lock(mutex_);
-    while (ready_.wait(lock, stop, [this] { return !tasks_.empty(); })) {
-      const auto task = std::move(tasks_.front());
-      tasks_.pop_front();
-      lock.unlock();
-      task();
-      lock.lock();
-    }
-  }
-
-  std::mutex mutex_;
-  std::condition_variable_any ready_;
-  std::deque<std::function<void()>> tasks_;
-  std::array<std::jthread, 2> threads_;
-};
+// Opens the store to be measured, or another handle on it.
+using Open = std::function<Result<std::unique_ptr<storage::Backend>>(storage::BackendContext)>;
 
 struct Bench {
-  std::filesystem::path directory;
+  Open open_store;
   double seconds;
-  RealClock clock;
-  Pool executor;
   testing::RecordingLogger log;
   testing::RecordingMetrics metrics;
-  testing::NoPoller poller;
+  core::SystemClock clock;
+  core::EpollPoller poller;
+  core::ThreadPool executor{{.name = "blocking", .threads = 4}, log, metrics};
   std::unique_ptr<storage::Backend> store;
 
   void open() {
-    const std::string config = R"({"path":")" + (directory / "bench.db").string() + R"("})";
-    auto opened = storage_sqlite::open_sqlite({config, log, metrics, clock, executor, poller});
+    auto opened = open_store({"", log, metrics, clock, executor, poller});
     if (!opened) fail(opened.error().message());
     store = *std::move(opened);
   }
@@ -239,21 +208,109 @@ void compaction(Bench& bench, int revisions) {
       quantile(stalls, 0.99) * 1e6, stalls.empty() ? 0 : stalls.back() * 1e3, stalls.size());
 }
 
+// C4: another process's view of 64 writers. Every event must come, in order; how late is counted from the moment the
+// writer was told.
+void lag(Bench& bench) {
+  Bench other{.open_store = bench.open_store, .seconds = bench.seconds};
+  other.open();
+  auto watch = other.store->watch({.start = "/registry/lag/", .end = "/registry/lag0"});
+  if (!watch) fail(watch.error().message());
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::map<storage::Revision, Steady::time_point> acknowledged;
+  bool rung = false;
+  (*watch)->notify([&] {
+    const std::lock_guard lock(mutex);
+    rung = true;
+    changed.notify_one();
+  });
+  std::atomic<bool> stop = false;
+  std::atomic<std::int64_t> written = 0;
+  std::map<storage::Revision, Steady::time_point> seen;
+  {
+    std::vector<std::jthread> threads;
+    for (int writer = 0; writer < 64; ++writer) {
+      threads.emplace_back([&, writer] {
+        std::vector<std::pair<storage::Revision, Steady::time_point>> mine;
+        storage::Revision revision = 0;
+        const std::string key = "/registry/lag/" + std::to_string(writer);
+        while (!stop) {
+          revision = bench.put(key, std::string(256, 'v'), revision);
+          mine.emplace_back(revision, Steady::now());
+          ++written;
+        }
+        const std::lock_guard lock(mutex);
+        acknowledged.insert(mine.begin(), mine.end());
+      });
+    }
+    std::jthread ender([&] {
+      std::this_thread::sleep_for(std::chrono::duration<double>(bench.seconds));
+      stop = true;
+      threads.clear();  // All have been told by now.
+      const std::lock_guard lock(mutex);
+      rung = true;
+      changed.notify_one();
+    });
+    storage::Revision last = 0;
+    while (!stop || static_cast<std::int64_t>(seen.size()) < written) {
+      const auto batch = (*watch)->take(1000);
+      if (!batch) fail(batch.error().message());
+      const auto now = Steady::now();
+      for (const storage::Event& event : batch->events) {
+        if (event.kv.modified <= last) fail("an event came twice or out of order");
+        last = event.kv.modified;
+        seen.emplace(last, now);
+      }
+      if (!batch->events.empty()) continue;
+      std::unique_lock lock(mutex);
+      if (!changed.wait_for(lock, std::chrono::seconds(10), [&] { return rung; })) fail("events are missing");
+      rung = false;
+    }
+  }
+  (*watch)->notify({});
+  std::vector<double> lags;
+  for (const auto& [revision, when] : acknowledged) {
+    const auto found = seen.find(revision);
+    if (found == seen.end()) fail("an event is missing");
+    lags.push_back(std::max(0.0, std::chrono::duration<double>(found->second - when).count()));
+  }
+  std::sort(lags.begin(), lags.end());
+  std::printf("C4 another process sees all %zu events of 64 writers: lag p50 %.1f ms, p99 %.1f ms, max %.1f ms\n",
+              lags.size(), quantile(lags, 0.5) * 1e3, quantile(lags, 0.99) * 1e3, lags.back() * 1e3);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
-  if (argc < 2) fail("usage: storage-bench DIRECTORY [SECONDS [REVISIONS]]");
-  Bench bench{.directory = std::filesystem::path(argv[1]) / "storage-bench",
-              .seconds = argc > 2 ? std::atof(argv[2]) : 5};
-  std::filesystem::remove_all(bench.directory);
-  std::filesystem::create_directories(bench.directory);
+  if (argc < 2) fail("usage: storage-bench DIRECTORY [SECONDS [REVISIONS [sqlite|postgres|mysql]]]");
+  const std::string backend = argc > 4 ? argv[4] : "sqlite";
+  const std::filesystem::path directory = std::filesystem::path(argv[1]) / "storage-bench";
+  std::filesystem::remove_all(directory);
+  std::filesystem::create_directories(directory);
+  bench::MeasuredServer server;
+  Bench bench{.open_store = nullptr, .seconds = argc > 2 ? std::atof(argv[2]) : 5};
+  if (backend == "sqlite") {
+    bench.open_store = [directory](storage::BackendContext context) {
+      context.config_json = R"({"path":")" + (directory / "bench.db").string() + R"("})";
+      return storage_sqlite::open_sqlite(context);
+    };
+  } else {
+    std::string why;
+    server = bench::start_server(backend, std::filesystem::absolute(directory), why);
+    if (!server.open) fail(why);
+    if (bench.seconds > 0) server.measure_raw(bench.seconds);
+    bench.open_store = server.open;
+  }
+  std::printf("%s\n", backend.c_str());
   bench.open();
   if (bench.seconds > 0) {
     writers(bench, "C2", 1, 256);
     writers(bench, "C2", 1, 1024);
+    const char* const goal = backend == "sqlite" ? "C1" : "C4";
     for (const std::size_t value_size : {std::size_t{16}, std::size_t{256}, std::size_t{1024}})
-      writers(bench, "C1", 64, value_size);
+      writers(bench, goal, 64, value_size);
+    if (backend != "sqlite") lag(bench);
     load(bench, 100'000, 1024);
   }
   compaction(bench, argc > 3 ? std::atoi(argv[3]) : 1'000'000);
@@ -262,6 +319,7 @@ int main(int argc, char** argv) {
   bench.open();
   std::printf("open   %.1f ms\n", since(began) * 1e3);
   bench.store.reset();
-  std::filesystem::remove_all(bench.directory);
+  server = {};
+  std::filesystem::remove_all(directory);
   return 0;
 }
