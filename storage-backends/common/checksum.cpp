@@ -26,21 +26,28 @@ std::string printable(std::string_view key) {
 
 }  // namespace
 
-std::uint32_t row_checksum(std::string_view key, std::string_view value, storage::Revision revision,
-                           storage::Revision created, std::int64_t version, storage::LeaseId lease,
-                           storage::Revision previous, bool deleted) {
-  std::array<unsigned char, 7 * 8> numbers{};
+std::uint32_t row_checksum(const Row& row) {
+  const storage::KeyValue& kv = *row.kv;
+  std::array<unsigned char, 8 * 8> numbers{};
   std::size_t at = 0;
-  // The key's length keeps a byte from moving between key and value unnoticed.
-  for (const std::int64_t number :
-       {revision, created, version, lease, previous, std::int64_t{deleted}, static_cast<std::int64_t>(key.size())}) {
+  const auto add = [&](std::int64_t number) {
     for (unsigned shift = 0; shift < 64; shift += 8) {
       numbers[at++] = static_cast<unsigned char>(static_cast<std::uint64_t>(number) >> shift);
     }
+  };
+  for (const std::int64_t number : {kv.modified, kv.created, kv.version, kv.lease, revision_of(row.previous),
+                                    std::int64_t{row.deleted}, static_cast<std::int64_t>(kv.key.size())}) {
+    add(number);  // The key's length keeps a byte from moving between key and value unnoticed.
   }
-  auto sum = crc32_z(0, numbers.data(), numbers.size());
-  sum = crc32_z(sum, reinterpret_cast<const unsigned char*>(key.data()), key.size());
-  if (!value.empty()) sum = crc32_z(sum, reinterpret_cast<const unsigned char*>(value.data()), value.size());
+  // Rows of the first schema had no place in a revision, and keep their checksum.
+  const std::int64_t places =
+      ((row.id & (kRowsPerRevision - 1)) << kPlaceBits) | (row.previous & (kRowsPerRevision - 1));
+  if (places != 0) add(places);
+  auto sum = crc32_z(0, numbers.data(), at);
+  sum = crc32_z(sum, reinterpret_cast<const unsigned char*>(kv.key.data()), kv.key.size());
+  if (!kv.value.empty()) {
+    sum = crc32_z(sum, reinterpret_cast<const unsigned char*>(kv.value.data()), kv.value.size());
+  }
   return static_cast<std::uint32_t>(sum);
 }
 

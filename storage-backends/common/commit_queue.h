@@ -20,7 +20,7 @@
 
 namespace kubernel::storage_common {
 
-/// A put or remove on its way. What the views point to belongs to the waiting caller.
+/// A put, remove or transaction on its way. What the views point to belongs to the waiting caller.
 struct Write {
   bool remove = false;
   std::string_view key;
@@ -28,6 +28,17 @@ struct Write {
   storage::Revision expected = 0;
   storage::LeaseId lease = 0;
   Result<storage::CasResult> result = storage::CasResult{};
+
+  const storage::Transaction* transaction = nullptr;  ///< Instead of all that.
+  Result<storage::TransactionResult> transaction_result = storage::TransactionResult{};
+
+  void fail(const Error& error) {
+    if (transaction == nullptr) {
+      result = error;
+    } else {
+      transaction_result = error;
+    }
+  }
 };
 
 /// Threads: all members may be called concurrently.
@@ -35,7 +46,7 @@ class CommitQueue {
  public:
   /// What remains to be done for a batch after the next one may start, such as telling watches.
   using After = std::function<void()>;
-  /// Commits the writes, in order, and fills in each result. Calls do not overlap.
+  /// Commits the writes, in order, and fills in the result of each. Calls do not overlap.
   using Commit = std::function<After(std::span<Write* const>)>;
 
   CommitQueue(Commit commit, std::size_t max_batch);

@@ -59,7 +59,7 @@ class EventLog::Cursor final : public storage::Watch {
     std::unique_lock lock(log_.mutex_);
     for (;;) {
       if (reader_->next < log_.compacted_) return log_.expired(reader_->next);
-      const Revision first = log_.head_ - static_cast<Revision>(log_.entries_.size()) + 1;
+      const Revision first = log_.first();
       if (reader_->next >= first || reader_->next > log_.head_) break;
       // What is wanted is no longer in memory. The first entry still held bounds what history has to tell.
       const Revision from = reader_->next;
@@ -111,6 +111,10 @@ void EventLog::Wakeups::run() const {
   for (const auto& reader : readers_) reader->wake();
 }
 
+void EventLog::Wakeups::add(Wakeups more) {
+  readers_.insert(readers_.end(), more.readers_.begin(), more.readers_.end());
+}
+
 EventLog::Wakeups EventLog::append(std::vector<LogEntry> entries) {
   Wakeups wakeups;
   if (entries.empty()) return wakeups;
@@ -128,12 +132,29 @@ EventLog::Wakeups EventLog::append(std::vector<LogEntry> entries) {
     reader->next = hit->revision();
     if (std::exchange(reader->armed, false)) wakeups.readers_.push_back(reader);
   }
-  head_ = entries.back().revision();
   for (LogEntry& entry : entries) {
     bytes_ += bytes_of(entry);
-    entries_.push_back(std::move(entry));
+    if (entry.revision() == head_ && !commits_.empty()) {
+      commits_.back().more.push_back(std::move(entry));
+    } else {
+      head_ = entry.revision();
+      commits_.push_back({std::move(entry), {}});
+    }
   }
   drop_read_entries();
+  return wakeups;
+}
+
+EventLog::Wakeups EventLog::skip_to(Revision head) {
+  Wakeups wakeups;
+  std::deque<Commit> dropped;  // Freed after the lock is released.
+  const std::lock_guard lock(mutex_);
+  dropped.swap(commits_);
+  bytes_ = 0;
+  head_ = head;
+  for (const auto& reader : readers_) {
+    if (reader->next <= head_ && std::exchange(reader->armed, false)) wakeups.readers_.push_back(reader);
+  }
   return wakeups;
 }
 
@@ -142,34 +163,38 @@ Revision EventLog::head() const {
   return head_;
 }
 
-void EventLog::set_compacted(Revision revision) {
+EventLog::Wakeups EventLog::set_compacted(Revision revision) {
   Wakeups wakeups;
-  {
-    const std::lock_guard lock(mutex_);
-    compacted_ = std::max(compacted_, revision);
-    for (const auto& reader : readers_) {
-      if (reader->next < compacted_ && std::exchange(reader->armed, false)) wakeups.readers_.push_back(reader);
-    }
+  const std::lock_guard lock(mutex_);
+  compacted_ = std::max(compacted_, revision);
+  for (const auto& reader : readers_) {
+    if (reader->next < compacted_ && std::exchange(reader->armed, false)) wakeups.readers_.push_back(reader);
   }
-  wakeups.run();
+  return wakeups;
+}
+
+// Precondition: the mutex is held and there is one.
+EventLog::Commit EventLog::drop_first() {
+  Commit dropped = std::move(commits_.front());
+  commits_.pop_front();
+  bytes_ -= bytes_of(dropped.first);
+  for (const LogEntry& entry : dropped.more) bytes_ -= bytes_of(entry);
+  return dropped;
 }
 
 void EventLog::trim(Revision first_kept) {
-  std::vector<LogEntry> dropped;  // Freed after the lock is released.
+  std::vector<Commit> dropped;  // Freed after the lock is released.
   const std::lock_guard lock(mutex_);
-  while (!entries_.empty() && entries_.front().revision() < first_kept) {
-    bytes_ -= bytes_of(entries_.front());
-    dropped.push_back(std::move(entries_.front()));
-    entries_.pop_front();
-  }
+  while (!commits_.empty() && first() < first_kept) dropped.push_back(drop_first());
 }
 
 std::vector<LogEntry> EventLog::slice(Revision from, Revision to, std::size_t limit) const {
   const std::lock_guard lock(mutex_);
   std::vector<LogEntry> out;
-  const Revision first = head_ - static_cast<Revision>(entries_.size()) + 1;
-  for (Revision at = std::max(from, first); at <= std::min(to, head_) && out.size() < limit; ++at) {
-    out.push_back(entries_[static_cast<std::size_t>(at - first)]);
+  for (Revision next = std::max(from, first()); next <= std::min(to, head_) && out.size() < limit; ++next) {
+    const Commit& commit = at(next);
+    out.push_back(commit.first);
+    out.insert(out.end(), commit.more.begin(), commit.more.end());
   }
   return out;
 }
@@ -185,14 +210,16 @@ Result<std::unique_ptr<storage::Watch>> EventLog::watch(const storage::WatchOpti
   return std::unique_ptr<storage::Watch>(std::make_unique<Cursor>(*this, std::move(reader)));
 }
 
-// Precondition: the mutex is held and entries_ reaches back to reader.next.
+// Precondition: the mutex is held and commits_ reaches back to reader.next.
 std::vector<LogEntry> EventLog::collect(Reader& reader, std::size_t max_events) {
   std::vector<LogEntry> out;
-  const Revision first = head_ - static_cast<Revision>(entries_.size()) + 1;
-  while (reader.next <= head_ && out.size() < max_events) {
-    const LogEntry& entry = entries_[static_cast<std::size_t>(reader.next - first)];
+  const auto add = [&](const LogEntry& entry) {
     if (reader.range.contains(entry.kv->key)) out.push_back(entry);
-    ++reader.next;
+  };
+  for (; reader.next <= head_ && out.size() < max_events; ++reader.next) {
+    const Commit& commit = at(reader.next);
+    add(commit.first);
+    for (const LogEntry& entry : commit.more) add(entry);
   }
   if (out.empty()) {
     reader.armed = true;
@@ -207,10 +234,7 @@ void EventLog::drop_read_entries() {
   if (max_bytes_ == 0) return;
   Revision wanted = head_ + 1;
   for (const auto& reader : readers_) wanted = std::min(wanted, reader->next);
-  while (!entries_.empty() && (entries_.front().revision() < wanted || bytes_ > max_bytes_)) {
-    bytes_ -= bytes_of(entries_.front());
-    entries_.pop_front();
-  }
+  while (!commits_.empty() && (first() < wanted || bytes_ > max_bytes_)) drop_first();
 }
 
 Error EventLog::expired(Revision wanted) const {

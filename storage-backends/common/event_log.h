@@ -36,8 +36,8 @@ struct LogEntry {
 
 /// Reads events the log has dropped.
 ///
-/// Returns events in `range` from revision `from` on, at most `max_events`; `progress` is the last revision it
-/// looked at and at most `to`. Errors: Expired when `from` has been compacted.
+/// Returns events in `range` from revision `from` on, about `max_events`, each revision whole; `progress` is the last
+/// revision it looked at and at most `to`. Errors: Expired when `from` has been compacted.
 using ReadHistory = std::function<Result<storage::WatchBatch>(storage::Revision from, storage::Revision to,
                                                               const KeyRange& range, std::size_t max_events)>;
 
@@ -61,34 +61,46 @@ class EventLog {
   class Wakeups {
    public:
     void run() const;
+    void add(Wakeups more);
 
    private:
     friend class EventLog;
     std::vector<std::shared_ptr<Reader>> readers_;
   };
 
-  /// Adds entries whose revisions follow head() without a gap. take() finds them from now on.
+  /// Adds entries whose revisions follow head() without a gap, each revision whole. take() finds them from now on.
   [[nodiscard]] Wakeups append(std::vector<LogEntry> entries);
+  /// For a store others write to: goes on from `head` without what came before, which history has to tell.
+  [[nodiscard]] Wakeups skip_to(storage::Revision head);
 
   storage::Revision head() const;
 
   /// Watches that still have to read an older revision are Expired from now on.
-  void set_compacted(storage::Revision revision);
+  [[nodiscard]] Wakeups set_compacted(storage::Revision revision);
   /// Drops entries older than `first_kept`.
   void trim(storage::Revision first_kept);
-  /// The entries held with from <= revision <= to, at most `limit`.
+  /// The entries held with from <= revision <= to, about `limit`, each revision whole.
   std::vector<LogEntry> slice(storage::Revision from, storage::Revision to, std::size_t limit) const;
 
   /// Errors: Expired when options.from has been compacted.
   Result<std::unique_ptr<storage::Watch>> watch(const storage::WatchOptions& options);
 
  private:
+  // What was written under one revision: nearly always one entry.
+  struct Commit {
+    LogEntry first;
+    std::vector<LogEntry> more;
+  };
+
   std::vector<LogEntry> collect(Reader& reader, std::size_t max_events);
+  storage::Revision first() const { return head_ - static_cast<storage::Revision>(commits_.size()) + 1; }
+  const Commit& at(storage::Revision revision) const { return commits_[static_cast<std::size_t>(revision - first())]; }
+  Commit drop_first();
   void drop_read_entries();
   Error expired(storage::Revision wanted) const;
 
   mutable std::mutex mutex_;
-  std::deque<LogEntry> entries_;  // Revisions without a gap; the last one is head_.
+  std::deque<Commit> commits_;  // Revisions without a gap; the last one is head_.
   std::vector<std::shared_ptr<Reader>> readers_;
   storage::Revision head_;
   storage::Revision compacted_ = 0;

@@ -1,20 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The half-open key range all read operations use.
+// The half-open key range all read operations use: the SDK's.
 
 #pragma once
 
-#include <string>
-#include <string_view>
+#include <kubernel/storage/key_range.h>
 
 namespace kubernel::storage_common {
 
-/// [start, end); an empty end is the end of the key space. Bytewise order.
-struct KeyRange {
-  std::string start;
-  std::string end;
-
-  bool contains(std::string_view key) const noexcept { return key >= start && (end.empty() || key < end); }
-};
+using storage::KeyRange;
 
 }  // namespace kubernel::storage_common

@@ -19,6 +19,7 @@ constexpr std::chrono::seconds kRetry{1};
 
 struct Lease {
   std::chrono::seconds ttl{0};
+  std::int64_t renewals = 0;
   TimePoint due;
   bool ready = false;   // Saved; until then only the id is taken.
   bool ending = false;  // Being revoked or expired; it cannot be renewed any more.
@@ -28,6 +29,10 @@ struct Lease {
 
 Error lease_not_found(LeaseId id) {
   return {Reason::NotFound, "lease " + std::to_string(id) + " not found"};
+}
+
+Error lease_exists(LeaseId id) {
+  return {Reason::AlreadyExists, "lease " + std::to_string(id) + " already exists"};
 }
 
 struct LeaseTable::State : std::enable_shared_from_this<State> {
@@ -71,7 +76,7 @@ struct LeaseTable::State : std::enable_shared_from_this<State> {
   // On a pool thread. One at a time, and none once closed.
   void expire() {
     const std::lock_guard running(run_mutex);
-    std::vector<LeaseId> due;
+    std::vector<LeaseRecord> due;
     {
       const std::lock_guard lock(mutex);
       if (closed) return;
@@ -79,17 +84,10 @@ struct LeaseTable::State : std::enable_shared_from_this<State> {
       for (auto& [id, lease] : leases) {
         if (!lease.ready || lease.due > now) continue;
         lease.ending = true;
-        due.push_back(id);
+        due.push_back({id, lease.ttl, lease.renewals});
       }
     }
-    for (const LeaseId id : due) {
-      const auto dropped = hooks.drop(CallContext{}, id);
-      if (dropped || dropped.error().reason() == Reason::NotFound) continue;
-      log_warning(log, "an expired lease could not be removed, trying again",
-                  {{"lease", id}, {"error", dropped.error()}});
-      const std::lock_guard lock(mutex);
-      if (const auto found = leases.find(id); found != leases.end()) found->second.due = clock.now() + kRetry;
-    }
+    for (const LeaseRecord& record : due) expire(record);
     std::unique_ptr<Subscription> old;
     {
       const std::lock_guard lock(mutex);
@@ -97,6 +95,26 @@ struct LeaseTable::State : std::enable_shared_from_this<State> {
     }
     old.reset();
     arm();
+  }
+
+  // Precondition: run_mutex is held.
+  void expire(const LeaseRecord& record) {
+    const auto dropped = hooks.drop(CallContext{}, record.id, &record);
+    const std::lock_guard lock(mutex);
+    const auto found = leases.find(record.id);
+    if (found == leases.end()) return;
+    if (dropped && *dropped) {  // Another process has renewed it.
+      found->second.renewals = (*dropped)->renewals;
+      found->second.ttl = (*dropped)->ttl;
+      found->second.due = clock.now() + found->second.ttl;
+      found->second.ending = false;
+    } else if (dropped || dropped.error().reason() == Reason::NotFound) {
+      leases.erase(found);
+    } else {
+      log_warning(log, "an expired lease could not be removed, trying again",
+                  {{"lease", record.id}, {"error", dropped.error()}});
+      found->second.due = clock.now() + kRetry;
+    }
   }
 
   Clock& clock;
@@ -110,14 +128,18 @@ struct LeaseTable::State : std::enable_shared_from_this<State> {
   std::unique_ptr<Subscription> timer;
   TimePoint rings_at = TimePoint::max();
   LeaseId last_id = 0;
+  std::int64_t last_renewals = 0;
   bool closed = false;
 };
 
 LeaseTable::LeaseTable(Clock& clock, Executor& executor, Logger& log, LeaseHooks hooks,
                        const std::vector<LeaseRecord>& existing)
     : state_(std::make_shared<State>(clock, executor, log, std::move(hooks))) {
+  state_->last_renewals =
+      std::chrono::duration_cast<std::chrono::microseconds>(clock.wall_now().time_since_epoch()).count();
   for (const LeaseRecord& record : existing) {
-    state_->leases[record.id] = {.ttl = record.ttl, .due = clock.now() + record.ttl, .ready = true};
+    state_->leases[record.id] = {
+        .ttl = record.ttl, .renewals = record.renewals, .due = clock.now() + record.ttl, .ready = true};
   }
   if (!existing.empty()) state_->arm();
 }
@@ -135,9 +157,17 @@ LeaseTable::~LeaseTable() {
 Result<LeaseId> LeaseTable::grant(const CallContext& ctx, LeaseId id, std::chrono::seconds ttl) {
   if (ttl < std::chrono::seconds(1)) return Error(Reason::BadRequest, "a lease lasts at least a second");
   if (id < 0) return Error(Reason::BadRequest, "a lease's id is a positive number");
+  const bool any_id = id == 0;
+  if (!any_id && state_->hooks.renew && exists(id)) {
+    // Another process may have dropped it since.
+    if (const auto found = state_->hooks.renew(ctx, id, false); !found && found.error().reason() == Reason::NotFound) {
+      forget(id);
+    }
+  }
+  LeaseRecord record{.id = id, .ttl = ttl};
   {
     const std::lock_guard lock(state_->mutex);
-    if (id == 0) {
+    if (any_id) {
       // Calendar time first, so that an id is not used again after a restart.
       const auto wall =
           std::chrono::duration_cast<std::chrono::microseconds>(state_->clock.wall_now().time_since_epoch());
@@ -145,13 +175,16 @@ Result<LeaseId> LeaseTable::grant(const CallContext& ctx, LeaseId id, std::chron
       while (state_->leases.contains(id)) ++id;
       state_->last_id = id;
     }
-    if (!state_->leases.try_emplace(id, Lease{.ttl = ttl}).second) {
-      return Error(Reason::AlreadyExists, "lease " + std::to_string(id) + " already exists");
+    record.id = id;
+    // Two leases that have the same id one after the other are not to be taken for one.
+    if (state_->hooks.renew) record.renewals = ++state_->last_renewals;
+    if (!state_->leases.try_emplace(id, Lease{.ttl = ttl, .renewals = record.renewals}).second) {
+      return lease_exists(id);
     }
   }
-  if (auto saved = state_->hooks.save(ctx, {id, ttl}); !saved) {
-    const std::lock_guard lock(state_->mutex);
-    state_->leases.erase(id);
+  if (auto saved = state_->hooks.save(ctx, record); !saved) {
+    forget(id);
+    if (any_id && saved.error().reason() == Reason::AlreadyExists) return grant(ctx, 0, ttl);
     return std::move(saved).error();
   }
   {
@@ -164,17 +197,77 @@ Result<LeaseId> LeaseTable::grant(const CallContext& ctx, LeaseId id, std::chron
   return id;
 }
 
-Result<void> LeaseTable::renew(const CallContext&, LeaseId id) {
+Result<std::chrono::seconds> LeaseTable::renew(const CallContext& ctx, LeaseId id) {
+  if (state_->hooks.renew) {
+    KUBERNEL_TRY(const LeaseRecord record, state_->hooks.renew(ctx, id, true));
+    learn(record);
+    return record.ttl;
+  }
   const std::lock_guard lock(state_->mutex);
   const auto found = state_->leases.find(id);
   if (found == state_->leases.end() || !found->second.ready || found->second.ending) return lease_not_found(id);
   found->second.due = state_->clock.now() + found->second.ttl;
-  return {};
+  return found->second.ttl;
 }
 
 Result<void> LeaseTable::revoke(const CallContext& ctx, LeaseId id) {
-  if (!exists(id) || id == 0) return lease_not_found(id);
-  return state_->hooks.drop(ctx, id);
+  if (id == 0 || (!state_->hooks.renew && !exists(id))) return lease_not_found(id);
+  auto dropped = state_->hooks.drop(ctx, id, nullptr);
+  if (!dropped) return std::move(dropped).error();
+  return {};
+}
+
+Result<storage::LeaseState> LeaseTable::find(const CallContext& ctx, LeaseId id, bool with_keys) {
+  if (state_->hooks.renew && id != 0) {
+    KUBERNEL_TRY(const LeaseRecord record, state_->hooks.renew(ctx, id, false));
+    learn(record);
+  }
+  storage::LeaseState out;
+  {
+    const std::lock_guard lock(state_->mutex);
+    const auto found = state_->leases.find(id);
+    if (found == state_->leases.end() || !found->second.ready || found->second.ending) return lease_not_found(id);
+    const auto left = found->second.due - state_->clock.now();
+    out = {.id = id,
+           .ttl = found->second.ttl,
+           .remaining =
+               std::max(std::chrono::duration_cast<std::chrono::milliseconds>(left), std::chrono::milliseconds(0)),
+           .keys = {}};
+  }
+  if (with_keys) {
+    KUBERNEL_TRY(out.keys, state_->hooks.keys(ctx, id));
+  }
+  return out;
+}
+
+Result<std::vector<LeaseId>> LeaseTable::list(const CallContext& ctx) {
+  std::vector<LeaseId> out;
+  if (state_->hooks.all) {
+    KUBERNEL_TRY(const auto records, state_->hooks.all(ctx));
+    for (const LeaseRecord& record : records) out.push_back(record.id);
+    std::sort(out.begin(), out.end());
+    return out;
+  }
+  const std::lock_guard lock(state_->mutex);
+  for (const auto& [id, lease] : state_->leases) {
+    if (lease.ready) out.push_back(id);
+  }
+  return out;
+}
+
+void LeaseTable::learn(const LeaseRecord& record) {
+  {
+    const std::lock_guard lock(state_->mutex);
+    const auto [found, fresh] = state_->leases.try_emplace(record.id);
+    Lease& lease = found->second;
+    if (!fresh && (!lease.ready || lease.renewals == record.renewals)) return;
+    lease = {.ttl = record.ttl,
+             .renewals = record.renewals,
+             .due = state_->clock.now() + record.ttl,
+             .ready = true,
+             .ending = false};
+  }
+  state_->arm();
 }
 
 bool LeaseTable::exists(LeaseId id) const {

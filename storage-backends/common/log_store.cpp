@@ -5,14 +5,16 @@
 #include <array>
 #include <atomic>
 #include <mutex>
+#include <optional>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "commit_queue.h"
 #include "event_log.h"
+#include "follower.h"
 #include "lease_table.h"
+#include "pending.h"
 
 namespace kubernel::storage_common {
 namespace {
@@ -53,83 +55,48 @@ struct Instruments {
   Histogram& commit_seconds;
 };
 
-// The state of the keys a batch touches, as the batch changes it, and what it adds to the log.
-class Pending {
- public:
-  Pending(Revision head, std::span<const std::string_view> keys, std::vector<Result<std::optional<Row>>> rows)
-      : head_(head) {
-    for (std::size_t i = 0; i < keys.size(); ++i) newest_.emplace(keys[i], std::move(rows[i]));
-  }
+// How many foreign writes are read at once.
+constexpr std::size_t kCatchUpEvents = 1000;
 
-  Result<CasResult> apply(const Write& write) {
-    Result<std::optional<Row>>& row = newest_.at(write.key);
-    if (!row) return row.error();
-    const auto current = *row && !(*row)->deleted ? (*row)->kv : nullptr;
-    const bool wins = write.remove ? current && current->modified == write.expected
-                                   : (current ? current->modified : 0) == write.expected;
-    CasResult result{.applied = wins, .revision = head_, .current = std::nullopt};
-    if (current && (!wins || write.remove)) result.current = *current;
-    if (!wins) return result;
-    result.revision = ++head_;
-    auto kv = std::make_shared<KeyValue>();
-    kv->key = std::string(write.key);
-    kv->modified = head_;
-    if (!write.remove) {
-      kv->value = std::string(write.value);
-      kv->created = current ? current->created : head_;
-      kv->version = current ? current->version + 1 : 1;
-      kv->lease = write.lease;
-    }
-    const Revision previous = *row ? (*row)->kv->modified : 0;
-    add(current, Row{.kv = std::move(kv), .previous = previous, .deleted = write.remove});
-    row = std::optional<Row>(rows_.back());
-    return result;
-  }
-
-  std::span<const Row> rows() const { return rows_; }
-  std::vector<LogEntry> take_entries() { return std::move(entries_); }
-  std::int64_t live_change() const { return live_change_; }
-
- private:
-  void add(const std::shared_ptr<const KeyValue>& current, Row row) {
-    live_change_ += (row.deleted ? 0 : 1) - (current ? 1 : 0);
-    entries_.push_back({row.deleted ? Event::Type::Delete : Event::Type::Put, row.kv, current});
-    rows_.push_back(std::move(row));
-  }
-
-  Revision head_;
-  std::unordered_map<std::string_view, Result<std::optional<Row>>> newest_;
-  std::vector<Row> rows_;
-  std::vector<LogEntry> entries_;
-  std::int64_t live_change_ = 0;
+// What is in the database when it is opened.
+struct Found {
+  Marks marks;
+  std::int64_t keys = 0;
+  std::vector<LeaseRecord> leases;
 };
+
+Result<void> check_size(std::string_view key, std::string_view) {
+  if (key.size() <= storage::kMaxKeyBytes) return {};
+  return Error(Reason::RequestEntityTooLarge, "storage: a key has at most " + std::to_string(storage::kMaxKeyBytes) +
+                                                  " bytes, not " + std::to_string(key.size()));
+}
 
 class LogStore final : public storage::Backend {
  public:
   LogStore(std::unique_ptr<Database> database, const storage::BackendContext& context, const LogStoreOptions& options,
-           const DatabaseState& state)
+           const Found& found)
       : clock_(context.clock),
         database_(std::move(database)),
         writer_(database_->writer()),
+        shared_(database_->shared()),
         instruments_(context.metrics),
-        compacted_(state.compacted),
-        swept_(state.swept),
-        live_(state.keys),
-        log_(state.head, options.recent_bytes,
+        compacted_(found.marks.compacted),
+        live_(found.keys),
+        log_(found.marks.head, options.recent_bytes,
              [this](Revision from, Revision to, const KeyRange& range, std::size_t max_events) {
                return database_->changes(from, to, range, max_events);
              }),
         queue_([this](std::span<Write* const> writes) { return commit(writes); }, options.max_batch),
-        leases_(context.clock, context.blocking, context.log,
-                {.save = [this](const CallContext& ctx, const LeaseRecord& lease) { return save_lease(ctx, lease); },
-                 .drop = [this](const CallContext& ctx, LeaseId id) { return drop_lease(ctx, id); }},
-                state.leases) {
-    log_.set_compacted(state.compacted);
+        leases_(context.clock, context.blocking, context.log, lease_hooks(), found.leases) {
+    log_.set_compacted(found.marks.compacted).run();
+    if (!shared_) return;
+    follower_.emplace(*database_, context.clock, context.blocking, context.log, [this] { return follow(); });
   }
 
   Result<CasResult> put(const CallContext& ctx, std::string_view key, std::string_view value, Revision expected,
                         LeaseId lease) override {
     KUBERNEL_CHECK_OK(check(ctx));
+    KUBERNEL_CHECK_OK(check_size(key, value));
     Write write{.key = key, .value = value, .expected = expected, .lease = lease};
     queue_.submit(write);
     return std::move(write.result);
@@ -140,6 +107,14 @@ class LogStore final : public storage::Backend {
     Write write{.remove = true, .key = key, .expected = expected};
     queue_.submit(write);
     return std::move(write.result);
+  }
+
+  Result<storage::TransactionResult> transact(const CallContext& ctx,
+                                              const storage::Transaction& transaction) override {
+    KUBERNEL_CHECK_OK(check(ctx));
+    Write write{.transaction = &transaction};
+    queue_.submit(write);
+    return std::move(write.transaction_result);
   }
 
   Result<std::optional<KeyValue>> get(const CallContext& ctx, std::string_view key, Revision at) override {
@@ -158,19 +133,22 @@ class LogStore final : public storage::Backend {
   }
 
   Result<std::unique_ptr<storage::Watch>> watch(const storage::WatchOptions& options) override {
+    // What others wrote before now is not "after now".
+    if (shared_ && options.from == 0) KUBERNEL_CHECK_OK(follow());
     return log_.watch(options);
   }
 
   Result<void> compact(const CallContext& ctx, Revision revision) override {
     const std::lock_guard one_at_a_time(compact_mutex_);
     KUBERNEL_CHECK_OK(check(ctx));
-    if (const Revision head = log_.head(); revision > head) {
+    KUBERNEL_TRY(const Marks marks, database_->marks());
+    if (revision > marks.head) {
       return Error(Reason::BadRequest, "revision " + std::to_string(revision) + " is in the future; the store is at " +
-                                           std::to_string(head));
+                                           std::to_string(marks.head));
     }
-    if (revision < compacted_) {
+    if (revision < marks.compacted) {
       return Error(Reason::Expired, "revision " + std::to_string(revision) + " has been compacted; the oldest is " +
-                                        std::to_string(compacted_));
+                                        std::to_string(marks.compacted));
     }
     auto done = sweep(ctx, revision);
     if (!done && done.error().reason() != Reason::Cancelled) instruments_.compaction_failures.add(1);
@@ -181,8 +159,13 @@ class LogStore final : public storage::Backend {
 
   Result<Stats> stats(const CallContext& ctx) override {
     KUBERNEL_CHECK_OK(check(ctx));
+    if (shared_) KUBERNEL_CHECK_OK(follow());
     KUBERNEL_TRY(const std::int64_t bytes, database_->size_bytes());
-    return Stats{.revision = log_.head(), .compacted = compacted_, .keys = live_, .size_bytes = bytes};
+    return Stats{.revision = log_.head(),
+                 .compacted = compacted_,
+                 .keys = live_,
+                 .size_bytes = bytes,
+                 .stopped = database_->stopped()};
   }
 
  private:
@@ -199,49 +182,141 @@ class LogStore final : public storage::Backend {
     const auto began = clock_.now();
     EventLog::Wakeups wakeups;
     const Result<void> committed = try_commit(writes, wakeups);
-    if (!committed) {
+    if (committed) {
+      instruments_.commit_seconds.observe(std::chrono::duration<double>(clock_.now() - began).count());
+    } else {
       instruments_.failures.add(1);
-      for (Write* write : writes) write->result = committed.error();
-      return {};
+      for (Write* write : writes) write->fail(committed.error());
     }
-    instruments_.commit_seconds.observe(std::chrono::duration<double>(clock_.now() - began).count());
     return [wakeups] { wakeups.run(); };
   }
 
   Result<void> try_commit(std::span<Write* const> writes, EventLog::Wakeups& wakeups) {
-    KUBERNEL_TRY(const Revision head, writer_.begin());
+    KUBERNEL_TRY(Pending pending, begin(wakeups));
     std::vector<std::string_view> keys;
     keys.reserve(writes.size());
-    for (const Write* write : writes) keys.push_back(write->key);
-    std::sort(keys.begin(), keys.end());
-    keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
-    Pending pending(head, keys, writer_.newest(keys));
-    for (Write* write : writes) {
-      write->result = leases_.exists(write->lease) ? pending.apply(*write) : lease_not_found(write->lease);
+    for (const Write* write : writes) {
+      if (write->transaction == nullptr) {
+        keys.push_back(write->key);
+      } else {
+        named_keys(*write->transaction, keys);
+      }
     }
-    KUBERNEL_TRY(wakeups, finish(pending));
-    return {};
+    pending.load(std::move(keys));
+    for (Write* write : writes) {
+      if (write->transaction == nullptr) {
+        write->result = pending.apply(*write);
+      } else {
+        write->transaction_result = pending.transact(*write->transaction);
+      }
+    }
+    return finish(pending, wakeups);
+  }
+
+  // Starts a transaction that adds to the log. What other processes added before is shown to watches first.
+  Result<Pending> begin(EventLog::Wakeups& wakeups) {
+    KUBERNEL_TRY(const Marks marks, writer_.begin());
+    if (shared_) {
+      if (auto caught_up = catch_up(marks, wakeups); !caught_up) {
+        writer_.rollback();
+        return std::move(caught_up).error();
+      }
+    }
+    return Pending(*database_, marks, [this](LeaseId id) { return check_lease(id); });
   }
 
   // Writes what is pending, commits, and shows it to watches. Ends the transaction in any case.
-  Result<EventLog::Wakeups> finish(Pending& pending) {
+  Result<void> finish(Pending& pending, EventLog::Wakeups& wakeups) {
     if (pending.rows().empty()) {
       writer_.rollback();
-      return EventLog::Wakeups{};
+      return {};
     }
     if (auto appended = writer_.append(pending.rows()); !appended) {
       writer_.rollback();
-      return std::move(appended).error();
+      return appended;
     }
     KUBERNEL_CHECK_OK(writer_.commit());
     instruments_.commits.add(1);
     instruments_.writes.add(static_cast<double>(pending.rows().size()));
     live_ += pending.live_change();
-    return log_.append(pending.take_entries());
+    wakeups.add(log_.append(pending.take_entries()));
+    return {};
   }
 
-  // Runs `work` in a write transaction of its own.
-  Result<void> transaction(const std::function<Result<void>()>& work) {
+  // In a write transaction. A lease that another process dropped may still be in the table.
+  Result<void> check_lease(LeaseId id) {
+    if (!shared_) return leases_.exists(id) ? Result<void>() : lease_not_found(id);
+    KUBERNEL_TRY(const auto record, writer_.find_lease(id));
+    if (!record) return lease_not_found(id);
+    leases_.learn(*record);
+    return {};
+  }
+
+  // Brings the watches up to what others wrote. Only in the queue's turns: the log is appended to in order.
+  Result<void> catch_up(const Marks& marks, EventLog::Wakeups& wakeups) {
+    if (marks.compacted > compacted_) {
+      compacted_ = marks.compacted;
+      wakeups.add(log_.set_compacted(marks.compacted));
+    }
+    bool new_lease = false;
+    while (log_.head() < marks.head) {
+      auto batch = database_->changes(log_.head() + 1, marks.head, {}, kCatchUpEvents);
+      if (!batch && batch.error().reason() == Reason::Expired) {
+        // We were away for so long that there is no history any more.
+        KUBERNEL_TRY(live_, database_->count(CallContext{}, {}));
+        KUBERNEL_TRY(const Marks now, database_->marks());
+        compacted_ = std::max(compacted_.load(), now.compacted);
+        wakeups.add(log_.set_compacted(compacted_));
+        wakeups.add(log_.skip_to(marks.head));
+        new_lease = true;
+        break;
+      }
+      if (!batch) return std::move(batch).error();
+      KUBERNEL_CHECK_OK(show(*batch, wakeups, new_lease));
+    }
+    if (!new_lease) return {};
+    KUBERNEL_TRY(const auto records, database_->leases());
+    for (const LeaseRecord& record : records) leases_.learn(record);
+    return {};
+  }
+
+  Result<void> show(storage::WatchBatch& batch, EventLog::Wakeups& wakeups, bool& new_lease) {
+    std::vector<LogEntry> entries;
+    entries.reserve(batch.events.size());
+    Revision last = log_.head();
+    for (Event& event : batch.events) {
+      if (event.kv.modified > last + 1) break;
+      last = event.kv.modified;
+      if (event.type == Event::Type::Delete) --live_;
+      if (event.type == Event::Type::Put && event.kv.version == 1) ++live_;
+      new_lease = new_lease || !leases_.exists(event.kv.lease);
+      LogEntry entry{event.type, std::make_shared<const KeyValue>(std::move(event.kv)), nullptr};
+      if (event.previous) entry.previous = std::make_shared<const KeyValue>(*std::move(event.previous));
+      entries.push_back(std::move(entry));
+    }
+    if (last < batch.progress) {
+      return Error(Reason::Internal, "the store is damaged: revision " + std::to_string(last + 1) + " is missing");
+    }
+    wakeups.add(log_.append(std::move(entries)));
+    return {};
+  }
+
+  // Returns whether others had written.
+  Result<bool> follow() {
+    KUBERNEL_TRY(const Marks marks, database_->marks());
+    if (marks.head <= log_.head() && marks.compacted <= compacted_) return false;
+    Result<void> caught_up;
+    queue_.exclusive([&]() -> CommitQueue::After {
+      EventLog::Wakeups wakeups;
+      caught_up = catch_up(marks, wakeups);
+      return [wakeups] { wakeups.run(); };
+    });
+    if (!caught_up) return std::move(caught_up).error();
+    return true;
+  }
+
+  // Runs `work` in a write transaction of its own, which adds nothing to the log.
+  Result<void> transaction(const std::function<Result<void>(const Marks&)>& work) {
     Result<void> result;
     queue_.exclusive([&]() -> CommitQueue::After {
       result = in_transaction(work);
@@ -250,79 +325,134 @@ class LogStore final : public storage::Backend {
     return result;
   }
 
-  Result<void> in_transaction(const std::function<Result<void>()>& work) {
-    if (auto began = writer_.begin(); !began) return std::move(began).error();
-    if (auto worked = work(); !worked) {
+  Result<void> in_transaction(const std::function<Result<void>(const Marks&)>& work) {
+    KUBERNEL_TRY(const Marks marks, writer_.begin());
+    if (auto worked = work(marks); !worked) {
       writer_.rollback();
       return worked;
     }
     return writer_.commit();
   }
 
-  Result<void> save_lease(const CallContext& ctx, const LeaseRecord& lease) {
-    KUBERNEL_CHECK_OK(check(ctx));
-    return transaction([&] { return writer_.save_lease(lease); });
+  LeaseHooks lease_hooks() {
+    LeaseHooks hooks;
+    hooks.save = [this](const CallContext& ctx, const LeaseRecord& lease) { return save_lease(ctx, lease); };
+    hooks.drop = [this](const CallContext& ctx, LeaseId id, const LeaseRecord* expired) {
+      return drop_lease(ctx, id, expired);
+    };
+    hooks.keys = [this](const CallContext& ctx, LeaseId id) { return lease_keys(ctx, id); };
+    if (!shared_) return hooks;
+    hooks.renew = [this](const CallContext& ctx, LeaseId id, bool count) { return renew_lease(ctx, id, count); };
+    hooks.all = [this](const CallContext&) { return database_->leases(); };
+    return hooks;
   }
 
-  Result<void> drop_lease(const CallContext& ctx, LeaseId id) {
+  Result<void> save_lease(const CallContext& ctx, const LeaseRecord& lease) {
     KUBERNEL_CHECK_OK(check(ctx));
-    Result<void> result;
+    return transaction([&](const Marks&) -> Result<void> {
+      if (shared_) {
+        KUBERNEL_TRY(const auto taken, writer_.find_lease(lease.id));
+        if (taken) return lease_exists(lease.id);
+      }
+      return writer_.save_lease(lease);
+    });
+  }
+
+  Result<LeaseRecord> renew_lease(const CallContext& ctx, LeaseId id, bool count) {
+    KUBERNEL_CHECK_OK(check(ctx));
+    LeaseRecord record;
+    KUBERNEL_CHECK_OK(transaction([&](const Marks&) -> Result<void> {
+      KUBERNEL_TRY(const auto found, writer_.find_lease(id));
+      if (!found) return lease_not_found(id);
+      record = *found;
+      if (!count) return {};
+      ++record.renewals;
+      return writer_.save_lease(record);
+    }));
+    return record;
+  }
+
+  Result<std::vector<std::string>> lease_keys(const CallContext& ctx, LeaseId id) {
+    KUBERNEL_CHECK_OK(check(ctx));
+    std::vector<std::string> keys;
+    KUBERNEL_CHECK_OK(transaction([&](const Marks&) -> Result<void> {
+      KUBERNEL_TRY(keys, writer_.leased(id));
+      return {};
+    }));
+    return keys;
+  }
+
+  Result<std::optional<LeaseRecord>> drop_lease(const CallContext& ctx, LeaseId id, const LeaseRecord* expired) {
+    KUBERNEL_CHECK_OK(check(ctx));
+    Result<std::optional<LeaseRecord>> result = std::optional<LeaseRecord>();
     queue_.exclusive([&]() -> CommitQueue::After {
       EventLog::Wakeups wakeups;
-      result = try_drop_lease(id, wakeups);
+      result = try_drop_lease(id, expired, wakeups);
       return [wakeups] { wakeups.run(); };
     });
     return result;
   }
 
-  Result<void> try_drop_lease(LeaseId id, EventLog::Wakeups& wakeups) {
-    if (!leases_.exists(id)) return lease_not_found(id);
-    KUBERNEL_TRY(const Revision head, writer_.begin());
-    auto erased = writer_.erase_lease(id);
-    auto leased = writer_.leased(id);
-    if (!erased || !leased) {
+  Result<std::optional<LeaseRecord>> try_drop_lease(LeaseId id, const LeaseRecord* expired,
+                                                    EventLog::Wakeups& wakeups) {
+    if (!shared_ && !leases_.exists(id)) return lease_not_found(id);
+    KUBERNEL_TRY(Pending pending, begin(wakeups));
+    auto kept = remove_leased(id, expired, pending);
+    if (!kept || *kept) {
       writer_.rollback();
-      return erased ? std::move(leased).error() : std::move(erased).error();
-    }
-    std::vector<std::string_view> keys;
-    for (const LeasedKey& key : *leased) keys.push_back(key.key);
-    Pending pending(head, keys, writer_.newest(keys));
-    for (const LeasedKey& key : *leased) {
-      const auto removed = pending.apply({.remove = true, .key = key.key, .expected = key.revision});
-      if (!removed) {
-        writer_.rollback();
-        return removed.error();
-      }
+      return kept;
     }
     if (pending.rows().empty()) {
       KUBERNEL_CHECK_OK(writer_.commit());
     } else {
-      KUBERNEL_TRY(wakeups, finish(pending));
+      KUBERNEL_CHECK_OK(finish(pending, wakeups));
     }
     leases_.forget(id);
-    return {};
+    return kept;
+  }
+
+  // In a write transaction. Returns the lease's record when it is not the expired one.
+  Result<std::optional<LeaseRecord>> remove_leased(LeaseId id, const LeaseRecord* expired, Pending& pending) {
+    if (shared_) {
+      KUBERNEL_TRY(auto record, writer_.find_lease(id));
+      if (!record) {
+        leases_.forget(id);
+        return lease_not_found(id);
+      }
+      if (expired != nullptr && record->renewals != expired->renewals) return record;
+    }
+    KUBERNEL_TRY(const auto keys, writer_.leased(id));
+    KUBERNEL_CHECK_OK(writer_.erase_lease(id));
+    KUBERNEL_CHECK_OK(pending.remove_all(keys));
+    return std::optional<LeaseRecord>();
   }
 
   // Precondition: compact_mutex_ is held.
   Result<void> sweep(const CallContext& ctx, Revision revision) {
+    EventLog::Wakeups wakeups;
     if (revision > compacted_) {
-      KUBERNEL_CHECK_OK(transaction([&] { return writer_.set_compacted(revision); }));
-      compacted_ = revision;
-      log_.set_compacted(revision);
-    }
-    Revision step = kFirstStep;
-    while (swept_ < revision) {
-      KUBERNEL_CHECK_OK(check(ctx));
-      const Revision to = std::min(swept_ + step, revision);
-      Clock::TimePoint::duration worked{0};
-      KUBERNEL_CHECK_OK(transaction([&] {
-        const auto began = clock_.now();
-        auto swept = writer_.sweep(swept_, to);
-        worked = clock_.now() - began;
-        return swept;
+      KUBERNEL_CHECK_OK(transaction([&](const Marks& marks) -> Result<void> {
+        return marks.compacted < revision ? writer_.set_compacted(revision) : Result<void>();
       }));
-      instruments_.compacted.add(static_cast<double>(to - swept_));
-      swept_ = to;
+      compacted_ = std::max(compacted_.load(), revision);
+      wakeups = log_.set_compacted(revision);
+    }
+    wakeups.run();
+    Revision step = kFirstStep;
+    for (bool done = false; !done;) {
+      KUBERNEL_CHECK_OK(check(ctx));
+      Clock::TimePoint::duration worked{0};
+      auto swept = transaction([&](const Marks& marks) -> Result<void> {
+        const Revision to = std::min(marks.swept + step, revision);
+        done = to >= revision;
+        if (marks.swept >= revision) return {};
+        const auto began = clock_.now();
+        KUBERNEL_CHECK_OK(writer_.sweep(marks.swept, to));
+        worked = clock_.now() - began;
+        instruments_.compacted.add(static_cast<double>(to - marks.swept));
+        return {};
+      });
+      if (!swept) return swept;
       if (worked > kStepTime) step = std::max(step / 2, kSmallestStep);
       if (worked < kStepTime / 3) step = std::min(step * 2, kLargestStep);
     }
@@ -332,16 +462,17 @@ class LogStore final : public storage::Backend {
   Clock& clock_;
   const std::unique_ptr<Database> database_;
   Writer& writer_;  // Used inside queue_'s turns only.
+  const bool shared_;
   const Instruments instruments_;
 
   std::mutex compact_mutex_;
-  std::atomic<Revision> compacted_;  // Changed with compact_mutex_ held.
-  Revision swept_;                   // Guarded by compact_mutex_.
+  std::atomic<Revision> compacted_;
   std::atomic<std::int64_t> live_;
 
   EventLog log_;
   CommitQueue queue_;
   LeaseTable leases_;
+  std::optional<Follower> follower_;  // Of shared databases.
 };
 
 }  // namespace
@@ -349,8 +480,18 @@ class LogStore final : public storage::Backend {
 Result<std::unique_ptr<storage::Backend>> make_log_store(std::unique_ptr<Database> database,
                                                          const storage::BackendContext& context,
                                                          const LogStoreOptions& options) {
-  KUBERNEL_TRY(const DatabaseState state, database->state());
-  return std::unique_ptr<storage::Backend>(std::make_unique<LogStore>(std::move(database), context, options, state));
+  Found found;
+  KUBERNEL_TRY(found.marks, database->marks());
+  KUBERNEL_TRY(found.keys, database->count(CallContext{}, {}));
+  KUBERNEL_TRY(found.leases, database->leases());
+  return std::unique_ptr<storage::Backend>(std::make_unique<LogStore>(std::move(database), context, options, found));
+}
+
+Result<void> check_schema_version(std::string_view where, std::int64_t found, std::int64_t known) {
+  if (found >= 0 && found <= known) return {};
+  return Error(Reason::ServiceUnavailable, std::string(where) + " has schema version " + std::to_string(found) +
+                                               ", this program knows versions up to " + std::to_string(known) +
+                                               "; use the newer program that wrote it");
 }
 
 }  // namespace kubernel::storage_common

@@ -21,7 +21,7 @@ struct LogStoreOptions {
   std::size_t max_batch = 512;
 };
 
-/// Errors: those of Database::state().
+/// Errors: those of Database::marks(), count() and leases().
 Result<std::unique_ptr<storage::Backend>> make_log_store(std::unique_ptr<Database> database,
                                                          const storage::BackendContext& context,
                                                          const LogStoreOptions& options);

@@ -14,6 +14,7 @@
 
 #include "event_log.h"
 #include "lease_table.h"
+#include "transaction.h"
 
 namespace kubernel::storage_memory {
 namespace {
@@ -61,7 +62,10 @@ class MemoryBackend final : public storage::Backend {
         log_(kEmptyStore, 0, {}),
         leases_(context.clock, context.blocking, context.log,
                 {.save = [](const CallContext&, const LeaseRecord&) { return Result<void>(); },
-                 .drop = [this](const CallContext&, LeaseId id) { return drop_lease(id); }},
+                 .drop = [this](const CallContext&, LeaseId id, const LeaseRecord*) { return drop_lease(id); },
+                 .keys = [this](const CallContext&, LeaseId id) { return lease_keys(id); },
+                 .renew = {},
+                 .all = {}},
                 {}) {}
 
   Result<CasResult> put(const CallContext& ctx, std::string_view key, std::string_view value, Revision expected,
@@ -100,6 +104,28 @@ class MemoryBackend final : public storage::Backend {
     return result;
   }
 
+  Result<storage::TransactionResult> transact(const CallContext& ctx,
+                                              const storage::Transaction& transaction) override {
+    KUBERNEL_CHECK_OK(check(ctx));
+    std::unique_lock publishing(publish_mutex_);
+    std::vector<LogEntry> entries;
+    storage::TransactionResult result;
+    {
+      const std::lock_guard lock(mutex_);
+      View view(*this, ctx);
+      KUBERNEL_TRY(auto evaluated, storage_common::evaluate(transaction, view));
+      result = std::move(evaluated.result);
+      entries.reserve(evaluated.changes.size());
+      for (storage_common::Change& change : evaluated.changes) {
+        entries.push_back({change.deleted ? Event::Type::Delete : Event::Type::Put, std::move(change.kv),
+                           std::move(change.previous)});
+        apply(entries.back());
+      }
+    }
+    publish(std::move(publishing), std::move(entries));
+    return result;
+  }
+
   Result<std::optional<KeyValue>> get(const CallContext& ctx, std::string_view key, Revision at) override {
     KUBERNEL_CHECK_OK(check(ctx));
     const std::lock_guard lock(mutex_);
@@ -111,15 +137,12 @@ class MemoryBackend final : public storage::Backend {
 
   Result<Page> range(const CallContext& ctx, const RangeOptions& options) override {
     Page page;
-    KUBERNEL_TRY(const auto found, find(ctx, options, page));
-    page.items.reserve(found.size());
-    for (const auto& kv : found) {
-      if (options.keys_only) {
-        page.items.push_back({kv->key, {}, kv->created, kv->modified, kv->version, kv->lease});
-      } else {
-        page.items.push_back(*kv);
-      }
+    std::vector<std::shared_ptr<const KeyValue>> found;
+    {
+      const std::lock_guard lock(mutex_);
+      KUBERNEL_TRY(found, find(ctx, options, page));
     }
+    fill(page, found, options.keys_only);
     return page;
   }
 
@@ -149,7 +172,7 @@ class MemoryBackend final : public storage::Backend {
       if (revision < compacted_) return compacted_error(revision);
       compacted_ = revision;
     }
-    log_.set_compacted(revision);
+    log_.set_compacted(revision).run();
     while (swept_ < revision) {
       KUBERNEL_CHECK_OK(check(ctx));  // What is left is swept by the next compaction.
       const auto entries = log_.slice(swept_ + 1, revision, kCompactBatch);
@@ -171,25 +194,36 @@ class MemoryBackend final : public storage::Backend {
   }
 
  private:
-  // What a page holds; the values are copied later, without the lock.
-  Result<std::vector<std::shared_ptr<const KeyValue>>> find(const CallContext& ctx, const RangeOptions& options,
-                                                            Page& page) const {
-    std::vector<std::shared_ptr<const KeyValue>> out;
-    const std::lock_guard lock(mutex_);
-    KUBERNEL_TRY(page.revision, readable(options.at));
-    std::size_t seen = 0;
-    for (auto at = keys_.lower_bound(options.start); at != keys_.end(); ++at) {
-      if (!options.end.empty() && at->first >= options.end) break;
-      if (seen++ % kCheckEvery == 0) KUBERNEL_CHECK_OK(check(ctx));
-      auto kv = as_of(at->second, page.revision);
-      if (!kv) continue;
-      if (options.limit != 0 && out.size() == options.limit) {
-        page.more = true;
-        break;
-      }
-      out.push_back(std::move(kv));
+  // The store inside a transaction. The mutex is held all the while.
+  class View final : public storage_common::TransactionView {
+   public:
+    View(MemoryBackend& store, const CallContext& ctx) : store_(store), ctx_(ctx) {}
+    Revision revision() const override { return store_.head_; }
+    Result<std::shared_ptr<const KeyValue>> current(std::string_view key) override { return store_.newest(key); }
+    Result<Page> range(const RangeOptions& options) override {
+      Page page;
+      KUBERNEL_TRY(const auto found, store_.find(ctx_, options, page));
+      fill(page, found, options.keys_only);
+      return page;
     }
-    return out;
+    Result<void> check_lease(LeaseId id) override {
+      return store_.leases_.exists(id) ? Result<void>() : storage_common::lease_not_found(id);
+    }
+
+   private:
+    MemoryBackend& store_;
+    const CallContext& ctx_;
+  };
+
+  static void fill(Page& page, const std::vector<std::shared_ptr<const KeyValue>>& found, bool keys_only) {
+    page.items.reserve(found.size());
+    for (const auto& kv : found) {
+      if (keys_only) {
+        page.items.push_back({kv->key, {}, kv->created, kv->modified, kv->version, kv->lease});
+      } else {
+        page.items.push_back(*kv);
+      }
+    }
   }
 
   Result<void> check(const CallContext& ctx) const {
@@ -213,6 +247,29 @@ class MemoryBackend final : public storage::Backend {
   }
 
   // All below: the mutex is held.
+
+  // What a page holds; the values can be copied later, without the lock.
+  Result<std::vector<std::shared_ptr<const KeyValue>>> find(const CallContext& ctx, const RangeOptions& options,
+                                                            Page& page) const {
+    std::vector<std::shared_ptr<const KeyValue>> out;
+    KUBERNEL_TRY(page.revision, readable(options.at));
+    std::size_t seen = 0;
+    for (auto at = keys_.lower_bound(options.start); at != keys_.end(); ++at) {
+      if (!options.end.empty() && at->first >= options.end) break;
+      if (seen++ % kCheckEvery == 0) KUBERNEL_CHECK_OK(check(ctx));
+      auto kv = as_of(at->second, page.revision);
+      if (!kv) continue;
+      ++page.count;
+      if (options.limit != 0 && out.size() == options.limit) {
+        page.more = true;
+        if (!options.count) break;
+        continue;
+      }
+      out.push_back(std::move(kv));
+    }
+    if (!options.count) page.count = 0;
+    return out;
+  }
 
   Result<Revision> readable(Revision at) const {
     if (at == 0) return head_;
@@ -272,7 +329,7 @@ class MemoryBackend final : public storage::Backend {
     if (versions.empty()) keys_.erase(found);
   }
 
-  Result<void> drop_lease(LeaseId id) {
+  Result<std::optional<LeaseRecord>> drop_lease(LeaseId id) {
     std::unique_lock publishing(publish_mutex_);
     std::vector<LogEntry> entries;
     {
@@ -280,14 +337,19 @@ class MemoryBackend final : public storage::Backend {
       if (!leases_.exists(id)) return storage_common::lease_not_found(id);
       const auto keys = attached_.find(id);
       const auto doomed = keys == attached_.end() ? std::set<std::string>() : keys->second;
-      for (const std::string& key : doomed) {
-        entries.push_back(deletion(newest(key)));
-        apply(entries.back());
-      }
+      for (const std::string& key : doomed) entries.push_back(deletion(newest(key)));
+      for (const LogEntry& entry : entries) apply(entry);
       leases_.forget(id);
     }
     publish(std::move(publishing), std::move(entries));
-    return {};
+    return std::optional<LeaseRecord>();
+  }
+
+  Result<std::vector<std::string>> lease_keys(LeaseId id) const {
+    const std::lock_guard lock(mutex_);
+    const auto keys = attached_.find(id);
+    if (keys == attached_.end()) return std::vector<std::string>();
+    return std::vector<std::string>(keys->second.begin(), keys->second.end());
   }
 
   Clock& clock_;

@@ -4,6 +4,7 @@
 
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -24,14 +25,18 @@ class SqliteDatabase final : public storage_common::Database {
   ~SqliteDatabase() override;
 
   storage_common::Writer& writer() override;
-  Result<storage_common::DatabaseState> state() override;
+  bool shared() const override { return false; }
+  Result<storage_common::Marks> marks() override;
+  Result<std::vector<storage_common::LeaseRecord>> leases() override;
   Result<std::optional<storage::KeyValue>> get(const CallContext& ctx, std::string_view key,
                                                storage::Revision at) override;
   Result<storage::Page> range(const CallContext& ctx, const storage::RangeOptions& options) override;
-  Result<std::int64_t> count(const CallContext& ctx, const storage_common::KeyRange& range) override;
-  Result<storage::WatchBatch> changes(storage::Revision from, storage::Revision to,
-                                      const storage_common::KeyRange& range, std::size_t max_events) override;
+  Result<std::int64_t> count(const CallContext& ctx, const storage::KeyRange& range) override;
+  Result<storage::WatchBatch> changes(storage::Revision from, storage::Revision to, const storage::KeyRange& range,
+                                      std::size_t max_events) override;
   Result<std::int64_t> size_bytes() override;
+  std::string stopped() const override;
+  std::unique_ptr<Subscription> on_foreign_write(std::function<void()>) override { return nullptr; }
 
  private:
   class SqliteWriter;

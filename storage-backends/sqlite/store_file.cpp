@@ -11,6 +11,8 @@
 #include <cstring>
 #include <utility>
 
+#include "database.h"
+
 namespace kubernel::storage_sqlite {
 namespace {
 
@@ -40,6 +42,26 @@ constexpr std::array kMigrations = {R"sql(
   CREATE TABLE leases (id INTEGER PRIMARY KEY, ttl INTEGER NOT NULL);
   CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
   INSERT INTO meta VALUES ('compacted', 0), ('swept', 0);
+)sql",
+                                    // Several rows of one revision: a row's id is revision << 20 | place.
+                                    R"sql(
+  CREATE TABLE log2 (
+    id       INTEGER PRIMARY KEY,
+    key      BLOB NOT NULL,
+    created  INTEGER NOT NULL,
+    version  INTEGER NOT NULL,
+    lease    INTEGER NOT NULL,
+    previous INTEGER NOT NULL,  -- An id.
+    deleted  INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,
+    value    BLOB NOT NULL      -- The last column: what does not ask for values does not read them.
+  );
+  INSERT INTO log2 SELECT revision << 20, key, created, version, lease, previous << 20, deleted, checksum, value
+    FROM log ORDER BY revision;
+  DROP TABLE log;
+  ALTER TABLE log2 RENAME TO log;
+  ALTER TABLE keys RENAME COLUMN revision TO id;
+  UPDATE keys SET id = id << 20;
 )sql"};
 constexpr auto kSchemaVersion = static_cast<std::int64_t>(kMigrations.size());
 
@@ -139,10 +161,8 @@ Result<void> migrate(Connection& db) {
   if (application != kApplicationId && (tables != 0 || version != 0)) {
     return failed(db.path(), "is a database of another program; choose another path");
   }
-  if (version > kSchemaVersion) {
-    return failed(db.path(), "has schema version " + std::to_string(version) + ", this program knows versions up to " +
-                                 std::to_string(kSchemaVersion) + "; use the newer program that wrote it");
-  }
+  KUBERNEL_CHECK_OK(
+      storage_common::check_schema_version("storage-sqlite: " + db.path() + ":", version, kSchemaVersion));
   if (version == kSchemaVersion) return {};
   KUBERNEL_CHECK_OK(db.run("BEGIN IMMEDIATE"));
   for (auto at = version; at < kSchemaVersion; ++at) {

@@ -182,6 +182,32 @@ TEST_F(SqliteTrouble, ANewerSchemaIsRefused) {
   EXPECT_THAT(refusal(path_), AllOf(HasSubstr(path_), HasSubstr("schema version 99"), HasSubstr("newer")));
 }
 
+// As a program that knew one row per revision left it.
+TEST_F(SqliteTrouble, AStoreOfTheFirstSchemaIsBroughtUpToDate) {
+  open();
+  const auto first = put("/a", "1");
+  put("/b", "1");
+  const auto second = put("/a", "2", first);
+  ASSERT_TRUE(store_->remove({}, "/b", first + 1)->applied);
+  store_.reset();
+  tamper(
+      "CREATE TABLE old (revision INTEGER PRIMARY KEY, key BLOB NOT NULL, created INTEGER NOT NULL, version INTEGER NOT"
+      " NULL, lease INTEGER NOT NULL, previous INTEGER NOT NULL, deleted INTEGER NOT NULL, checksum INTEGER NOT NULL,"
+      " value BLOB NOT NULL);"
+      "INSERT INTO old SELECT id >> 20, key, created, version, lease, previous >> 20, deleted, checksum, value FROM "
+      "log;"
+      "DROP TABLE log; ALTER TABLE old RENAME TO log; ALTER TABLE keys RENAME COLUMN id TO revision;"
+      "UPDATE keys SET revision = revision >> 20; PRAGMA user_version=1");
+  open();
+  EXPECT_EQ((*store_->get({}, "/a", 0))->value, "2");
+  EXPECT_EQ((*store_->get({}, "/a", first))->value, "1");
+  EXPECT_FALSE(*store_->get({}, "/b", 0));
+  EXPECT_EQ((*store_->get({}, "/b", second))->value, "1");
+  EXPECT_EQ(put("/b", "2"), second + 2);
+  ASSERT_TRUE(store_->compact({}, second + 2));
+  EXPECT_EQ(store_->range({}, {})->items.size(), 2U);
+}
+
 TEST_F(SqliteTrouble, ABadConfigurationIsNamed) {
   const auto opened = open_sqlite({R"({"path":"/x","synchronous":"off"})", around_.log, around_.metrics, around_.clock,
                                    around_.blocking, around_.poller});
@@ -215,7 +241,7 @@ TEST_F(SqliteTrouble, AFlippedBitIsReportedAndNeverServed) {
   const auto first = put("/bad", "value");
   const auto second = put("/bad", "value", first);
   store_.reset();
-  tamper("UPDATE log SET value = x'76616c7564' WHERE revision = " + std::to_string(second));
+  tamper("UPDATE log SET value = x'76616c7564' WHERE id = " + std::to_string(second << 20));
   open();
   const auto says = AllOf(HasSubstr("\"/bad\" at revision " + std::to_string(second)), HasSubstr("checksum"));
   const auto found = store_->get({}, "/bad", 0);
@@ -242,7 +268,7 @@ TEST_F(SqliteTrouble, AMissingRowIsReported) {
   const auto revision = put("/bad", "value");
   put("/good", "1");
   store_.reset();
-  tamper("DELETE FROM log WHERE revision = " + std::to_string(revision));
+  tamper("DELETE FROM log WHERE id = " + std::to_string(revision << 20));
   open();
   const auto found = store_->get({}, "/bad", 0);
   ASSERT_FALSE(found);
@@ -254,7 +280,7 @@ TEST_F(SqliteTrouble, RowsOfTwoKeysCannotBeExchanged) {
   put("/a", "1");
   put("/b", "1");
   store_.reset();
-  tamper("UPDATE keys SET revision = 5 - revision");
+  tamper("UPDATE keys SET id = (5 << 20) - id");
   open();
   const auto found = store_->get({}, "/a", 0);
   ASSERT_FALSE(found);

@@ -21,20 +21,10 @@
 #include <kubernel/base/log.h>
 #include <kubernel/base/metrics.h>
 #include <kubernel/base/result.h>
+#include <kubernel/storage/transaction.h>
+#include <kubernel/storage/types.h>
 
 namespace kubernel::storage {
-
-using Revision = std::int64_t;
-using LeaseId = std::int64_t;  ///< 0: no lease.
-
-struct KeyValue {
-  std::string key;
-  std::string value;
-  Revision created = 0;   ///< Revision at which the key began to exist.
-  Revision modified = 0;  ///< Revision of the last write.
-  std::int64_t version = 0;  ///< Writes since it was created; 1 for a new key.
-  LeaseId lease = 0;
-};
 
 /// The outcome of a compare-and-swap. Losing the race is an outcome, not an Error:
 /// the caller gets what won, and needs no second read to try again.
@@ -45,31 +35,17 @@ struct CasResult {
                                     ///< Applied remove: the value that was removed.
 };
 
-struct RangeOptions {
-  std::string start;  ///< First key, inclusive.
-  std::string end;    ///< First key not included; empty means to the end of the key space.
-  std::size_t limit = 0;  ///< 0: no limit.
-  Revision at = 0;        ///< 0: now.
-  bool keys_only = false; ///< Values are left empty.
-};
-
-struct Page {
-  std::vector<KeyValue> items;  ///< Ascending by key (bytewise).
-  Revision revision = 0;        ///< The snapshot all items were read at.
-  bool more = false;            ///< The limit cut the range; go on from the last key + '\0'.
-};
-
 struct Event {
   enum class Type : std::uint8_t { Put, Delete };
   Type type = Type::Put;
-  KeyValue kv;                        ///< Delete: key and `modified` (the deletion's revision) only.
-  std::optional<KeyValue> previous;   ///< What the event replaced; absent when it was new or is compacted.
+  KeyValue kv;                       ///< Delete: key and `modified` (the deletion's revision) only.
+  std::optional<KeyValue> previous;  ///< What the event replaced; absent when it was new or is compacted.
 };
 
 struct WatchOptions {
-  std::string start;      ///< As in RangeOptions.
+  std::string start;  ///< As in RangeOptions.
   std::string end;
-  Revision from = 0;      ///< First revision wanted; 0: everything after now.
+  Revision from = 0;  ///< First revision wanted; 0: everything after now.
 };
 
 /// What take() found. `progress` says that every event up to it has been delivered.
@@ -94,11 +70,19 @@ class Watch {
 
   /// Calls `ready` when take() may find something new: once at once if there is something, and
   /// then at least once after each write in range that follows an empty take(). `ready` runs inside notify() or on a
-  /// writer's thread, without a lock of the backend's; it must not block and must not call take() itself. Replaces the earlier callback; an empty function removes it and waits for a running one.
+  /// writer's thread, without a lock of the backend's; it must not block and must not call take() itself. Replaces the
+  /// earlier callback; an empty function removes it and waits for a running one.
   virtual void notify(std::function<void()> ready) = 0;
 };
 
-/// Keys attached to a lease are deleted, with events, when it expires or is revoked.
+struct LeaseState {
+  LeaseId id = 0;
+  std::chrono::seconds ttl{0};
+  std::chrono::milliseconds remaining{0};
+  std::vector<std::string> keys;  ///< Ascending; empty unless asked for.
+};
+
+/// Keys attached to a lease are deleted, with events, under one revision, when it expires or is revoked.
 ///
 /// Threads and common errors: as Backend.
 class Leases {
@@ -107,21 +91,27 @@ class Leases {
 
   /// `id` 0: chooses one. `ttl`: at least a second. Errors: AlreadyExists when `id` is taken.
   virtual Result<LeaseId> grant(const CallContext& ctx, LeaseId id, std::chrono::seconds ttl) = 0;
-  /// Starts the TTL anew. Errors: NotFound.
-  virtual Result<void> renew(const CallContext& ctx, LeaseId id) = 0;
+  /// Starts the TTL anew, and returns it. Errors: NotFound.
+  virtual Result<std::chrono::seconds> renew(const CallContext& ctx, LeaseId id) = 0;
   /// Errors: NotFound.
   virtual Result<void> revoke(const CallContext& ctx, LeaseId id) = 0;
+  /// Errors: NotFound.
+  virtual Result<LeaseState> find(const CallContext& ctx, LeaseId id, bool with_keys) = 0;
+  /// All leases, ascending.
+  virtual Result<std::vector<LeaseId>> list(const CallContext& ctx) = 0;
 };
 
 struct Stats {
   Revision revision = 0;
-  Revision compacted = 0;     ///< History before this revision is gone.
+  Revision compacted = 0;  ///< History before this revision is gone.
   std::int64_t keys = 0;
   std::int64_t size_bytes = 0;
+  std::string stopped;  ///< Why no more writes are taken, as one line; empty while they are.
 };
 
 /// Guarantees every implementation gives, and kubernel/testing/storage_conformance.h checks:
-///   - revisions grow by exactly one per applied write and are never reused; an empty store is at revision 1;
+///   - revisions grow by exactly one per applied write, which may be a transaction of many keys, and are never reused;
+///     an empty store is at revision 1;
 ///   - a read at revision R sees all writes up to R and none after;
 ///   - reads and writes are linearizable: a read that begins after a write returned sees it;
 ///   - a write that returned survives a crash of this process and, unless configured otherwise, power loss;
@@ -139,11 +129,18 @@ class Backend {
   /// Writes `value` if the key's last modification is `expected`; 0 means the key
   /// must not exist. An empty `value` is a value. `lease` 0 detaches the key from any lease.
   /// Errors: NotFound when there is no such lease.
-  virtual Result<CasResult> put(const CallContext& ctx, std::string_view key, std::string_view value,
-                                Revision expected, LeaseId lease) = 0;
+  virtual Result<CasResult> put(const CallContext& ctx, std::string_view key, std::string_view value, Revision expected,
+                                LeaseId lease) = 0;
 
   /// Deletes the key if its last modification is `expected`; never applied for 0.
   virtual Result<CasResult> remove(const CallContext& ctx, std::string_view key, Revision expected) = 0;
+
+  /// Looks at the conditions and does what follows from them as one write: nothing comes between, all of it has one
+  /// revision, a crash leaves all or nothing. A transaction that changes nothing has no revision of its own.
+  /// Errors: NotFound when a lease does not exist, or a key that was to keep its value or lease; BadRequest when a key
+  /// would be written twice ("duplicate key given in txn request") or a revision is in the future; Expired when
+  /// it has been compacted. Nothing has been done then.
+  virtual Result<TransactionResult> transact(const CallContext& ctx, const Transaction& transaction) = 0;
 
   /// One key as of `at` (0: now); absent when it does not exist.
   /// Errors: Expired when `at` has been compacted; BadRequest when `at` is in the future.
@@ -186,6 +183,10 @@ struct BackendSpec {
   /// Opens the store, creating it when it does not exist.
   /// Errors: one line that names the file or server, what failed and what to do.
   Result<std::unique_ptr<Backend>> (*open)(const BackendContext& context) = nullptr;
+  /// Copies the store, which may be in use by another process, as of one moment into `file`, which open() takes as a
+  /// store afterwards. Null: this backend's server has tools of its own for it.
+  /// Errors: AlreadyExists when there is such a file; one line as from open().
+  Result<void> (*backup)(const BackendContext& context, const std::string& file) = nullptr;
 };
 
 }  // namespace kubernel::storage

@@ -25,14 +25,27 @@
 
 namespace kubernel::testing {
 
-/// One store that a test has to itself: a file, a database, a namespace of a server.
+/// In what stores may differ.
+struct StorageTraits {
+  /// Events and progress reach a watch, and an expired lease's keys go, a moment after; the suite then waits with
+  /// pass() until they do. Otherwise all is there when the write has returned, and the context's tasks have run.
+  bool asynchronous = false;
+  /// The shortest lease whose end the suite can wait for.
+  std::chrono::seconds lease_ttl{10};
+};
+
+/// One store that a test has to itself: a file, a database, a server.
 /// The destructor removes it.
 class StorageInstance {
  public:
   virtual ~StorageInstance() = default;
-  /// Opens the store; the first time it is empty, later a durable one holds what was there when it was closed.
-  /// `context` lacks only config_json.
+  /// Opens the store; the first time it is empty, later a durable one holds what was there when it was closed. Where
+  /// stores are shared, it is also called while the store is open: for another process's handle.
+  /// `context` lacks only config_json; one that needs a real clock, executor or poller brings its own.
   virtual Result<std::unique_ptr<storage::Backend>> open(storage::BackendContext context) = 0;
+  virtual StorageTraits traits() const { return {}; }
+  /// Lets time pass, where the store does not go by the context's clock, which has been advanced.
+  virtual void pass(std::chrono::milliseconds) {}
 };
 
 /// Returns null when what the instance needs is not there: the tests are skipped then, and say so.
@@ -47,6 +60,7 @@ class StorageConformance : public ::testing::TestWithParam<MakeStorageInstance> 
   void SetUp() override {
     instance_ = GetParam()();
     if (!instance_) GTEST_SKIP() << "SKIPPED: the server this backend needs is not installed";
+    asynchronous_ = instance_->traits().asynchronous;
     open();
   }
 
@@ -55,10 +69,13 @@ class StorageConformance : public ::testing::TestWithParam<MakeStorageInstance> 
     instance_.reset();
   }
 
-  void open() {
+  void open() { open(store_); }
+
+  void open(std::unique_ptr<storage::Backend>& store) {
     auto opened = instance_->open({"", log_, metrics_, clock_, blocking_, poller_});
     ASSERT_TRUE(opened) << opened.error().message();
-    store_ = *std::move(opened);
+    store = *std::move(opened);
+    while (blocking_.run_all() != 0) continue;
   }
 
   void reopen() {
@@ -121,15 +138,41 @@ class StorageConformance : public ::testing::TestWithParam<MakeStorageInstance> 
     return opened ? *std::move(opened) : nullptr;
   }
 
-  /// Everything there is to take, `batch` at a time.
-  static std::vector<Event> drain(storage::Watch& watch, std::size_t batch = 100) {
+  /// Everything up to now, `batch` at a time.
+  std::vector<Event> drain(storage::Watch& watch, std::size_t batch = 100) {
     std::vector<Event> out;
-    for (;;) {
-      auto taken = watch.take(batch);
-      EXPECT_TRUE(taken) << "take: " << taken.error().message();
-      if (!taken || taken->events.empty()) return out;
-      for (Event& event : taken->events) out.push_back(std::move(event));
+    const Revision target = head();
+    bool failed = false;
+    wait_for([&] {
+      for (;;) {
+        auto taken = watch.take(batch);
+        EXPECT_TRUE(taken) << "take: " << taken.error().message();
+        failed = !taken;
+        if (failed) return true;
+        if (taken->events.empty()) return taken->progress >= target;
+        for (Event& event : taken->events) out.push_back(std::move(event));
+      }
+    });
+    return out;
+  }
+
+  /// Waits until `condition` holds, where the store needs a moment; returns whether it does.
+  bool wait_for(const std::function<bool()>& condition) {
+    const int tries = asynchronous_ ? 1000 : 2;
+    for (int i = 0; i < tries; ++i) {
+      if (condition()) return true;
+      pass(asynchronous_ ? std::chrono::milliseconds(10) : std::chrono::milliseconds(0));
     }
+    return condition();
+  }
+
+  /// `units` times the shortest lease.
+  std::chrono::seconds ttl(int units = 1) const { return units * instance_->traits().lease_ttl; }
+  /// Lets a share of the shortest lease pass.
+  void pass_tenths(int tenths) { pass(std::chrono::milliseconds(ttl()) * tenths / 10); }
+  /// Whether `wanted` keys are there, or are soon.
+  bool keys_left(std::int64_t wanted) {
+    return wait_for([&] { return count("", "") == wanted; });
   }
 
   /// "put /a=1@2" and "delete /a@3", with " was 1" when the event knows what was there before.
@@ -147,8 +190,9 @@ class StorageConformance : public ::testing::TestWithParam<MakeStorageInstance> 
   }
 
   /// Lets time pass, and the work that became due.
-  void pass(std::chrono::seconds time) {
+  void pass(std::chrono::milliseconds time) {
     clock_.advance(time);
+    instance_->pass(time);
     while (blocking_.run_all() != 0) clock_.advance(std::chrono::nanoseconds(0));
   }
 
@@ -164,6 +208,7 @@ class StorageConformance : public ::testing::TestWithParam<MakeStorageInstance> 
   RecordingMetrics metrics_;
   NoPoller poller_;
   std::unique_ptr<StorageInstance> instance_;
+  bool asynchronous_ = false;
   std::unique_ptr<storage::Backend> store_;
 };
 
@@ -171,12 +216,30 @@ class StorageConformance : public ::testing::TestWithParam<MakeStorageInstance> 
 class StorageDurability : public StorageConformance {};
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(StorageDurability);
 
+/// And when several processes may use its store at once; see KUBERNEL_STORAGE_SHARED.
+class StorageShared : public StorageConformance {
+ protected:
+  void SetUp() override {
+    StorageConformance::SetUp();
+    if (!IsSkipped() && !HasFatalFailure()) open(other_);
+  }
+  void TearDown() override {
+    other_.reset();
+    StorageConformance::TearDown();
+  }
+
+  std::unique_ptr<storage::Backend> other_;  ///< Another process's handle on the store.
+};
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(StorageShared);
+
 }  // namespace kubernel::testing
 
 #include <kubernel/testing/storage_conformance_concurrency.h>
 #include <kubernel/testing/storage_conformance_data.h>
 #include <kubernel/testing/storage_conformance_history.h>
 #include <kubernel/testing/storage_conformance_linearizable.h>
+#include <kubernel/testing/storage_conformance_shared.h>
+#include <kubernel/testing/storage_conformance_transactions.h>
 
 /// `make`: callable as MakeStorageInstance.
 #define KUBERNEL_STORAGE_CONFORMANCE(name, make)                                                   \
@@ -192,4 +255,12 @@ GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(StorageDurability);
   INSTANTIATE_TEST_SUITE_P(name, StorageDurability, ::testing::Values(MakeStorageInstance(make)), \
                            [](const auto&) { return std::string("All"); });                       \
   }                                                                                               \
+  static_assert(true)
+
+/// For backends whose store several processes may use.
+#define KUBERNEL_STORAGE_SHARED(name, make)                                                   \
+  namespace kubernel::testing {                                                               \
+  INSTANTIATE_TEST_SUITE_P(name, StorageShared, ::testing::Values(MakeStorageInstance(make)), \
+                           [](const auto&) { return std::string("All"); });                   \
+  }                                                                                           \
   static_assert(true)
