@@ -26,6 +26,7 @@
 #include "http/front.h"
 #include "pipeline/local_client.h"
 #include "proxy/kubelet_proxy.h"
+#include "proxy/workload_proxy.h"
 #include "strategies/allocator.h"
 
 namespace kubernel::apiserver {
@@ -43,6 +44,7 @@ struct Config {
   std::string advertise_address;
   int advertise_port = 0;
   bool anonymous = true;
+  bool host_network = false;
   std::chrono::seconds event_ttl{0};
   std::string token_issuer;
   std::chrono::seconds compaction_interval{0};
@@ -59,6 +61,7 @@ Result<Config> read_config(const std::string& text_in) {
     out.service_cidr = document.at("serviceCidr").get<std::string>();
     out.advertise_address = document.at("advertiseAddress").get<std::string>();
     out.advertise_port = document.at("advertisePort").get<int>();
+    out.host_network = document.at("network").get<std::string>() == "host";
     out.anonymous = document.at("anonymousAuth").get<bool>();
     out.event_ttl = std::chrono::seconds(document.at("eventTtl").get<int>());
     out.token_issuer = document.at("tokenIssuer").get<std::string>();
@@ -144,7 +147,8 @@ class ApiServer final : public plugin::Component {
  private:
   Result<void> open_store();
   Result<void> open_server(net::TlsIdentity identity);
-  Result<void> open_kubelet_proxy();
+  Result<void> open_proxies();
+  Result<std::vector<std::unique_ptr<admission::Admission>>> make_admission_plugins();
   Result<net::TlsIdentity> load_pki();
   int served_port() const;
   void close();
@@ -156,6 +160,7 @@ class ApiServer final : public plugin::Component {
   Config config_;
   crypto::ClusterPki pki_;
   std::unique_ptr<storage::Backend> backend_;
+  std::unique_ptr<client::ApiClient> admission_client_;  // Lent to admission plugins, which api_ owns.
   std::unique_ptr<Api> api_;
   std::unique_ptr<Auth> auth_;
   std::shared_ptr<LocalConnector> connector_;
@@ -164,6 +169,7 @@ class ApiServer final : public plugin::Component {
   std::unique_ptr<OpenApiV2> openapi_v2_;
   std::unique_ptr<net::HttpClient> kubelet_client_;
   std::unique_ptr<KubeletProxy> kubelet_proxy_;
+  std::unique_ptr<WorkloadProxy> workload_proxy_;
   std::unique_ptr<Front> front_;
   std::unique_ptr<net::Server> server_;
 
@@ -186,6 +192,19 @@ Result<void> ApiServer::open_store() {
   KUBERNEL_TRY(backend_, stores.front().spec->open({stores.front().extension->config_json, context_.log, context_.metrics,
                                                     context_.clock, context_.blocking, context_.poller}));
   return {};
+}
+
+Result<std::vector<std::unique_ptr<admission::Admission>>> ApiServer::make_admission_plugins() {
+  std::vector<std::unique_ptr<admission::Admission>> out;
+  for (const auto& provided : plugin::all<admission::AdmissionSpec>(context_.extensions)) {
+    auto made = catch_as_error("admission", [&] {
+      return provided.spec->make(
+          {provided.extension->config_json, context_.log, context_.clock, context_.random, *admission_client_});
+    });
+    if (!made) return std::move(made).error().wrap("admission plugin " + provided.extension->plugin);
+    out.push_back(*std::move(made));
+  }
+  return out;
 }
 
 Result<net::TlsIdentity> ApiServer::load_pki() {
@@ -213,7 +232,7 @@ Result<void> ApiServer::open_server(net::TlsIdentity identity) {
   }
   openapi_v2_ = std::make_unique<OpenApiV2>(*api_);
   front_->serve_path(OpenApiV2::kPath, [this](const net::Request& request) { return openapi_v2_->serve(request); });
-  KUBERNEL_CHECK_OK(open_kubelet_proxy());
+  KUBERNEL_CHECK_OK(open_proxies());
   KUBERNEL_CHECK_OK(auth_->serve_documents(*front_));
   KUBERNEL_TRY(server_, net::open_server({context_.log, context_.metrics, context_.clock, context_.blocking}, std::move(options),
                                          [this](net::Exchange& exchange) { front_->serve(exchange); }));
@@ -222,7 +241,7 @@ Result<void> ApiServer::open_server(net::TlsIdentity identity) {
 }
 
 // Kubelets prove themselves by the cluster's CA, and know us by our client certificate.
-Result<void> ApiServer::open_kubelet_proxy() {
+Result<void> ApiServer::open_proxies() {
   net::ClientOptions options;
   options.http2 = false;  // Upgrades need HTTP/1.1, and logs gain nothing from more.
   options.tls = std::make_unique<net::ClientTls>();
@@ -233,6 +252,10 @@ Result<void> ApiServer::open_kubelet_proxy() {
                net::make_http_client({context_.log, context_.metrics, context_.clock, context_.blocking}, std::move(options)));
   kubelet_proxy_ = std::make_unique<KubeletProxy>(*api_, *kubelet_client_);
   kubelet_proxy_->attach_to(*front_);
+  // Workloads are asked by plain HTTP, for which the client's certificate does not matter.
+  workload_proxy_ = std::make_unique<WorkloadProxy>(*api_, *kubelet_client_,
+                                                    config_.host_network ? proxied_address : sandboxed_address);
+  workload_proxy_->attach_to(*front_);
   return {};
 }
 
@@ -253,10 +276,12 @@ Result<void> ApiServer::start(const CallContext& ctx) {
       ApiContext{*backend_, context_.clock, context_.random, context_.blocking, context_.log, config_.service_cidr,
                  config_.event_ttl});
   KUBERNEL_TRY(net::TlsIdentity identity, load_pki());
-  add_builtin_admission(*api_);
+  connector_ = std::make_shared<LocalConnector>(*api_);
+  admission_client_ = connector_->connect(self());
+  KUBERNEL_TRY(auto plugins, make_admission_plugins());
+  add_admission(*api_, std::move(plugins));
   auth_ = std::make_unique<Auth>(*api_, TokenOptions{config_.token_issuer, pki_.service_account_key, pki_.service_account_public_key});
   KUBERNEL_CHECK_OK(api_->start(ctx));
-  connector_ = std::make_shared<LocalConnector>(*api_);
   self_ = connector_->connect(self());
   KUBERNEL_CHECK_OK(open_server(std::move(identity)));
   KUBERNEL_CHECK_OK(bootstrap(ctx, *self_, {config_.service_cidr, config_.advertise_address, served_port()}));
@@ -271,6 +296,7 @@ Result<void> ApiServer::start(const CallContext& ctx) {
 void ApiServer::stop(const CallContext& ctx) {
   if (front_) front_->close_streams();
   if (kubelet_proxy_) kubelet_proxy_->close_all();
+  if (workload_proxy_) workload_proxy_->close_all();
   if (server_) server_->shutdown(ctx);
   close();
 }

@@ -34,7 +34,7 @@ class Busy {
     backend_ = *storage_memory::open_memory({"{}", log_, metrics_, clock_, pool_, poller_});
     api_ = std::make_unique<Api>(ApiContext{*backend_, clock_, random_, pool_, log_});
     api_->set_authorizer(std::make_shared<AllowAll>());
-    add_builtin_admission(*api_);
+    add_admission(*api_, {});
     EXPECT_TRUE(api_->start({}));
     client_ = LocalConnector(*api_).connect({"admin", "", {}, {}});
     EXPECT_TRUE(client_->create({}, api::resources::kNamespaces, {}, json{{"metadata", {{"name", "default"}}}}, {}));

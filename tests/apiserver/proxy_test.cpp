@@ -15,6 +15,7 @@
 #include "fixture.h"
 #include "http/front.h"
 #include "proxy/kubelet_proxy.h"
+#include "proxy/workload_proxy.h"
 
 namespace kubernel::apiserver {
 namespace {
@@ -158,6 +159,105 @@ TEST_F(Proxied, ExecIsATunnelBetweenClientAndKubelet) {
   ASSERT_EQ(got.wait_for(kPatience), std::future_status::ready);
   EXPECT_EQ(got.get(), "echo hello");
   (*socket)->close(1000, "");
+}
+
+// Endpoints may not claim a loopback address, which is all a test may connect to.
+Result<std::string> to_loopback(const std::string&) { return std::string("127.0.0.1"); }
+
+// A workload that says what it was asked.
+class ProxiedWorkload : public Proxied {
+ protected:
+  ProxiedWorkload() : workloads_(f_.api(), *kubelet_client_, to_loopback) {
+    workloads_.attach_to(*front_);
+    net::ServerOptions options;
+    options.listen = {"127.0.0.1:0"};
+    workload_ = *net::open_server(context(), std::move(options), [this](net::Exchange& exchange) {
+      const net::Request& request = exchange.request();
+      if (request.path == "/socket") {
+        auto socket = exchange.accept_websocket({});
+        if (!socket) return exchange.respond({400, {}, socket.error().message()});
+        socket_ = *socket;
+        socket_->on_message([this](net::MessageKind kind, std::string_view text_in) { socket_->send(kind, "echo " + std::string(text_in)); });
+        return;
+      }
+      const auto body = exchange.read_body(1'000'000);
+      net::Response out{202, {}, request.method + " " + request.raw_target + " " + (body ? *body : "")};
+      out.headers.set("x-from", "workload");
+      exchange.respond(std::move(out));
+    });
+    const std::string address = workload_->addresses().front();
+    port_ = address.substr(address.rfind(':') + 1);
+    f_.create(api::resources::kServices, "default", R"({"metadata":{"name":"s"},"spec":{"ports":[{"name":"http","port":80},{"name":"other","port":81}]}})");
+    f_.create(api::resources::kEndpoints, "default",
+              R"({"metadata":{"name":"s"},"subsets":[{"addresses":[{"ip":"10.0.0.9"}],"ports":[{"name":"http","port":)" + port_ + "}]}]}");
+    json pod = json::parse(R"({"metadata":{"name":"w"},"spec":{"containers":[{"name":"c","image":"i"}]}})");
+    pod["spec"]["containers"][0]["ports"] = json::array({json{{"containerPort", std::stoi(port_)}}});
+    f_.create(api::resources::kPods, "default", pod.dump());
+    const auto placed = f_.client().patch({}, api::resources::kPods, {"default", "w"}, client::PatchType::Merge,
+                                          json::parse(R"({"status":{"podIP":"10.0.0.9","podIPs":[{"ip":"10.0.0.9"}]}})"), {.subresource = "status"});
+    EXPECT_TRUE(placed) << placed.error().message();
+  }
+  ~ProxiedWorkload() override {
+    workloads_.close_all();
+    workload_->shutdown({{}, CallContext::Clock::now() + kPatience});
+    workload_.reset();
+  }
+
+  net::Response send(const std::string& method, const std::string& path, std::string body = "") {
+    net::ClientRequest request{method, "http://" + server_->addresses().front() + path, {}, std::move(body)};
+    return *client_->request({{}, CallContext::Clock::now() + kPatience}, request, 1'000'000);
+  }
+
+  WorkloadProxy workloads_;
+  std::unique_ptr<net::Server> workload_;
+  std::string port_;
+};
+
+TEST_F(ProxiedWorkload, APodIsAskedOnItsFirstPortOrTheNamedOne) {
+  const auto first = send("GET", "/api/v1/namespaces/default/pods/w/proxy/a/b?c=d%2Fe");
+  EXPECT_EQ(first.status, 202);
+  EXPECT_EQ(first.body, "GET /a/b?c=d%2Fe ");
+  EXPECT_EQ(first.headers.get("x-from"), "workload");
+  EXPECT_EQ(send("POST", "/api/v1/namespaces/default/pods/http:w:" + port_ + "/proxy/", "body").body, "POST / body");
+  EXPECT_EQ(send("GET", "/api/v1/namespaces/default/pods/nobody/proxy/").status, 404);
+  EXPECT_THAT(send("GET", "/api/v1/namespaces/default/pods/a:b:c:d/proxy/").body, HasSubstr("invalid pod request"));
+}
+
+TEST_F(ProxiedWorkload, AServiceIsAskedAtOneOfItsEndpoints) {
+  EXPECT_EQ(send("PUT", "/api/v1/namespaces/default/services/s/proxy/x", "1").body, "PUT /x 1");
+  EXPECT_EQ(send("GET", "/api/v1/namespaces/default/services/s:http/proxy/x").body, "GET /x ");
+  EXPECT_EQ(send("GET", "/api/v1/namespaces/default/services/s:80/proxy/x").body, "GET /x ");
+  const auto none = send("GET", "/api/v1/namespaces/default/services/s:other/proxy/x");
+  EXPECT_EQ(none.status, 503);
+  EXPECT_THAT(none.body, HasSubstr("no service port \\\"other\\\" found for service \\\"s\\\""));
+}
+
+TEST_F(ProxiedWorkload, ThePathWithoutASlashIsRedirected) {
+  const auto moved = send("GET", "/api/v1/namespaces/default/pods/w/proxy?x=1");
+  EXPECT_EQ(moved.status, 301);
+  EXPECT_EQ(moved.headers.get("location"), "/api/v1/namespaces/default/pods/w/proxy/?x=1");
+}
+
+TEST_F(ProxiedWorkload, AnUpgradeIsATunnel) {
+  const net::ClientRequest request{"GET", "http://" + server_->addresses().front() + "/api/v1/namespaces/default/pods/w/proxy/socket", {}, ""};
+  auto socket = client_->websocket({{}, CallContext::Clock::now() + kPatience}, request, {});
+  ASSERT_TRUE(socket) << socket.error().message();
+  const auto answer = std::make_shared<std::promise<std::string>>();
+  (*socket)->on_message([answer](net::MessageKind, std::string_view text_in) { answer->set_value(std::string(text_in)); });
+  (*socket)->send(net::MessageKind::Text, "hello");
+  auto future = answer->get_future();
+  ASSERT_EQ(future.wait_for(kPatience), std::future_status::ready);
+  EXPECT_EQ(future.get(), "echo hello");
+  (*socket)->close(1000, "");
+}
+
+TEST(ProxiedAddress, LeadsNowhereOnThisMachine) {
+  for (const char* bad : {"", "x", "127.0.0.1", "0.0.0.0", "169.254.169.254", "224.0.0.1", "::1", "fe80::1", "::ffff:127.0.0.1"}) {
+    const auto checked = proxied_address(bad);
+    ASSERT_FALSE(checked) << bad;
+    EXPECT_EQ(checked.error().message(), "address not allowed");
+  }
+  for (const char* good : {"10.1.2.3", "8.8.8.8", "fd00::1"}) EXPECT_TRUE(proxied_address(good)) << good;
 }
 
 }  // namespace

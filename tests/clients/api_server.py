@@ -36,7 +36,7 @@ def enter_own_network():
 
 
 class ApiServer:
-    def __init__(self, more_plugins=""):
+    def __init__(self, more_plugins="", plugin_path=""):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="kubernel-clients-"))
         self.kubeconfig = self.directory / "kubeconfig"
         manifest = self.directory / "manifest.yaml"
@@ -44,15 +44,25 @@ class ApiServer:
         self.log = open(self.directory / "log", "w", encoding="utf-8")
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:  # As a service manager would wait.
             ready.bind(str(self.directory / "ready"))
-            ready.settimeout(60)
-            environment = dict(os.environ, KUBERNEL_PLUGIN_PATH=str(BUILD), NOTIFY_SOCKET=str(self.directory / "ready"))
+            environment = dict(os.environ, KUBERNEL_PLUGIN_PATH=":".join(filter(None, [str(BUILD), plugin_path])), NOTIFY_SOCKET=str(self.directory / "ready"))
             self.process = subprocess.Popen([BUILD / "core/kubernel", "run", "--manifest", manifest],
                                             stdout=self.log, stderr=self.log, env=environment)
             try:
-                while b"READY=1" not in ready.recv(4096):
-                    pass
+                ready.settimeout(0.2)
+                for _ in range(300):
+                    if self.process.poll() is not None:
+                        raise OSError("it ended")
+                    try:
+                        if b"READY=1" in ready.recv(4096):
+                            break
+                    except TimeoutError:
+                        continue
+                else:
+                    raise OSError("time is up")
             except OSError:
-                raise AssertionError(f"the server did not become ready:\n{self.log_text()}") from None
+                text = self.log_text()
+                self.close()
+                raise AssertionError(f"the server did not become ready:\n{text}") from None
         self.write_kubeconfig()
 
     def write_kubeconfig(self):

@@ -49,12 +49,20 @@ std::unique_ptr<admission::Admission> make_namespace_lifecycle(const Api& api) {
   return std::make_unique<NamespaceLifecycle>(api);
 }
 
-void add_builtin_admission(Api& api) {
+void add_admission(Api& api, std::vector<std::unique_ptr<admission::Admission>> plugins) {
   api.add_admission(make_namespace_lifecycle(api));
-  api.add_admission(make_node_taint());
+  api.add_admission(make_limit_ranger(api));
   api.add_admission(make_service_account_admission(api));
-  api.add_admission(make_default_tolerations());
+  api.add_admission(make_node_taint());
   api.add_admission(make_priority(api));
+  api.add_admission(make_default_tolerations());
+  api.add_admission(make_runtime_class(api));
+  api.add_admission(make_signing_requests(api));
+  api.add_admission(make_default_ingress_class(api));
+  api.add_admission(make_default_storage_class(api));
+  api.add_admission(make_claim_resize(api));
+  for (auto& plugin : plugins) api.add_admission(std::move(plugin));
+  api.add_admission(make_resource_quota(api));
 }
 
 }  // namespace kubernel::apiserver

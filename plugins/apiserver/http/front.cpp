@@ -21,6 +21,12 @@ std::string lower(std::string text) {
 
 bool reads(const std::string& method) { return method == "GET" || method == "HEAD"; }
 
+// What a connection to a subresource asks for: that of its method.
+const char* connect_verb(const std::string& method) {
+  if (reads(method)) return "get";
+  return method == "PUT" ? "update" : method == "PATCH" ? "patch" : method == "DELETE" ? "delete" : "create";
+}
+
 // Upstream's verbs in metrics.
 const char* verb_of(const std::string& method, const ResourcePath& path) {
   if (reads(method)) return path.name.empty() ? "LIST" : "GET";
@@ -142,7 +148,7 @@ void Front::serve_resource(net::Exchange& exchange, const auth::User& user, cons
   const std::string top = path.subresource.substr(0, path.subresource.find('/'));
   if (const auto place = connects_.find({path.plural, top}); place != connects_.end() && info->group.empty()) {
     target.subresource = top;
-    if (auto allowed = options_.api.authorize(caller, reads(request.method) ? "get" : "create", target, {}); !allowed) {
+    if (auto allowed = options_.api.authorize(caller, connect_verb(request.method), target, {}); !allowed) {
       exchange.respond(status_response(allowed.error()));
       return;
     }

@@ -78,7 +78,8 @@ bool Api::offers(const schema::ResourceInfo& info, std::string_view subresource)
   const Target target{&info, std::string(subresource), {}};
   if (find_virtual(target) != nullptr) return true;
   if (subresource.empty()) return store(info) != nullptr || (info.group.empty() && info.plural == "bindings");
-  constexpr std::string_view kOwn[] = {"status", "scale", "binding", "eviction", "finalize", "approval"};
+  constexpr std::string_view kOwn[] = {"status",   "scale",    "binding",             "eviction",
+                                       "finalize", "approval", "ephemeralcontainers", "resize"};
   return std::find(std::begin(kOwn), std::end(kOwn), subresource) != std::end(kOwn) ||
          (info.group.empty() && connects_.contains({std::string(info.plural), std::string(subresource)}));
 }
@@ -249,7 +250,7 @@ WriteHooks Api::hooks(const Caller& caller, const Target& target, admission::Ope
     admission::Request request = make(&document, old);
     for (const auto& plugin : admission_) {
       if (!plugin->handles(request.operation, request.resource, request.subresource)) continue;
-      KUBERNEL_CHECK_OK(plugin->mutate(caller.ctx, request));
+      KUBERNEL_CHECK_OK(catch_as_error("admission", [&] { return plugin->mutate(caller.ctx, request); }));
     }
     return {};
   };
@@ -258,11 +259,24 @@ WriteHooks Api::hooks(const Caller& caller, const Target& target, admission::Ope
     const admission::Request request = make(const_cast<json*>(&document), old);
     for (const auto& plugin : admission_) {
       if (!plugin->handles(request.operation, request.resource, request.subresource)) continue;
-      KUBERNEL_CHECK_OK(plugin->validate(caller.ctx, request));
+      KUBERNEL_CHECK_OK(catch_as_error("admission", [&] { return plugin->validate(caller.ctx, request); }));
     }
     return {};
   };
   return out;
+}
+
+std::function<Result<void>(const api::Object&)> Api::deletion_hook(const Caller& caller, const Target& target, bool dry_run) const {
+  return [this, &caller, target, dry_run](const api::Object& current) -> Result<void> {
+    const WireType wire = wire_type(target);
+    const admission::Request request{admission::Operation::Delete, caller.user, target.info->resource(), target.subresource, wire.gvk,
+                                     current.key(), nullptr, &current, dry_run};
+    for (const auto& plugin : admission_) {
+      if (!plugin->handles(request.operation, request.resource, request.subresource)) continue;
+      KUBERNEL_CHECK_OK(catch_as_error("admission", [&] { return plugin->validate(caller.ctx, request); }));
+    }
+    return {};
+  };
 }
 
 }  // namespace kubernel::apiserver

@@ -147,6 +147,9 @@ class Api {
   Result<void> check_names(const Target& target, json& document) const;
   WriteHooks hooks(const Caller& caller, const Target& target, admission::Operation operation, bool dry_run) const;
 
+  /// Admission of a deletion. Lifetime: `caller` outlives it.
+  std::function<Result<void>(const api::Object& current)> deletion_hook(const Caller& caller, const Target& target, bool dry_run) const;
+
   using Wish = std::function<Result<json>(const json& current)>;
   Result<Updated> update_object(const Caller& caller, const Target& target, const Wish& wish,
                                 std::function<Result<json>()> created, bool dry_run) const;
@@ -172,6 +175,12 @@ struct WireType {
   api::GroupVersionKind gvk;
 };
 WireType wire_type(const Target& target);
+
+/// What pods/ephemeralcontainers makes of `pod` when a client sends `wanted`: only spec.ephemeralContainers may differ, and only by new
+/// ones. Errors: Invalid.
+Result<json> add_ephemeral_containers(const schema::ResourceInfo& pods, const json& pod, const json& wanted);
+/// What pods/resize makes of `pod`: the resources of its containers may differ, within what a running pod can take. Errors: Invalid.
+Result<json> resize_pod(const schema::ResourceInfo& pods, const json& pod, const json& wanted);
 
 /// The Scale of a workload. Errors: Internal when the kind has none.
 json make_scale(const json& workload);

@@ -155,9 +155,8 @@ Result<Updated> Api::update(const Caller& caller, const Target& target, const Bo
       copy_member(make_member(out, {"metadata"}), member(document, {"metadata"}), "resourceVersion");
       return out;
     }
-    if (target.subresource == "ephemeralcontainers" || target.subresource == "resize") {
-      return method_not_supported(*target.info, "update");
-    }
+    if (target.subresource == "ephemeralcontainers") return add_ephemeral_containers(*target.info, current, document);
+    if (target.subresource == "resize") return resize_pod(*target.info, current, document);
     return document;
   };
   return update_object(caller, target, wish, std::move(created), dry_run);
@@ -167,15 +166,14 @@ Result<Updated> Api::patch(const Caller& caller, const Target& target, client::P
                            bool dry_run) const {
   KUBERNEL_CHECK_OK(authorize(caller, "patch", target, {}));
   KUBERNEL_CHECK_OK(store_for(target, "patch"));
-  if (target.subresource == "ephemeralcontainers" || target.subresource == "resize") {
-    return method_not_supported(*target.info, "patch");
-  }
   const WireType wire = wire_type(target);
   const Wish wish = [&](const json& current) -> Result<json> {
     KUBERNEL_TRY(const json patched, apply_patch(type, *wire.type, current, patch));
     const std::string bytes = patched.dump();
     KUBERNEL_TRY(json document, decode(caller, *wire.type, wire.gvk, Body{Body::Form::Json, nullptr, bytes, true}));
     KUBERNEL_CHECK_OK(check_names(target, document));
+    if (target.subresource == "ephemeralcontainers") return add_ephemeral_containers(*target.info, current, document);
+    if (target.subresource == "resize") return resize_pod(*target.info, current, document);
     return document;
   };
   if (target.subresource == "scale") return update_scale(caller, target, wish, dry_run);
@@ -185,17 +183,7 @@ Result<Updated> Api::patch(const Caller& caller, const Target& target, client::P
 Result<Removed> Api::remove(const Caller& caller, const Target& target, const client::DeleteOptions& options) const {
   KUBERNEL_CHECK_OK(authorize(caller, "delete", target, {}));
   KUBERNEL_TRY(const Store* store, store_for(target, "delete"));
-  DeleteRequest request{target.key, options, {}};
-  request.validate = [&](const api::Object& current) -> Result<void> {
-    const WireType wire = wire_type(target);
-    admission::Request admit{admission::Operation::Delete, caller.user, target.info->resource(), target.subresource, wire.gvk,
-                             target.key, nullptr, &current, options.dry_run};
-    for (const auto& plugin : admission_) {
-      if (!plugin->handles(admit.operation, admit.resource, admit.subresource)) continue;
-      KUBERNEL_CHECK_OK(plugin->validate(caller.ctx, admit));
-    }
-    return {};
-  };
+  const DeleteRequest request{target.key, options, deletion_hook(caller, target, options.dry_run)};
   KUBERNEL_TRY(Removed removed, store->remove(caller.ctx, request));
   KUBERNEL_TRY(removed.object, apiserver::convert_out(*target.info, removed.object));
   return removed;
@@ -207,9 +195,10 @@ Result<ListResult> Api::remove_all(const Caller& caller, const Target& target, c
   KUBERNEL_TRY(const Store* store, store_for(target, "deletecollection"));
   KUBERNEL_TRY(query.filter, make_filter(target, *store, selectors));
   KUBERNEL_TRY(ListResult found, store->list(caller.ctx, query));
+  const auto admit = deletion_hook(caller, target, options.dry_run);
   for (const api::Object& object : found.items) {
     if (caller.ctx.stopping()) return Error(Reason::Cancelled, "request was cancelled");
-    auto removed = store->remove(caller.ctx, DeleteRequest{object.key(), options, {}});
+    auto removed = store->remove(caller.ctx, DeleteRequest{object.key(), options, admit});
     if (!removed && removed.error().reason() != Reason::NotFound) return std::move(removed).error();
   }
   return convert_out(target, std::move(found));

@@ -15,7 +15,6 @@ namespace kubernel::apiserver {
 
 namespace {
 
-constexpr std::size_t kMaxBacklog = 256 * 1024;
 constexpr std::size_t kMaxError = 64 * 1024;
 constexpr std::size_t kMaxProxiedBody = 3 * 1024 * 1024;
 
@@ -123,12 +122,6 @@ std::string read_short(net::ClientStream& stream, const CallContext& ctx) {
   return arrived->text;
 }
 
-// Headers that speak of one connection, or of who we are, do not go on.
-bool hop(std::string_view name) {
-  return name == "host" || name == "authorization" || name == "content-length" || name == "transfer-encoding" ||
-         name.starts_with("impersonate-");
-}
-
 }  // namespace
 
 Result<std::string> choose_container(const api::Object& pod, const std::string& wanted) {
@@ -150,128 +143,7 @@ Result<std::string> choose_container(const api::Object& pod, const std::string& 
   return bad_request("a container name must be specified for pod " + pod.name() + ", choose one of: [" + all + "]");
 }
 
-// What is open, so that it can be broken when the server stops. Shared with the callbacks, which may outlive the proxy.
-struct KubeletProxy::Open {
-  std::mutex mutex;
-  bool closed = false;
-  std::set<std::shared_ptr<void>> all;
-
-  bool add(const std::shared_ptr<void>& one) {
-    const std::lock_guard lock(mutex);
-    if (closed) return false;
-    all.insert(one);
-    return true;
-  }
-  void drop(const std::shared_ptr<void>& one) {
-    const std::lock_guard lock(mutex);
-    all.erase(one);
-  }
-};
-
-// A kubelet's answer on its way to the client. A client that does not read stops the kubelet from sending.
-class KubeletProxy::BodyCopy : public std::enable_shared_from_this<BodyCopy> {
- public:
-  BodyCopy(std::shared_ptr<Open> open, std::unique_ptr<net::ClientStream> from, std::shared_ptr<net::ResponseStream> to)
-      : open_(std::move(open)), from_(std::move(from)), to_(std::move(to)) {}
-
-  void start() {
-    if (!open_->add(shared_from_this())) {
-      to_->abort();
-      return;
-    }
-    const std::weak_ptr<BodyCopy> weak = weak_from_this();
-    to_->on_drained([weak] {
-      if (const auto self = weak.lock()) self->from_->pause(false);
-    });
-    to_->on_closed([weak] {
-      if (const auto self = weak.lock()) self->open_->drop(self);
-    });
-    from_->on_data([weak](std::string_view data, const Error* error) {
-      if (const auto self = weak.lock()) self->arrived(data, error);
-    });
-  }
-
- private:
-  void arrived(std::string_view data, const Error* error) {
-    if (error != nullptr) {
-      to_->abort();
-    } else if (data.empty()) {
-      to_->finish();
-    } else {
-      to_->write(std::make_shared<const std::string>(data));
-      if (to_->backlog() > kMaxBacklog) from_->pause(true);
-      return;
-    }
-    open_->drop(shared_from_this());
-  }
-
-  std::shared_ptr<Open> open_;
-  std::unique_ptr<net::ClientStream> from_;
-  std::shared_ptr<net::ResponseStream> to_;
-};
-
-// Two upgraded connections joined: bytes go both ways as they are.
-class KubeletProxy::Tunnel : public std::enable_shared_from_this<Tunnel> {
- public:
-  Tunnel(std::shared_ptr<Open> open, std::shared_ptr<net::ByteStream> client, std::shared_ptr<net::ByteStream> kubelet)
-      : open_(std::move(open)), client_(std::move(client)), kubelet_(std::move(kubelet)) {}
-
-  void start() {
-    if (!open_->add(shared_from_this())) {
-      close();
-      return;
-    }
-    join(client_, kubelet_);
-    join(kubelet_, client_);
-  }
-
- private:
-  void join(const std::shared_ptr<net::ByteStream>& from, const std::shared_ptr<net::ByteStream>& to) {
-    const std::weak_ptr<Tunnel> weak = weak_from_this();
-    net::ByteStream* source = from.get();
-    net::ByteStream* sink = to.get();
-    to->on_drained([weak, source] {
-      if (const auto self = weak.lock()) source->pause(false);
-    });
-    from->on_closed([weak] {
-      if (const auto self = weak.lock()) self->close();
-    });
-    from->on_data([weak, source, sink](std::string_view data) {
-      const auto self = weak.lock();
-      if (!self) return;
-      if (data.empty()) {
-        self->close();
-        return;
-      }
-      sink->write(std::make_shared<const std::string>(data));
-      if (sink->backlog() > kMaxBacklog) source->pause(true);
-    });
-  }
-
-  void close() {
-    client_->close();
-    kubelet_->close();
-    open_->drop(shared_from_this());
-  }
-
-  std::shared_ptr<Open> open_;
-  std::shared_ptr<net::ByteStream> client_;
-  std::shared_ptr<net::ByteStream> kubelet_;
-};
-
-KubeletProxy::KubeletProxy(const Api& api, net::HttpClient& client)
-    : api_(api), client_(client), open_(std::make_shared<Open>()) {}
-
-KubeletProxy::~KubeletProxy() { close_all(); }
-
-void KubeletProxy::close_all() {
-  std::set<std::shared_ptr<void>> all;
-  {
-    const std::lock_guard lock(open_->mutex);
-    open_->closed = true;
-    all.swap(open_->all);
-  }
-}
+KubeletProxy::KubeletProxy(const Api& api, net::HttpClient& client) : api_(api), client_(client) {}
 
 void KubeletProxy::attach_to(Front& front) {
   front.connect("pods", "log", [this](net::Exchange& exchange, const Caller& caller, const Target& target) { log(exchange, caller, target); });
@@ -331,7 +203,7 @@ void KubeletProxy::node(net::Exchange& exchange, const Caller& caller, const Tar
   net::Headers headers;
   headers.set("content-type", (*stream)->headers().get("content-type"));
   const int status = (*stream)->status();
-  std::make_shared<BodyCopy>(open_, *std::move(stream), exchange.start_stream(status, std::move(headers)))->start();
+  relay_.copy(*std::move(stream), exchange.start_stream(status, std::move(headers)));
 }
 
 void KubeletProxy::log(net::Exchange& exchange, const Caller& caller, const Target& target) {
@@ -358,7 +230,7 @@ void KubeletProxy::log(net::Exchange& exchange, const Caller& caller, const Targ
   }
   net::Headers headers;
   headers.set("content-type", "text/plain");
-  std::make_shared<BodyCopy>(open_, *std::move(stream), exchange.start_stream(200, std::move(headers)))->start();
+  relay_.copy(*std::move(stream), exchange.start_stream(200, std::move(headers)));
 }
 
 void KubeletProxy::stream(net::Exchange& exchange, const Caller& caller, const Target& target, const char* kind) {
@@ -377,7 +249,7 @@ void KubeletProxy::stream(net::Exchange& exchange, const Caller& caller, const T
       out.url = base + "/" + kind + "/" + pod.ns() + "/" + pod.name() + "/" + container + command_query(request);
     }
     for (const auto& [name, value] : request.headers.fields()) {
-      if (!hop(name)) out.headers.add(name, value);
+      if (!of_one_connection(name)) out.headers.add(name, value);
     }
     return client_.upgrade(caller.ctx, out, &answer);
   };
@@ -392,7 +264,7 @@ void KubeletProxy::stream(net::Exchange& exchange, const Caller& caller, const T
     exchange.respond(status_response(client.error()));
     return;
   }
-  std::make_shared<Tunnel>(open_, *std::move(client), *std::move(kubelet))->start();
+  relay_.join(*std::move(client), *std::move(kubelet));
 }
 
 }  // namespace kubernel::apiserver

@@ -5,9 +5,6 @@
 
 #pragma once
 
-#include <memory>
-#include <mutex>
-#include <set>
 #include <string>
 
 #include <kubernel/net/client.h>
@@ -15,6 +12,7 @@
 
 #include "http/front.h"
 #include "pipeline/api.h"
+#include "proxy/relay.h"
 
 namespace kubernel::apiserver {
 
@@ -22,18 +20,13 @@ namespace kubernel::apiserver {
 class KubeletProxy {
  public:
   KubeletProxy(const Api& api, net::HttpClient& client);
-  ~KubeletProxy();
 
   /// Lets `front` send it these subresources.
   void attach_to(Front& front);
   /// Breaks what is open.
-  void close_all();
+  void close_all() { relay_.close_all(); }
 
  private:
-  class Tunnel;
-  class BodyCopy;
-  struct Open;
-
   void log(net::Exchange& exchange, const Caller& caller, const Target& target);
   void stream(net::Exchange& exchange, const Caller& caller, const Target& target, const char* kind);
   void node(net::Exchange& exchange, const Caller& caller, const Target& target);
@@ -42,7 +35,7 @@ class KubeletProxy {
 
   const Api& api_;
   net::HttpClient& client_;
-  std::shared_ptr<Open> open_;
+  Relay relay_;
 };
 
 /// The container a request means: the one it names, or the pod's only (or default) one.

@@ -32,7 +32,7 @@ ApiFixture::ApiFixture(OpenStore open) : poller_(std::make_unique<NoPoller>()) {
   backend_ = *std::move(backend);
   api_ = std::make_unique<Api>(ApiContext{*backend_, clock_, random_, executor_, log_});
   api_->set_authorizer(std::make_shared<AllowAll>());
-  add_builtin_admission(*api_);
+  add_admission(*api_, {});
   if (auto started = api_->start({}); !started) throw std::runtime_error(started.error().message());
   connector_ = std::make_unique<LocalConnector>(*api_);
   client_ = connector_->connect({"admin", "", {"system:masters", "system:authenticated"}, {}});

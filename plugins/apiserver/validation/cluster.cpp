@@ -5,6 +5,8 @@
 #include <array>
 #include <set>
 
+#include <kubernel/crypto/pki.h>
+
 #include "validation/object_rules.h"
 #include "validation/pod_rules.h"
 
@@ -205,6 +207,51 @@ void check_cluster_role_binding(const Field& binding) { check_binding(binding, f
 
 void check_role_binding_update(const Field& binding, const json& old) {
   if (binding["roleRef"].value() != member(old, {"roleRef"})) binding["roleRef"].invalid("cannot change roleRef");
+}
+
+void check_runtime_class(const Field& runtime) {
+  const Field handler = runtime["handler"];
+  handler.with(json(handler.text())).invalid(check_name(NameRule::Label, handler.text(), false));
+  check_resource_list(runtime["overhead"]["podFixed"], true);
+  check_labels(runtime["scheduling"]["nodeSelector"]);
+  check_tolerations(runtime["scheduling"]["tolerations"]);
+}
+
+void check_runtime_class_update(const Field& runtime, const json& old) {
+  check_unchanged(runtime["handler"], member(old, {"handler"}));
+}
+
+namespace {
+
+void check_signer(const Field& signer) {
+  const std::string text = signer.text();
+  if (text.empty()) return signer.required();
+  const std::size_t slash = text.find('/');
+  if (slash == std::string::npos || slash + 1 == text.size() || text.find('/', slash + 1) != std::string::npos) {
+    return signer.invalid("must be a fully qualified domain and path of the form 'example.com/signer-name'");
+  }
+  const std::string domain = text.substr(0, slash);
+  if (domain.find('.') == std::string::npos) {
+    return signer.invalid_as(quote(domain), "should be a domain with at least two segments separated by dots");
+  }
+  for (const std::string& why : check_name(NameRule::Subdomain, domain, false)) signer.invalid_as(quote(domain), why);
+  for (const std::string& why : check_name(NameRule::Subdomain, text.substr(slash + 1), false)) {
+    signer.invalid_as(quote(text.substr(slash + 1)), why);
+  }
+}
+
+}  // namespace
+
+void check_signing_request(const Field& request) {
+  const Field spec = request["spec"];
+  const auto bytes = crypto::base64_decode(spec["request"].text());
+  if (!bytes || bytes->find("-----BEGIN CERTIFICATE REQUEST-----") == std::string::npos) {
+    spec["request"].invalid("PEM block type must be CERTIFICATE REQUEST");
+  }
+  if (spec["usages"].zero()) spec["usages"].required();
+  const Field seconds = spec["expirationSeconds"];
+  if (seconds.set() && seconds.number() < 600) seconds.invalid("may not specify a duration less than 600 seconds (10 minutes)");
+  check_signer(spec["signerName"]);
 }
 
 }  // namespace kubernel::apiserver::validation

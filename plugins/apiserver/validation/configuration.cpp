@@ -192,20 +192,4 @@ void check_budget(const Field& budget) {
   check_selector(spec["selector"]);
 }
 
-void check_autoscaler(const Field& scaler) {
-  const Field spec = scaler["spec"];
-  const Field low = spec["minReplicas"];
-  const Field high = spec["maxReplicas"];
-  if (low.set() && low.number() < 1) low.invalid("must be greater than or equal to 1");
-  if (high.number() < 1) {
-    high.with(high.set() ? high.value() : json(0)).invalid("must be greater than 0");
-  } else if (low.set() && high.number() < low.number()) {
-    high.invalid("must be greater than or equal to `minReplicas`");
-  }
-  for (const char* field : {"kind", "name"}) {
-    const Field target = spec["scaleTargetRef"][field];
-    if (!target.zero()) target.invalid(check_name(NameRule::PathSegment, target.text(), false));
-  }
-}
-
 }  // namespace kubernel::apiserver::validation

@@ -339,4 +339,32 @@ void check_containers(const Field& spec, const PodContext& pod) {
   });
 }
 
+void check_ephemeral_containers(const Field& spec) {
+  Causes of_volumes;
+  PodContext pod;
+  check_volumes(Field(spec.value(), spec.path(), of_volumes), pod);  // For the names; the volumes are legal already.
+  std::set<std::string> names;
+  std::set<std::string> targets;
+  for (const char* list : {"containers", "initContainers"}) {
+    spec[list].each([&](const Field& container, std::size_t) {
+      names.insert(container["name"].text());
+      targets.insert(container["name"].text());
+    });
+  }
+  spec["ephemeralContainers"].each([&](const Field& container, std::size_t) {
+    check_common(container, pod);
+    if (!container["name"].zero() && !names.insert(container["name"].text()).second) container["name"].duplicate();
+    const Field target = container["targetContainerName"];
+    if (!target.zero() && !targets.contains(target.text())) target.not_found();
+    for (const char* field : {"ports", "lifecycle", "livenessProbe", "readinessProbe", "startupProbe", "resources", "resizePolicy"}) {
+      if (!container[field].zero()) container[field].forbidden("cannot be set for an Ephemeral Container");
+    }
+    container["volumeMounts"].each([](const Field& mount, std::size_t) {
+      for (const char* field : {"subPath", "subPathExpr"}) {
+        if (!mount[field].zero()) mount[field].forbidden("cannot be set for an Ephemeral Container");
+      }
+    });
+  });
+}
+
 }  // namespace kubernel::apiserver::validation

@@ -207,4 +207,54 @@ void check_ingress(const Field& ingress) {
   check_name_rule(spec["ingressClassName"], NameRule::Subdomain);
 }
 
+void check_ingress_class(const Field& ingress_class) {
+  const Field controller = ingress_class["spec"]["controller"];
+  const std::string text = controller.text();
+  if (text.size() > 250) controller.too_long(250);
+  const std::size_t slash = text.find('/');
+  constexpr std::string_view kPathCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/-._~%!$&'()*+,;=:";
+  if (text.empty()) {
+    controller.required();
+  } else if (slash == std::string::npos || slash == 0 || slash + 1 == text.size()) {
+    controller.invalid("must be a domain-prefixed path (such as \"acme.io/foo\")");
+  } else {
+    for (const std::string& why : check_name(NameRule::Subdomain, text.substr(0, slash), false)) {
+      controller.invalid_as(quote(text.substr(0, slash)), why);
+    }
+    const std::string path = text.substr(slash + 1);
+    if (path.find_first_not_of(kPathCharacters) != std::string::npos) {
+      controller.invalid_as(quote(path), "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')");
+    }
+  }
+  const Field parameters = ingress_class["spec"]["parameters"];
+  if (!parameters.set()) return;
+  if (parameters["apiGroup"].set()) check_name_rule(parameters["apiGroup"], NameRule::Subdomain);
+  for (const char* field : {"kind", "name"}) {
+    if (parameters[field].zero()) {
+      parameters[field].required();
+    } else {
+      parameters[field].invalid(check_name(NameRule::PathSegment, parameters[field].text(), false));
+    }
+  }
+  const Field scope = parameters["scope"];
+  const Field ns = parameters["namespace"];
+  if (!scope.set()) {
+    scope.required();
+  } else if (scope.text() == "Namespace") {
+    if (!ns.set()) {
+      ns.required("`parameters.scope` is set to 'Namespace'");
+    } else {
+      ns.invalid(check_name(NameRule::Label, ns.text(), false));
+    }
+  } else if (scope.text() == "Cluster") {
+    if (ns.set()) ns.forbidden("`parameters.scope` is set to 'Cluster'");
+  } else {
+    scope.not_supported({"Cluster", "Namespace"});
+  }
+}
+
+void check_ingress_class_update(const Field& ingress_class, const json& old) {
+  check_unchanged(ingress_class["spec"]["controller"], member(old, {"spec", "controller"}));
+}
+
 }  // namespace kubernel::apiserver::validation

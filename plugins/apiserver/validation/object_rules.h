@@ -21,6 +21,8 @@ void check_priority_class(const Field& priority);
 void check_priority_class_update(const Field& priority, const json& old);
 void check_lease(const Field& lease);
 void check_budget(const Field& budget);
+
+// autoscaler.cpp
 void check_autoscaler(const Field& scaler);
 
 // cluster.cpp
@@ -38,11 +40,20 @@ void check_role_binding(const Field& binding);
 void check_cluster_role_binding(const Field& binding);
 void check_role_binding_update(const Field& binding, const json& old);
 
+void check_runtime_class(const Field& runtime);
+void check_runtime_class_update(const Field& runtime, const json& old);
+void check_signing_request(const Field& request);
+
+// webhooks.cpp
+void check_webhook_configuration(const Field& configuration);
+
 // networking.cpp
 void check_endpoints(const Field& endpoints);
 void check_endpoint_slice(const Field& slice);
 void check_endpoint_slice_update(const Field& slice, const json& old);
 void check_network_policy(const Field& policy);
 void check_ingress(const Field& ingress);
+void check_ingress_class(const Field& ingress_class);
+void check_ingress_class_update(const Field& ingress_class, const json& old);
 
 }  // namespace kubernel::apiserver::validation

@@ -122,6 +122,10 @@ void check_node_selector(const Field& selector) {
   terms.each([](const Field& term, std::size_t) { check_node_term(term); });
 }
 
+void check_tolerations(const Field& tolerations) {
+  tolerations.each([](const Field& toleration, std::size_t) { check_toleration(toleration); });
+}
+
 void check_placement(const Field& spec) {
   check_labels(spec["nodeSelector"]);
   const Field affinity = spec["affinity"];
@@ -135,7 +139,7 @@ void check_placement(const Field& spec) {
   });
   check_pod_affinity(affinity["podAffinity"]);
   check_pod_affinity(affinity["podAntiAffinity"]);
-  spec["tolerations"].each([](const Field& one, std::size_t) { check_toleration(one); });
+  check_tolerations(spec["tolerations"]);
   spec["topologySpreadConstraints"].each([](const Field& one, std::size_t) { check_spread(one); });
 }
 

@@ -25,10 +25,13 @@ void check_pod_spec(const Field& spec);
 void check_pod_template(const Field& pod_template);
 
 void check_containers(const Field& spec, const PodContext& pod);
+/// spec.ephemeralContainers, which only their own subresource writes.
+void check_ephemeral_containers(const Field& spec);
 /// Fills `pod.volumes`.
 void check_volumes(const Field& spec, PodContext& pod);
 /// nodeSelector, affinity, tolerations, topologySpreadConstraints.
 void check_placement(const Field& spec);
+void check_tolerations(const Field& tolerations);
 
 /// ObjectFieldSelector; `supported`: what may be named beside annotations and labels.
 void check_field_reference(const Field& reference, const std::vector<std::string>& supported);

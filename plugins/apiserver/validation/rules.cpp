@@ -45,6 +45,11 @@ const std::map<std::string, Rules, std::less<>>& table() {
       {"rbac.authorization.k8s.io/clusterrolebindings", {check_cluster_role_binding, check_role_binding_update}},
       {"networking.k8s.io/networkpolicies", {check_network_policy}},
       {"networking.k8s.io/ingresses", {check_ingress}},
+      {"networking.k8s.io/ingressclasses", {check_ingress_class, check_ingress_class_update}},
+      {"node.k8s.io/runtimeclasses", {check_runtime_class, check_runtime_class_update}},
+      {"certificates.k8s.io/certificatesigningrequests", {check_signing_request}},
+      {"admissionregistration.k8s.io/validatingwebhookconfigurations", {check_webhook_configuration}},
+      {"admissionregistration.k8s.io/mutatingwebhookconfigurations", {check_webhook_configuration}},
   };
   return kTable;
 }

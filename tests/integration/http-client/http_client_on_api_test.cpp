@@ -89,7 +89,7 @@ class HttpClientOnApi : public ::testing::Test {
     backend_ = *storage_memory::open_memory({"{}", log_, metrics_, clock_, pool_, poller_});
     api_ = std::make_unique<apiserver::Api>(apiserver::ApiContext{*backend_, clock_, random_, pool_, log_});
     api_->set_authorizer(std::make_shared<OnlyJane>());
-    apiserver::add_builtin_admission(*api_);
+    apiserver::add_admission(*api_, {});
     EXPECT_TRUE(api_->start({}));
     local_connector_ = std::make_unique<apiserver::LocalConnector>(*api_);
     local_ = local_connector_->connect({"jane", "", {"system:authenticated"}, {}});
