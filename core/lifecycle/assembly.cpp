@@ -8,6 +8,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <kubernel/plugin/component.h>
+
 #include "core/base/suggestion.h"
 
 namespace kubernel::lifecycle {
@@ -31,16 +33,29 @@ std::vector<std::string> plugins_in(const std::vector<fs::path>& plugin_path) {
   return names;
 }
 
-// What the plugins verified so far would provide at the point "component".
+// What a plugin would provide at the point "component".
+std::vector<std::string> components_of(const loader::PluginText& text) {
+  std::vector<std::string> out;
+  for (const std::string& word : loader::declared(text)) {
+    if (word.starts_with(kComponentPrefix)) out.push_back(word.substr(kComponentPrefix.size()));
+  }
+  return out;
+}
+
+// The same of all plugins verified so far.
 std::set<std::string> components_of(const std::vector<AssembledPlugin>& plugins) {
   std::set<std::string> out;
   for (const AssembledPlugin& plugin : plugins) {
     if (plugin.state != PluginState::Loaded) continue;
-    for (const std::string& word : loader::declared(plugin.text)) {
-      if (word.starts_with(kComponentPrefix)) out.insert(word.substr(kComponentPrefix.size()));
-    }
+    for (std::string& name : components_of(plugin.text)) out.insert(std::move(name));
   }
   return out;
+}
+
+bool offers(const loader::Provided& provided, std::string_view service) {
+  if (*provided.type != typeid(plugin::ComponentSpec)) return false;
+  const auto& names = static_cast<const plugin::ComponentSpec*>(provided.spec.get())->offers;
+  return std::find(names.begin(), names.end(), service) != names.end();
 }
 
 Result<void> find_and_verify(const Manifest& manifest, AssembledPlugin& plugin) {
@@ -74,6 +89,24 @@ Result<fs::path> find_plugin_file(const std::vector<fs::path>& plugin_path, cons
   }
   return Error(Reason::NotFound,
                "no " + name + ".so in " + searched + core::did_you_mean(name, plugins_in(plugin_path)));
+}
+
+std::vector<std::string> plugins_offering(const Manifest& manifest, std::string_view service) {
+  std::set<std::string> candidates;
+  for (std::string& name : plugins_in(manifest.plugin_path)) candidates.insert(std::move(name));
+  for (const PluginEntry& entry : manifest.plugins) candidates.erase(entry.name);
+  std::vector<std::string> out;
+  for (const std::string& name : candidates) {
+    AssembledPlugin plugin;
+    plugin.name = name;
+    loader::Taken nothing;
+    if (!find_and_verify(manifest, plugin) || components_of(plugin.text).empty()) continue;
+    const auto provided = loader::load_plugin(plugin.file, plugin.text, nothing);
+    if (provided && std::any_of(provided->begin(), provided->end(), [&](const auto& one) { return offers(one, service); })) {
+      out.push_back(name);
+    }
+  }
+  return out;
 }
 
 Assembly::Assembly(const Manifest& manifest) {

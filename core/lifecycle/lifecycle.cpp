@@ -19,6 +19,10 @@ using std::chrono::milliseconds;
 constexpr milliseconds kFirstPause{1};
 constexpr milliseconds kLongestPause{200};
 
+Error cancelled() {
+  return {Reason::Cancelled, "stop was requested"};
+}
+
 }  // namespace
 
 std::chrono::seconds stop_deadline(plugin::Group group) {
@@ -81,24 +85,68 @@ Result<void> Lifecycle::prepare() {
     components.push_back({extension->name, spec});
   }
   const std::vector<std::string> built_in = {std::string(plugin::Process::kService)};
+  KUBERNEL_CHECK_OK(drop_hopeless(components, found, built_in));
   KUBERNEL_TRY(const std::vector<std::size_t> order, start_order(components, built_in));
   services_.open_for("the core", built_in);
   plugin::offer<plugin::Process>(services_, std::make_shared<ProcessService>(*this));
   services_.close();
   const std::lock_guard lock(mutex_);
   for (const std::size_t i : order) {
-    slots_.push_back(
-        std::make_unique<Slot>(Slot{found[i], components[i].spec, State::Waiting, nullptr, nullptr, nullptr}));
+    slots_.push_back(make_slot(*found[i], *components[i].spec));
   }
   return {};
+}
+
+std::unique_ptr<Lifecycle::Slot> Lifecycle::make_slot(const plugin::Extension& extension,
+                                                      const plugin::ComponentSpec& spec) const {
+  auto slot = std::make_unique<Slot>();
+  slot->extension = &extension;
+  slot->spec = &spec;
+  slot->required = !surroundings_.optional_plugins.contains(extension.plugin);
+  return slot;
+}
+
+// Optional components that need what nobody offers, and those that only they would have served, are left out.
+Result<void> Lifecycle::drop_hopeless(std::vector<Startable>& components, std::vector<const plugin::Extension*>& found,
+                                      std::span<const std::string> built_in) {
+  while (const auto missing = find_missing(components, built_in)) {
+    const auto at = static_cast<std::ptrdiff_t>(missing->component);
+    const auto& who_would_offer = surroundings_.who_would_offer;
+    const Error error =
+        missing_service(components[missing->component].name, missing->service,
+                        who_would_offer ? who_would_offer(missing->service) : std::vector<std::string>());
+    auto slot = make_slot(*found[missing->component], *components[missing->component].spec);
+    if (slot->required) return error;
+    leave_out(*slot, error);
+    {
+      const std::lock_guard lock(mutex_);
+      slots_.push_back(std::move(slot));
+    }
+    components.erase(components.begin() + at);
+    found.erase(found.begin() + at);
+  }
+  return {};
+}
+
+// The optional component will not run; everything else goes on.
+void Lifecycle::leave_out(Slot& slot, const Error& error) {
+  slot.failure = error.message();
+  set_state(slot, State::Failed);
+  log_warning(*log_, "optional component is left out", {{"component", slot.extension->name}, {"error", error}});
 }
 
 Result<void> Lifecycle::start() {
   KUBERNEL_CHECK_OK(prepare());
   for (const auto& slot : slots_) {
+    if (slot->state == State::Failed) continue;
     const auto began = surroundings_.clock.now();
-    auto started =
-        stop_source_.stop_requested() ? Result<void>(Error(Reason::Cancelled, "stop was requested")) : start(*slot);
+    auto started = stop_source_.stop_requested() ? Result<void>(cancelled()) : start(*slot);
+    // A stop cuts a start short; that is no failure of the component.
+    if (!started && !slot->required && !stop_source_.stop_requested()) {
+      stop(*slot, surroundings_.clock.now() + stop_deadline(slot->spec->group));
+      leave_out(*slot, started.error());
+      continue;
+    }
     if (!started) {
       stop();
       return std::move(started).error().wrap("component " + slot->extension->name + " of plugin " +
@@ -110,8 +158,24 @@ Result<void> Lifecycle::start() {
   return {};
 }
 
+// What was promised may be owed by an optional component that did not start.
+Result<void> Lifecycle::check_needs(const Slot& slot) const {
+  for (const std::string& service : slot.spec->needs) {
+    if (services_.has(service)) continue;
+    for (const auto& other : slots_) {
+      const auto& offers = other->spec->offers;
+      if (other->state != State::Failed || std::find(offers.begin(), offers.end(), service) == offers.end()) continue;
+      return Error(Reason::Invalid, "needs service \"" + service + "\" of component \"" + other->extension->name +
+                                        "\", which did not start: " + other->failure);
+    }
+    return Error(Reason::Internal, "needs service \"" + service + "\", which was not offered");
+  }
+  return {};
+}
+
 Result<void> Lifecycle::start(Slot& slot) {
   const std::string& name = slot.extension->name;
+  KUBERNEL_CHECK_OK(check_needs(slot));
   slot.log = surroundings_.make_logger(name);
   slot.context = std::make_unique<plugin::ComponentContext>(plugin::ComponentContext{
       name, slot.extension->config_json, *slot.log, surroundings_.metrics, surroundings_.clock, surroundings_.random,
@@ -181,7 +245,7 @@ void Lifecycle::stop(Slot& slot, Clock::TimePoint deadline) {
   }
   services_.drop(name);
   slot.component.reset();
-  set_state(slot, State::Stopped);
+  if (slot.state != State::Failed) set_state(slot, State::Stopped);
 }
 
 // Returns only when no call of problem() is in flight, so that none meets a component that stops.
@@ -200,7 +264,8 @@ std::vector<plugin::Process::Check> Lifecycle::readiness() const {
   }
   std::vector<Check> checks;
   for (const auto& [slot, state] : seen) {
-    Check check{slot->extension->name, "stopped"};
+    Check check{slot->extension->name, "stopped", slot->required};
+    if (state == State::Failed) check.problem = slot->failure;
     if (state == State::Waiting) check.problem = "not started yet";
     if (state == State::Stopping) check.problem = "stopping";
     if (state == State::Started) {
@@ -241,7 +306,7 @@ void Lifecycle::when_ready(std::function<void()> callback) {
 void Lifecycle::ask_until_ready(milliseconds pause) {
   const std::vector<Check> checks = readiness();
   const bool ready =
-      std::all_of(checks.begin(), checks.end(), [](const Check& check) { return check.problem.empty(); });
+      std::all_of(checks.begin(), checks.end(), [](const Check& check) { return check.problem.empty() || !check.required; });
   std::function<void()> callback;
   std::unique_ptr<Subscription> before;  // The timer whose callback this is; destroyed after the lock is released.
   {

@@ -10,6 +10,8 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <set>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -18,6 +20,7 @@
 #include <kubernel/plugin/component.h>
 
 #include "core/lifecycle/service_table.h"
+#include "core/lifecycle/start_order.h"
 
 namespace kubernel::lifecycle {
 
@@ -30,6 +33,10 @@ struct Surroundings {
   Executor& blocking;
   Executor& compute;
   Poller& poller;
+  // Plugins whose components may fail to start without ending the process.
+  std::set<std::string> optional_plugins;
+  // Plugins outside the manifest that would offer a service; may be empty.
+  std::function<std::vector<std::string>(std::string_view service)> who_would_offer;
   // A component's stop() does not return, long after its deadline: the process has to end without it.
   std::function<void(std::string_view component)> abandon;
 };
@@ -48,7 +55,8 @@ class Lifecycle final : public plugin::Process {
   // Calls stop().
   ~Lifecycle() override;
 
-  // Makes and starts every component of `extensions`. After an error nothing runs any more.
+  // Makes and starts every component of `extensions`; an optional one that fails is reported and left out, and so are
+  // optional ones that need its services. After an error nothing runs any more.
   //
   // Errors: whatever keeps a component from starting, naming it; Cancelled after request_stop().
   Result<void> start();
@@ -66,11 +74,13 @@ class Lifecycle final : public plugin::Process {
   void when_ready(std::function<void()> callback);
 
  private:
-  enum class State : std::uint8_t { Waiting, Started, Stopping, Stopped };
+  enum class State : std::uint8_t { Waiting, Started, Failed, Stopping, Stopped };
   struct Slot {
     const plugin::Extension* extension;
     const plugin::ComponentSpec* spec;
+    bool required = true;
     State state = State::Waiting;
+    std::string failure;  // Why an optional one does not run; written before `state`.
     std::unique_ptr<Logger> log;
     std::unique_ptr<plugin::ComponentContext> context;
     std::unique_ptr<plugin::Component> component;
@@ -78,7 +88,12 @@ class Lifecycle final : public plugin::Process {
   class ProcessService;
 
   Result<void> prepare();
+  std::unique_ptr<Slot> make_slot(const plugin::Extension& extension, const plugin::ComponentSpec& spec) const;
   Result<void> start(Slot& slot);
+  void leave_out(Slot& slot, const Error& error);
+  Result<void> drop_hopeless(std::vector<Startable>& components, std::vector<const plugin::Extension*>& found,
+                             std::span<const std::string> built_in);
+  Result<void> check_needs(const Slot& slot) const;
   void stop(Slot& slot, Clock::TimePoint deadline);
   void set_state(Slot& slot, State state);
   void ask_until_ready(std::chrono::milliseconds pause);

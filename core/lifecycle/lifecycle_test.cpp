@@ -4,6 +4,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -108,7 +109,11 @@ class LifecycleTest : public ::testing::Test {
     if (!lifecycle_) {
       lifecycle_ = std::make_unique<Lifecycle>(
           extensions_, Surroundings{[this](std::string_view) { return std::make_unique<Forward>(log_); }, metrics_,
-                                    clock_, random_, executor_, executor_, poller_,
+                                    clock_, random_, executor_, executor_, poller_, optional_,
+                                    [](std::string_view service) {
+                                      return service == "note" ? std::vector<std::string>{"notebook", "slate"}
+                                                               : std::vector<std::string>();
+                                    },
                                     [this](std::string_view name) { abandoned_.emplace_back(name); }});
     }
     return *lifecycle_;
@@ -131,6 +136,7 @@ class LifecycleTest : public ::testing::Test {
   testing::ManualExecutor executor_;
   NoPoller poller_;
   FakeExtensions extensions_;
+  std::set<std::string> optional_;
   std::vector<std::string> abandoned_;
   std::unique_ptr<Lifecycle> lifecycle_;
 };
@@ -175,8 +181,82 @@ TEST_F(LifecycleTest, NothingStartsWhenAServiceIsMissing) {
   const auto started = lifecycle().start();
   ASSERT_FALSE(started);
   EXPECT_EQ(started.error().message(),
-            "component \"reader\" needs service \"note\", which no plugin in the manifest offers");
+            "component \"reader\" needs service \"note\", which no plugin in the manifest offers; "
+            "add plugin \"notebook\" or \"slate\", which does");
   EXPECT_TRUE(script_.events.empty());
+}
+
+TEST_F(LifecycleTest, AnOptionalComponentThatFailsIsReportedAndTheRestRuns) {
+  component("store", Group::Storage);
+  component("extra", Group::Server);
+  component("node", Group::Node);
+  optional_ = {"extra-plugin"};
+  script_.on_start["extra"] = [](const plugin::ComponentContext&, const CallContext&) -> Result<void> {
+    return Error(Reason::Invalid, "port 6443 is in use");
+  };
+  ASSERT_TRUE(lifecycle().start());
+  EXPECT_THAT(script_.events, ElementsAre("start store", "start extra", "destroy extra", "start node"));
+  EXPECT_THAT(log_.lines(),
+              Contains("warning: optional component is left out component=extra error=port 6443 is in use"));
+  const auto checks = lifecycle().readiness();
+  ASSERT_EQ(checks.size(), 3U);
+  EXPECT_EQ(checks[1].problem, "port 6443 is in use");
+  EXPECT_FALSE(checks[1].required);
+  bool ready = false;
+  lifecycle().when_ready([&] { ready = true; });
+  EXPECT_TRUE(ready);
+  script_.events.clear();
+  lifecycle().stop();
+  EXPECT_THAT(script_.events, ElementsAre("stop node", "destroy node", "stop store", "destroy store"));
+}
+
+TEST_F(LifecycleTest, AnOptionalComponentThatBreaksItsPromiseIsStoppedAndLeftOut) {
+  component("extra", Group::Server, {}, {"note"});
+  component("node", Group::Node);
+  optional_ = {"extra-plugin"};
+  ASSERT_TRUE(lifecycle().start());
+  EXPECT_THAT(script_.events, ElementsAre("start extra", "stop extra", "destroy extra", "start node"));
+}
+
+TEST_F(LifecycleTest, WhoNeedsAServiceOfAnOptionalComponentThatFailedIsLeftOutOrEndsTheProcess) {
+  component("writer", Group::Server, {}, {"note"});
+  component("reader", Group::Control, {"note"});
+  optional_ = {"writer-plugin", "reader-plugin"};
+  script_.on_make["writer"] = []() -> Result<std::unique_ptr<plugin::Component>> {
+    return Error(Reason::Invalid, "no");
+  };
+  const std::string why = "needs service \"note\" of component \"writer\", which did not start: no";
+  ASSERT_TRUE(lifecycle().start());
+  EXPECT_TRUE(script_.events.empty());
+  EXPECT_EQ(lifecycle().readiness().at(1).problem, why);
+  lifecycle_.reset();
+  optional_ = {"writer-plugin"};
+  const auto started = lifecycle().start();
+  ASSERT_FALSE(started);
+  EXPECT_EQ(started.error().message(), "component reader of plugin reader-plugin: " + why);
+}
+
+TEST_F(LifecycleTest, AnOptionalComponentWithoutItsServiceIsLeftOutAndSoIsWhoNeedsIt) {
+  component("reader", Group::Control, {"ink"}, {"text"});
+  component("critic", Group::Node, {"text"});
+  component("store", Group::Storage);
+  optional_ = {"reader-plugin", "critic-plugin"};
+  ASSERT_TRUE(lifecycle().start());
+  EXPECT_THAT(script_.events, ElementsAre("start store"));
+  EXPECT_EQ(lifecycle().readiness().at(1).problem,
+            "component \"critic\" needs service \"text\", which no plugin in the manifest offers");
+}
+
+TEST_F(LifecycleTest, AStopDuringTheStartOfAnOptionalComponentIsNoFailureOfIt) {
+  component("extra", Group::Server);
+  optional_ = {"extra-plugin"};
+  script_.on_start["extra"] = [this](const plugin::ComponentContext&, const CallContext&) -> Result<void> {
+    lifecycle().request_stop("signal");
+    return Error(Reason::Cancelled, "stop was requested");
+  };
+  const auto started = lifecycle().start();
+  ASSERT_FALSE(started);
+  EXPECT_EQ(started.error().reason(), Reason::Cancelled);
 }
 
 TEST_F(LifecycleTest, AFailureStopsWhatWasStarted) {

@@ -41,6 +41,11 @@ std::shared_ptr<void> ServiceTable::find_raw(std::string_view name, const std::t
   return found->second.service;
 }
 
+bool ServiceTable::has(std::string_view name) const {
+  const std::lock_guard lock(mutex_);
+  return entries_.contains(name);
+}
+
 void ServiceTable::open_for(std::string_view owner, const std::vector<std::string>& offers) {
   const std::lock_guard lock(mutex_);
   owner_ = owner;

@@ -23,6 +23,8 @@ class ServiceTable final : public plugin::Services {
   // Ends the process with one line when the service has another type: a bug of whoever asks.
   std::shared_ptr<void> find_raw(std::string_view name, const std::type_info& type) const override;
 
+  bool has(std::string_view name) const;
+
   // Until close(), `owner` may offer the names in `offers`.
   void open_for(std::string_view owner, const std::vector<std::string>& offers);
   // Returns the names not offered since open_for().

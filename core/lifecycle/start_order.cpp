@@ -16,6 +16,10 @@ std::string in_quotes(std::string_view name) {
   return "\"" + std::string(name) + "\"";
 }
 
+std::string needs(const std::string& component, const std::string& service) {
+  return "component " + in_quotes(component) + " needs service " + in_quotes(service);
+}
+
 Result<Offers> collect_offers(std::span<const Startable> components, std::span<const std::string> built_in) {
   Offers offers;
   for (std::size_t i = 0; i < components.size(); ++i) {
@@ -38,14 +42,11 @@ Result<void> check_needs(std::span<const Startable> components, std::span<const 
   for (const Startable& component : components) {
     for (const std::string& service : component.spec->needs) {
       if (std::find(built_in.begin(), built_in.end(), service) != built_in.end()) continue;
-      const std::string asks = "component " + in_quotes(component.name) + " needs service " + in_quotes(service);
       const auto found = offers.find(service);
-      if (found == offers.end()) {
-        return Error(Reason::Invalid, asks + ", which no plugin in the manifest offers");
-      }
+      if (found == offers.end()) return missing_service(component.name, service, {});
       const Startable& owner = components[found->second];
       if (owner.spec->group > component.spec->group) {
-        return Error(Reason::Invalid, asks + ", but " + in_quotes(owner.name) + ", which offers it, starts later (group " +
+        return Error(Reason::Invalid, needs(component.name, service) + ", but " + in_quotes(owner.name) + ", which offers it, starts later (group " +
                                           std::string(to_string(owner.spec->group)) + ")");
       }
     }
@@ -115,6 +116,26 @@ class GroupSorter {
 std::string_view to_string(plugin::Group group) {
   constexpr std::array<std::string_view, 6> kNames = {"storage", "server", "caches", "admission", "control", "node"};
   return kNames[static_cast<std::size_t>(group)];
+}
+
+std::optional<MissingService> find_missing(std::span<const Startable> components,
+                                           std::span<const std::string> built_in) {
+  std::set<std::string_view> offered(built_in.begin(), built_in.end());
+  for (const Startable& one : components) offered.insert(one.spec->offers.begin(), one.spec->offers.end());
+  for (std::size_t i = 0; i < components.size(); ++i) {
+    for (const std::string& service : components[i].spec->needs) {
+      if (!offered.contains(service)) return MissingService{i, service};
+    }
+  }
+  return std::nullopt;
+}
+
+Error missing_service(const std::string& component, const std::string& service,
+                      const std::vector<std::string>& would_offer) {
+  std::string hint;
+  for (const std::string& plugin : would_offer) hint += (hint.empty() ? "; add plugin " : " or ") + in_quotes(plugin);
+  if (!hint.empty()) hint += ", which does";
+  return {Reason::Invalid, needs(component, service) + ", which no plugin in the manifest offers" + hint};
 }
 
 Result<std::vector<std::size_t>> start_order(std::span<const Startable> components,

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -19,6 +20,18 @@ struct Startable {
 };
 
 std::string_view to_string(plugin::Group group);
+
+struct MissingService {
+  std::size_t component;  // Index of who needs it.
+  std::string service;
+};
+
+// The first need that neither a component nor the core offers.
+std::optional<MissingService> find_missing(std::span<const Startable> components, std::span<const std::string> built_in);
+
+// Says so. `would_offer`: plugins that are not in the manifest and offer it.
+Error missing_service(const std::string& component, const std::string& service,
+                      const std::vector<std::string>& would_offer);
 
 // Indices into `components` (which are in manifest order), by group, and within a group in manifest order, except that
 // a component comes after those of its group that offer what it needs or wants. `built_in` services are always there.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -84,7 +85,11 @@ struct Surroundings {
                                         : std::max<std::size_t>(1, std::thread::hardware_concurrency());
   }
 
-  lifecycle::Surroundings lent() {
+  lifecycle::Surroundings lent(const config::Manifest& manifest) {
+    std::set<std::string> optional;
+    for (const config::PluginEntry& entry : manifest.plugins) {
+      if (!entry.required) optional.insert(entry.name);
+    }
     return {[this](std::string_view name) { return sink.logger(name); },
             metrics,
             clock,
@@ -92,6 +97,8 @@ struct Surroundings {
             blocking,
             compute,
             poller,
+            std::move(optional),
+            [&manifest](std::string_view service) { return lifecycle::plugins_offering(manifest, service); },
             [this](std::string_view component) {
               log_error(*log, "component does not stop; the process ends without it", {{"component", component}});
               _exit(kExitFailure);
@@ -114,9 +121,9 @@ void tell(Logger& log, std::string_view state) {
   }
 }
 
-int live(Surroundings& surroundings, const Assembly& assembly) {
+int live(Surroundings& surroundings, const config::Manifest& manifest, const Assembly& assembly) {
   Logger& log = *surroundings.log;
-  Lifecycle lifecycle(assembly, surroundings.lent());
+  Lifecycle lifecycle(assembly, surroundings.lent(manifest));
   const StopSignals signals(surroundings.poller, [&](std::string_view signal) { lifecycle.request_stop(signal); });
   if (const auto started = lifecycle.start(); !started) {
     if (started.error().reason() == Reason::Cancelled) {
@@ -152,7 +159,7 @@ int run(const std::filesystem::path& manifest_file) {
   Surroundings surroundings(*manifest);
   const Assembly assembly(*manifest);
   if (!report(assembly, *surroundings.log)) return kExitFailure;
-  return live(surroundings, assembly);
+  return live(surroundings, *manifest, assembly);
 }
 
 }  // namespace kubernel::core

@@ -230,6 +230,14 @@ TEST(Front, ReadinessNamesWhatIsMissing) {
   EXPECT_EQ(f.call("GET", "/livez").status, 200);
 }
 
+TEST(Front, AnOptionalComponentThatFailedIsShownAndKeepsNothingFromBeingReady) {
+  HttpFixture f;
+  f.checks = {{"apiserver", ""}, {"console", "told to fail", false}};
+  const auto response = f.call("GET", "/readyz?verbose");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_THAT(response.body, HasSubstr("[-]console failed: told to fail"));
+}
+
 TEST(Front, AWatchStreamsEventsAsTheyCome) {
   HttpFixture f;
   f.create(api::resources::kConfigMaps, "default", R"({"metadata":{"name":"a"}})");

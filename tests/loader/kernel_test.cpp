@@ -161,6 +161,12 @@ TEST_F(Kernel, AMissingServiceIsNamed) {
               HasSubstr("component \"needy\" needs service \"unobtainium\", which no plugin in the manifest offers"));
 }
 
+TEST_F(Kernel, AMissingServiceIsNamedWithThePluginThatWouldOfferIt) {
+  EXPECT_THAT(failure(1, {"run", "-m", manifest("  - name: thirsty\n")}),
+              HasSubstr("component \"thirsty\" needs service \"water\", which no plugin in the manifest offers; "
+                        "add plugin \"well\", which does\n"));
+}
+
 TEST_F(Kernel, AComponentThatFailsToStartIsNamed) {
   const ChildOutput output = run({"run", "-m", manifest("  - name: sleeper\n    config: {fail: now}\n")});
   EXPECT_EQ(output.exit_code, 1);
@@ -315,6 +321,15 @@ TEST_F(Kernel, AnOptionalPluginThatIsRefusedIsOneWarning) {
   kernel.send(SIGTERM);
   EXPECT_EQ(kernel.exit_code(), 0);
   EXPECT_THAT(kernel.log(), HasSubstr("warning kubernel: plugin refuses: "));
+}
+
+TEST_F(Kernel, AnOptionalComponentThatFailsToStartIsOneWarning) {
+  Running kernel(options({"run", "-m", manifest("  - name: well\n  - name: sleeper\n    required: false\n    config: {fail: now}\n")}),
+                 scratch_);
+  ASSERT_EQ(kernel.notice(), "READY=1") << kernel.log();
+  kernel.send(SIGTERM);
+  EXPECT_EQ(kernel.exit_code(), 0);
+  EXPECT_THAT(kernel.log(), HasSubstr("warning kubernel: optional component is left out component=sleeper error=\"told to fail\"\n"));
 }
 
 }  // namespace

@@ -90,7 +90,7 @@ net::Response Front::health(const net::Request& request) const {
   if (request.path == "/readyz" && options_.readiness) {
     for (const plugin::Process::Check& check : options_.readiness()) {
       const bool good = check.problem.empty();
-      ready = ready && good;
+      ready = ready && (good || !check.required);
       text += (good ? "[+]" : "[-]") + check.name + (good ? " ok\n" : " failed: " + check.problem + "\n");
     }
   } else {

@@ -30,8 +30,9 @@ class Process {
   struct Check {
     std::string name;     ///< The component's name.
     std::string problem;  ///< Empty: ready.
+    bool required = true; ///< False: the manifest lets the process be ready without this component.
   };
-  /// One entry per component, in start order.
+  /// One entry per component, in start order; an optional one that could not be started says why.
   virtual std::vector<Check> readiness() const = 0;
   /// Asks the process to stop, as SIGTERM does. `why` is logged.
   virtual void request_stop(std::string_view why) = 0;
@@ -62,8 +63,9 @@ class Component {
   /// Acquires what the component needs and begins to work; returns once its services are offered
   /// and usable, without waiting for the outside world longer than ctx.deadline.
   ///
-  /// Errors: any ends the process with one line naming the component. What was acquired before
-  /// the failure is released by the destructor.
+  /// Errors: any ends the process with one line naming the component, or, where the manifest says
+  /// `required: false`, is a warning and in the readiness. What was acquired before the failure is
+  /// released by the destructor.
   virtual Result<void> start(const CallContext& ctx) = 0;
 
   /// Stops accepting work, finishes or abandons what is in flight by ctx.deadline, and returns when
