@@ -135,10 +135,20 @@ TEST(Manifest, BrokenYamlHasAPlace) {
 }
 
 TEST(Manifest, ASecondDocumentAndAnEmptyOneAreRefused) {
-  EXPECT_EQ(refusal("plugins: []\n---\na: 1\n"), "/etc/kubernel/m.yaml:5:1: only one document is allowed");
+  EXPECT_EQ(refusal("plugins: []\n---\na: 1\n"), "/etc/kubernel/m.yaml:4:1: only one document is allowed");
   const auto empty = parse_manifest("", "m.yaml", environment({}), "");
   ASSERT_FALSE(empty);
   EXPECT_EQ(empty.error().message(), "m.yaml:1:1: the document is empty");
+}
+
+TEST(Manifest, ABraceTooManyIsAnErrorAndNotManyDocuments) {
+  const std::string refused = refusal("log: {level: info}}\n");
+  EXPECT_TRUE(refused.starts_with("/etc/kubernel/m.yaml:3:")) << refused;
+  EXPECT_TRUE(refusal("}").starts_with("/etc/kubernel/m.yaml:3:"));
+}
+
+TEST(Manifest, WhatIsNoUtf8IsRefusedWithItsLine) {
+  EXPECT_EQ(refusal("log: {}\nplugins: [\"\xbf\"]\n"), "/etc/kubernel/m.yaml:4:1: not YAML: this line is not UTF-8");
 }
 
 TEST(Manifest, AliasesOfAliasesCannotFillTheMemory) {

@@ -7,7 +7,10 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <optional>
+#include <sstream>
 
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 #include <nlohmann/json.hpp>
 
@@ -148,14 +151,58 @@ class Reader {
   int nodes_ = 0;
 };
 
+// The library takes any bytes, and JSON cannot hold what is no UTF-8.
+Result<void> check_encoding(const std::string& text) {
+  std::istringstream in(text);
+  Position position{0, 1};
+  for (std::string line; std::getline(in, line);) {
+    ++position.line;
+    const auto checked = catch_as_error("UTF-8", [&]() -> Result<void> {
+      static_cast<void>(json(line).dump());
+      return {};
+    });
+    if (!checked) return at(position, "", "not YAML: this line is not UTF-8");
+  }
+  return {};
+}
+
+// Notes where documents begin.
+class DocumentStarts final : public YAML::EventHandler {
+ public:
+  YAML::Mark last() const { return last_; }
+
+  void OnDocumentStart(const YAML::Mark& mark) override { last_ = mark; }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+
+ private:
+  YAML::Mark last_;
+};
+
+// Where a second document begins. (YAML::LoadAll() makes documents for ever of a brace too many.)
+std::optional<YAML::Mark> second_document(const std::string& text) {
+  std::istringstream in(text);
+  YAML::Parser parser(in);
+  DocumentStarts starts;
+  if (!parser.HandleNextDocument(starts) || !parser.HandleNextDocument(starts)) return std::nullopt;
+  return starts.last();
+}
+
 }  // namespace
 
 Result<void> read_yaml(const std::string& text, const Environment& environment, json& out, Positions& positions) {
+  KUBERNEL_CHECK_OK(check_encoding(text));
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(text);
-    if (documents.empty() || documents.front().IsNull()) return at({1, 1}, "", "the document is empty");
-    if (documents.size() > 1) return at(position_of(documents[1].Mark()), "", "only one document is allowed");
-    KUBERNEL_TRY(out, Reader(environment, positions).read(documents.front(), "", 0));
+    if (const auto second = second_document(text)) return at(position_of(*second), "", "only one document is allowed");
+    const YAML::Node document = YAML::Load(text);
+    if (document.IsNull()) return at({1, 1}, "", "the document is empty");
+    KUBERNEL_TRY(out, Reader(environment, positions).read(document, "", 0));
     return {};
   } catch (const YAML::Exception& e) {
     return at(position_of(e.mark), "", "not YAML: " + e.msg);

@@ -132,9 +132,9 @@ std::string decimal_text(Int128 nanos, Quantity::Format format) {
   return digits_of(mantissa) + std::string(suffix->text);
 }
 
+// Of whole units only.
 std::string binary_text(Int128 nanos) {
   Int128 mantissa = nanos / kNano;
-  if (nanos % kNano != 0) mantissa += nanos > 0 ? 1 : -1;
   std::size_t powers = 0;
   while (mantissa % 1024 == 0 && powers < kBinary.size()) {
     mantissa /= 1024;
@@ -225,7 +225,8 @@ Quantity& Quantity::operator-=(const Quantity& other) noexcept {
 
 std::string Quantity::to_string() const {
   constexpr Nanos kSmall = 1024 * kNano;
-  const bool binary = format_ == Format::BinarySi && (nanos_ <= -kSmall || nanos_ >= kSmall);
+  // As upstream: what has a fraction of a byte is shown in decimal rather than rounded.
+  const bool binary = format_ == Format::BinarySi && (nanos_ <= -kSmall || nanos_ >= kSmall) && nanos_ % kNano == 0;
   if (binary) return binary_text(nanos_);
   return decimal_text(nanos_, format_ == Format::BinarySi ? Format::DecimalSi : format_);
 }
