@@ -27,6 +27,7 @@
 #include "pipeline/local_client.h"
 #include "proxy/kubelet_proxy.h"
 #include "proxy/workload_proxy.h"
+#include "registry/observed_backend.h"
 #include "strategies/allocator.h"
 
 namespace kubernel::apiserver {
@@ -142,7 +143,7 @@ class ApiServer final : public plugin::Component {
 
   Result<void> start(const CallContext& ctx) override;
   void stop(const CallContext& ctx) override;
-  std::string problem() const override { return {}; }
+  std::string problem() const override { return backend_ ? backend_->problem() : std::string(); }
 
  private:
   Result<void> open_store();
@@ -159,7 +160,7 @@ class ApiServer final : public plugin::Component {
   plugin::ComponentContext context_;
   Config config_;
   crypto::ClusterPki pki_;
-  std::unique_ptr<storage::Backend> backend_;
+  std::unique_ptr<ObservedBackend> backend_;
   std::unique_ptr<client::ApiClient> admission_client_;  // Lent to admission plugins, which api_ owns.
   std::unique_ptr<Api> api_;
   std::unique_ptr<Auth> auth_;
@@ -189,8 +190,9 @@ Result<void> ApiServer::open_store() {
     return Error(Reason::Invalid, stores.empty() ? "no storage backend is loaded; name one in the manifest, such as storage-sqlite"
                                                  : "several storage backends are loaded (" + names + "); name one in the manifest");
   }
-  KUBERNEL_TRY(backend_, stores.front().spec->open({stores.front().extension->config_json, context_.log, context_.metrics,
-                                                    context_.clock, context_.blocking, context_.poller}));
+  KUBERNEL_TRY(auto opened, stores.front().spec->open({stores.front().extension->config_json, context_.log, context_.metrics,
+                                                       context_.clock, context_.blocking, context_.poller}));
+  backend_ = std::make_unique<ObservedBackend>(std::move(opened));
   return {};
 }
 

@@ -18,13 +18,29 @@ struct Copied {
   int copied = 0;
 };
 
-Copied copy(Connection& db, Logger& log) {
+// Tells of the first failure of a row, and of its end.
+class Outcome {
+ public:
+  void failed(Logger& log, const std::string& why) {
+    if (!failing_.exchange(true)) log_warning(log, "the write-ahead log could not be copied", {{"error", why}});
+  }
+  void succeeded(Logger& log) {
+    if (failing_.exchange(false)) log_info(log, "the write-ahead log is copied again");
+  }
+
+ private:
+  std::atomic<bool> failing_ = false;
+};
+
+Copied copy(Connection& db, Outcome& outcome, Logger& log) {
   Copied done;
   const int result =
       sqlite3_wal_checkpoint_v2(db.handle(), "main", SQLITE_CHECKPOINT_PASSIVE, &done.pages, &done.copied);
-  if (result != SQLITE_OK && result != SQLITE_BUSY) {
+  if (result == SQLITE_OK) {
+    outcome.succeeded(log);
+  } else if (result != SQLITE_BUSY) {
     // Nothing is lost: the log keeps the pages. What is wrong shows at the next write, too.
-    log_warning(log, "the write-ahead log could not be copied", {{"error", db.error("checkpoint")}});
+    outcome.failed(log, db.error("checkpoint").message());
   }
   return done;
 }
@@ -38,6 +54,7 @@ struct Checkpointer::Shared {
   bool closed = false;
   std::atomic<bool> under_way = false;
   std::atomic<bool> rest_is_left = false;
+  Outcome outcome;
 
   void run(Logger& log) {
     const std::lock_guard lock(mutex);
@@ -47,10 +64,10 @@ struct Checkpointer::Shared {
       if (opened) {
         connection = *std::move(opened);
       } else {
-        log_warning(log, "the write-ahead log could not be copied", {{"error", opened.error()}});
+        outcome.failed(log, opened.error().message());
       }
     }
-    if (connection) copy(*connection, log);
+    if (connection) copy(*connection, outcome, log);
     rest_is_left = true;
     under_way = false;
   }
@@ -91,7 +108,7 @@ void Checkpointer::after_commit() {
 }
 
 void Checkpointer::copy_rest() {
-  const Copied done = copy(writer_, log_);
+  const Copied done = copy(writer_, shared_->outcome, log_);
   again_at_ = done.copied == done.pages ? 0 : pages_ + kCopyFrom;
 }
 
