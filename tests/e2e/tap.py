@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the test methods of a class in the order they are written, as TAP, one point each.
 
-The methods tell one story, so after the first failure the rest are skipped, with the reason.
+The methods tell one story, so after the first failure the rest are skipped, with the reason; those of a class with
+INDEPENDENT = True are run in any case.
 """
 import inspect
 import sys
@@ -21,7 +22,7 @@ def run(story, skip=""):
     try:
         for number, name in enumerate(names, 1):
             title = name.removeprefix("test_").replace("_", " ")
-            if failed:
+            if failed and not getattr(story, "INDEPENDENT", False):
                 print(f"ok {number} - {title} # SKIP after the failure of: {failed}", flush=True)
                 continue
             try:
