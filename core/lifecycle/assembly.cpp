@@ -64,6 +64,31 @@ Result<void> find_and_verify(const Manifest& manifest, AssembledPlugin& plugin) 
   return {};
 }
 
+std::string all_of(const std::vector<config::Problem>& problems) {
+  std::string out;
+  for (const config::Problem& problem : problems) {
+    out += (out.empty() ? "" : "; ") + problem.path + (problem.path.empty() ? "" : ": ") + problem.message;
+  }
+  return out;
+}
+
+// plugin::Extension::check_config of whatever that plugin provides.
+std::function<Result<std::string>(std::string_view)> config_check(const std::string& name, const loader::PluginText& text) {
+  const auto schema_text = text.find("schema");
+  const std::string schema = schema_text == text.end() ? "" : schema_text->second;
+  return [name, schema](std::string_view config_json) -> Result<std::string> {
+    json value = json::parse(config_json, nullptr, false);
+    if (!value.is_object()) return Error(Reason::Invalid, "expected an object");
+    if (schema.empty()) {
+      if (value.empty()) return value.dump();
+      return Error(Reason::Invalid, "plugin \"" + name + "\" takes no configuration");
+    }
+    KUBERNEL_TRY(const auto rules, config::ConfigSchema::parse(schema));
+    if (const auto problems = rules.check(value); !problems.empty()) return Error(Reason::Invalid, all_of(problems));
+    return value.dump();
+  };
+}
+
 void refuse(AssembledPlugin& plugin, const Error& error) {
   plugin.state = PluginState::Refused;
   plugin.why = error.message();
@@ -162,9 +187,10 @@ Result<void> Assembly::configure(const Manifest& manifest, std::size_t index) {
 Result<void> Assembly::load(std::size_t index) {
   AssembledPlugin& plugin = plugins_[index];
   KUBERNEL_TRY(auto provided, loader::load_plugin(plugin.file, plugin.text, taken_));
+  const auto check = config_check(plugin.name, plugin.text);
   for (loader::Provided& one : provided) {
     extensions_.push_back(
-        {std::move(one.point), std::move(one.name), plugin.name, plugin.config_json, one.type, std::move(one.spec)});
+        {std::move(one.point), std::move(one.name), plugin.name, plugin.config_json, one.type, std::move(one.spec), check});
   }
   return {};
 }

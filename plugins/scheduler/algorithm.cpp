@@ -3,9 +3,9 @@
 
 #include <algorithm>
 #include <atomic>
-#include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 
 #include "parallel.h"
 
@@ -14,6 +14,7 @@ namespace kubernel::plugins {
 using scheduler::Cycle;
 using scheduler::NodeInfo;
 using scheduler::NodeVerdict;
+using scheduler::PodInfo;
 using scheduler::Verdict;
 
 namespace {
@@ -23,37 +24,42 @@ constexpr std::size_t kMinFeasible = 100;
 constexpr std::size_t kMinPercentage = 5;
 
 Error of_plugin(Error error, const ProfilePlugin& plugin) {
-  return std::move(error).wrap("scheduler plugin " + plugin.name);
+  return std::move(error).wrap("running \"" + plugin.name + "\" plugin");
+}
+
+bool skips(const std::vector<bool>& skip, const ProfilePlugin& plugin) {
+  return plugin.index < skip.size() && skip[plugin.index];
+}
+
+void add_once(std::vector<std::size_t>& indexes, std::size_t index) {
+  if (std::ranges::find(indexes, index) == indexes.end()) indexes.push_back(index);
+}
+
+// "[A B]", as Go prints a list; sorted.
+std::string go_list(const std::set<std::string_view>& names) {
+  std::string out;
+  for (const std::string_view name : names) out += (out.empty() ? "" : " ") + std::string(name);
+  return "[" + out + "]";
 }
 
 }  // namespace
 
 std::string Decision::message(std::size_t nodes) const {
   if (nodes == 0) return "no nodes available to schedule pods";
-  const std::string head = "0/" + std::to_string(nodes) + " nodes are available";
-  if (!pre_filter_message.empty()) return head + ": " + pre_filter_message + ".";
-  std::map<std::string, std::size_t> counts;
-  for (const NodeVerdict& verdict : verdicts) {
-    for (const std::string& reason : verdict.verdict.reasons()) ++counts[reason];
-  }
-  std::vector<std::string> parts;
-  for (const auto& [reason, count] : counts) parts.push_back(std::to_string(count) + " " + reason);
-  std::ranges::sort(parts);
-  std::string out;
-  for (const std::string& part : parts) out += (out.empty() ? ": " : ", ") + part;
-  return head + out + ".";
+  if (pre_filter_message.empty()) return refusals.message(nodes);
+  return "0/" + std::to_string(nodes) + " nodes are available: " + pre_filter_message + ".";
 }
 
-Algorithm::Algorithm(const Profile& profile, Executor& compute, Random& random, Options options)
-    : profile_(profile), compute_(compute), random_(random), options_(options) {}
+Algorithm::Algorithm(const Profile& profile, const Nominator& nominator, Executor& compute, Random& random, Options options)
+    : profile_(profile), nominator_(nominator), compute_(compute), random_(random), options_(options) {}
 
 Result<Decision> Algorithm::decide(const CallContext& ctx, Cycle& cycle) {
   Decision decision;
   cycle.data.clear();
   cycle.data.resize(profile_.plugins().size());
-  KUBERNEL_TRY(const Nodes candidates, pre_filter(ctx, cycle, decision));
-  if (candidates.empty()) return decision;
-  KUBERNEL_TRY(const Nodes fitting, feasible(cycle, candidates, decision));
+  cycle.skip_filter.assign(profile_.plugins().size(), false);
+  cycle.skip_score.assign(profile_.plugins().size(), false);
+  KUBERNEL_TRY(const Nodes fitting, find_fitting(ctx, cycle, decision));
   decision.feasible = fitting.size();
   if (fitting.empty()) return decision;
   if (fitting.size() == 1) {
@@ -64,60 +70,119 @@ Result<Decision> Algorithm::decide(const CallContext& ctx, Cycle& cycle) {
   return decision;
 }
 
+Result<Algorithm::Nodes> Algorithm::find_fitting(const CallContext& ctx, Cycle& cycle, Decision& decision) {
+  KUBERNEL_TRY(const Nodes candidates, pre_filter(ctx, cycle, decision));
+  if (candidates.empty()) return Nodes{};
+  // Preemption made room there for this very pod: in all likelihood the only node that fits.
+  if (const std::string nominated = nominator_.node_of(cycle.pod->uid()); !nominated.empty()) {
+    const auto found = std::ranges::find(candidates, nominated, &NodeInfo::name);
+    if (found != candidates.end()) {
+      KUBERNEL_TRY(const NodeVerdict verdict, filter_node(cycle, **found));
+      if (verdict.verdict.ok()) {
+        decision.evaluated = 1;
+        return Nodes{*found};
+      }
+    }
+  }
+  return feasible(cycle, candidates, decision);
+}
+
 Result<Algorithm::Nodes> Algorithm::pre_filter(const CallContext& ctx, Cycle& cycle, Decision& decision) {
-  skip_filter_.assign(profile_.plugins().size(), false);
   std::optional<std::set<std::string>> only;
-  for (const ProfilePlugin& plugin : profile_.plugins()) {
-    if (plugin.pre_filter == nullptr) continue;
-    auto result = catch_as_error("pre-filter", [&] { return plugin.pre_filter->pre_filter(ctx, *cycle.pod, *cycle.snapshot); });
-    if (!result) return of_plugin(std::move(result).error(), plugin);
-    if (result->verdict.kind() == Verdict::Kind::Skip) skip_filter_[plugin.index] = true;
+  std::set<std::string_view> narrowed_by;
+  for (const auto& [point, plugin] : profile_.pre_filter) {
+    auto result = catch_as_error("pre-filter", [&, p = point] { return p->pre_filter(ctx, *cycle.pod, *cycle.snapshot); });
+    if (!result) return of_plugin(std::move(result).error(), *plugin);
+    if (result->verdict.kind() == Verdict::Kind::Skip) cycle.skip_filter[plugin->index] = true;
     if (!result->verdict.ok()) {
       for (const std::string& reason : result->verdict.reasons()) {
         decision.pre_filter_message += (decision.pre_filter_message.empty() ? "" : ", ") + reason;
       }
-      decision.rejected_by.insert(plugin.index);
+      decision.refusals.others = std::move(result->verdict);
+      add_once(decision.rejected_by, plugin->index);
       return Nodes{};
     }
-    if (result->nodes) {
-      std::set<std::string> named(result->nodes->begin(), result->nodes->end());
-      if (only) std::erase_if(named, [&](const std::string& name) { return !only->contains(name); });
-      only = std::move(named);
-      decision.rejected_by.insert(plugin.index);  // It already ruled nodes out.
-    }
-    cycle.data[plugin.index] = std::move(result->data);
+    cycle.data[plugin->index] = std::move(result->data);
+    if (!result->nodes) continue;
+    std::set<std::string> named(result->nodes->begin(), result->nodes->end());
+    if (only) std::erase_if(named, [&](const std::string& name) { return !only->contains(name); });
+    only = std::move(named);
+    narrowed_by.insert(plugin->name);
+    add_once(decision.rejected_by, plugin->index);  // It already ruled nodes out.
+    if (!only->empty()) continue;
+    decision.pre_filter_message = narrowed_by.size() == 1
+                                      ? "node(s) didn't satisfy plugin " + std::string(*narrowed_by.begin())
+                                      : "node(s) didn't satisfy plugin(s) " + go_list(narrowed_by) + " simultaneously";
+    decision.refusals.others = Verdict::unresolvable(decision.pre_filter_message);
+    return Nodes{};
   }
 
   Nodes out;
-  for (const auto& node : cycle.snapshot->nodes()) {
-    if (!only || only->contains(node->name)) out.push_back(node.get());
+  if (!only) {
+    out.reserve(cycle.snapshot->nodes().size());
+    for (const auto& node : cycle.snapshot->nodes()) out.push_back(node.get());
+    return out;
   }
-  if (out.empty() && only) {
-    decision.pre_filter_message = "node(s) didn't satisfy plugin(s) " + [&] {
-      std::string names;
-      for (const std::size_t index : decision.rejected_by) {
-        names += (names.empty() ? "[" : " ") + profile_.plugins()[index].name;
-      }
-      return names + "]";
-    }();
+  for (const std::string& name : *only) {
+    if (const NodeInfo* node = cycle.snapshot->find(name)) out.push_back(node);
   }
+  decision.refusals.others = Verdict::unresolvable("node(s) didn't satisfy plugin(s) " + go_list(narrowed_by));
   return out;
 }
 
-Result<NodeVerdict> Algorithm::filter_node(const Cycle& cycle, const NodeInfo& node) const {
-  for (const ProfilePlugin& plugin : profile_.plugins()) {
-    if (plugin.filter == nullptr || skip_filter_[plugin.index]) continue;
-    auto verdict =
-        catch_as_error("filter", [&] { return plugin.filter->filter(*cycle.pod, cycle.data[plugin.index].get(), node); });
-    if (!verdict) return of_plugin(std::move(verdict).error(), plugin);
-    if (!verdict->ok()) return NodeVerdict{&node, plugin.name, *std::move(verdict)};
+Result<NodeVerdict> Algorithm::filter_once(const Cycle& cycle, const NodeInfo& node) const {
+  for (const auto& [point, plugin] : profile_.filter) {
+    if (skips(cycle.skip_filter, *plugin)) continue;
+    try {
+      auto verdict = point->filter(*cycle.pod, cycle.data[plugin->index].get(), node);
+      if (!verdict) return of_plugin(std::move(verdict).error(), *plugin);
+      if (!verdict->ok()) return NodeVerdict{&node, plugin->name, *std::move(verdict)};
+    } catch (const std::exception& e) {
+      return of_plugin(Error(Reason::Internal, std::string("filter: ") + e.what()), *plugin);
+    }
   }
   return NodeVerdict{&node, {}, Verdict::fits()};
 }
 
+Result<NodeVerdict> Algorithm::filter_node(const Cycle& cycle, const NodeInfo& node) const {
+  if (nominator_.empty()) return filter_once(cycle, node);
+  std::vector<std::shared_ptr<const PodInfo>> expected = nominator_.on(node.name);
+  std::erase_if(expected, [&](const auto& pod) { return pod->priority < cycle.pod->priority || pod->uid() == cycle.pod->uid(); });
+  if (expected.empty()) return filter_once(cycle, node);
+  Cycle imagined = cycle.clone();
+  NodeInfo crowded = node;
+  for (const auto& pod : expected) {
+    crowded.add_pod(pod);
+    pod_added(imagined, *pod, crowded);
+  }
+  KUBERNEL_TRY(NodeVerdict with, filter_once(imagined, crowded));
+  if (!with.verdict.ok()) {
+    with.node = &node;
+    return with;
+  }
+  return filter_once(cycle, node);
+}
+
+void Algorithm::pod_added(Cycle& cycle, const PodInfo& pod, const NodeInfo& node) const {
+  for (const auto& [point, plugin] : profile_.pre_filter) {
+    auto& data = cycle.data[plugin->index];
+    if (plugin->extensions == nullptr || data == nullptr || skips(cycle.skip_filter, *plugin)) continue;
+    plugin->extensions->pod_added(*data, *cycle.pod, pod, node);
+  }
+}
+
+void Algorithm::pod_removed(Cycle& cycle, const PodInfo& pod, const NodeInfo& node) const {
+  for (const auto& [point, plugin] : profile_.pre_filter) {
+    auto& data = cycle.data[plugin->index];
+    if (plugin->extensions == nullptr || data == nullptr || skips(cycle.skip_filter, *plugin)) continue;
+    plugin->extensions->pod_removed(*data, *cycle.pod, pod, node);
+  }
+}
+
 Result<Algorithm::Nodes> Algorithm::feasible(const Cycle& cycle, const Nodes& candidates, Decision& decision) {
-  const std::size_t wanted = enough(candidates.size());
-  const std::size_t start = candidates.empty() ? 0 : next_start_ % candidates.size();
+  // Without scores the first node that fits is as good as any.
+  const std::size_t wanted = profile_.score.empty() ? 1 : enough(candidates.size());
+  const std::size_t start = next_start_ % candidates.size();
   std::mutex mutex;  // Guards the three below; taken once a piece, not once a node.
   std::vector<std::size_t> fitting;
   std::vector<std::pair<std::size_t, NodeVerdict>> refused;
@@ -128,7 +193,8 @@ Result<Algorithm::Nodes> Algorithm::feasible(const Cycle& cycle, const Nodes& ca
     std::vector<std::size_t> good;
     std::vector<std::pair<std::size_t, NodeVerdict>> bad;
     std::optional<Error> error;
-    for (std::size_t i = first; i < last && found.load(std::memory_order_relaxed) < wanted; ++i) {
+    // A piece is finished once begun, so that which nodes count does not depend on which thread was faster.
+    for (std::size_t i = first; i < last; ++i) {
       auto verdict = filter_node(cycle, *candidates[(start + i) % candidates.size()]);
       if (!verdict) {
         error = std::move(verdict).error();
@@ -136,86 +202,117 @@ Result<Algorithm::Nodes> Algorithm::feasible(const Cycle& cycle, const Nodes& ca
       }
       if (verdict->verdict.ok()) {
         good.push_back(i);
-        found.fetch_add(1, std::memory_order_relaxed);
       } else {
         bad.emplace_back(i, *std::move(verdict));
       }
     }
+    found.fetch_add(good.size(), std::memory_order_relaxed);
     const std::lock_guard lock(mutex);
     fitting.insert(fitting.end(), good.begin(), good.end());
     refused.insert(refused.end(), std::make_move_iterator(bad.begin()), std::make_move_iterator(bad.end()));
     if (error) failed = std::move(error);
   };
-  parallel_for(compute_, options_.helpers, candidates.size(), work, [&] { return found.load() >= wanted; });
+  parallel_for(compute_, options_.helpers, candidates.size(), work, [&] { return found.load(std::memory_order_relaxed) >= wanted; });
   if (failed) return *std::move(failed);
 
-  // In node order, whatever thread was faster: the same seed gives the same decision.
+  // In node order, and no further than the last node that was wanted: the same seed gives the same decision.
   std::ranges::sort(fitting);
-  if (fitting.size() > wanted) fitting.resize(wanted);
+  std::ranges::sort(refused, {}, [](const auto& one) { return one.first; });
+  if (fitting.size() >= wanted) {
+    fitting.resize(wanted);
+    std::erase_if(refused, [&](const auto& one) { return one.first > fitting.back(); });
+  }
   decision.evaluated = fitting.size() + refused.size();
-  next_start_ = (start + decision.evaluated) % std::max<std::size_t>(candidates.size(), 1);
+  next_start_ = (start + decision.evaluated) % candidates.size();
   Nodes out;
+  out.reserve(fitting.size());
   for (const std::size_t i : fitting) out.push_back(candidates[(start + i) % candidates.size()]);
+  if (!out.empty()) return out;
   for (auto& [i, verdict] : refused) {
     const auto plugin = std::ranges::find(profile_.plugins(), verdict.plugin, &ProfilePlugin::name);
-    decision.rejected_by.insert(plugin->index);
-    decision.verdicts.push_back(std::move(verdict));
+    add_once(decision.rejected_by, plugin->index);
+    decision.refusals.nodes.push_back(std::move(verdict));
   }
   return out;
 }
 
-Result<std::vector<std::int64_t>> Algorithm::plugin_scores(const Cycle& cycle, const ProfilePlugin& plugin, const Nodes& nodes) {
-  std::vector<std::int64_t> scores(nodes.size());
+Result<void> Algorithm::pre_score(const CallContext& ctx, Cycle& cycle, const Nodes& nodes) const {
+  for (const auto& [point, plugin] : profile_.pre_score) {
+    auto prepared = catch_as_error("pre-score", [&, p = point] { return p->pre_score(ctx, *cycle.pod, *cycle.snapshot, nodes); });
+    if (!prepared) return of_plugin(std::move(prepared).error(), *plugin);
+    if (prepared->verdict.kind() == Verdict::Kind::Skip) {
+      cycle.skip_score[plugin->index] = true;
+    } else if (!prepared->verdict.ok()) {
+      return of_plugin(Error(Reason::Internal, "pre-score refused the pod, which only filters may"), *plugin);
+    }
+    if (prepared->data != nullptr) cycle.data[plugin->index] = std::move(prepared->data);
+  }
+  return {};
+}
+
+Result<std::vector<std::int64_t>> Algorithm::scores(const Cycle& cycle, const Nodes& nodes) const {
+  const std::size_t count = nodes.size();
+  std::vector<std::size_t> scorers;
+  for (std::size_t i = 0; i < profile_.score.size(); ++i) {
+    if (!skips(cycle.skip_score, *profile_.score[i].plugin)) scorers.push_back(i);
+  }
+  std::vector<std::int64_t> raw(scorers.size() * count);  // A row per plugin.
   std::mutex mutex;
   std::optional<Error> failed;
-  const scheduler::CycleData* data = cycle.data[plugin.index].get();
+  const auto fail = [&](Error error, const ProfilePlugin& plugin) {
+    const std::lock_guard lock(mutex);
+    failed = of_plugin(std::move(error), plugin);
+  };
   const auto work = [&](std::size_t first, std::size_t last) {
-    for (std::size_t i = first; i < last; ++i) {
-      auto score = catch_as_error("score", [&] { return plugin.score->score(*cycle.pod, data, *nodes[i], *cycle.snapshot); });
-      if (score) {
-        scores[i] = *score;
-        continue;
+    for (std::size_t row = 0; row < scorers.size(); ++row) {
+      const auto& [point, plugin] = profile_.score[scorers[row]];
+      const scheduler::CycleData* const data = cycle.data[plugin->index].get();
+      try {
+        for (std::size_t i = first; i < last; ++i) {
+          auto score = point->score(*cycle.pod, data, *nodes[i], *cycle.snapshot);
+          if (!score) return fail(std::move(score).error(), *plugin);
+          raw[row * count + i] = *score;
+        }
+      } catch (const std::exception& e) {
+        return fail(Error(Reason::Internal, std::string("score: ") + e.what()), *plugin);
       }
-      const std::lock_guard lock(mutex);
-      failed = std::move(score).error();
     }
   };
-  parallel_for(compute_, options_.helpers, nodes.size(), work, [] { return false; });
-  if (failed) return of_plugin(*std::move(failed), plugin);
-  plugin.score->normalize(*cycle.pod, data, scores);
-  for (const std::int64_t score : scores) {
-    if (score < 0 || score > scheduler::kMaxNodeScore) {
-      return of_plugin(Error(Reason::Internal, "returned the score " + std::to_string(score) + ", which is not between 0 and 100"), plugin);
+  parallel_for(compute_, options_.helpers, count, work, [] { return false; });
+  if (failed) return *std::move(failed);
+
+  std::vector<std::int64_t> totals(count);
+  for (std::size_t row = 0; row < scorers.size(); ++row) {
+    const auto& [point, plugin] = profile_.score[scorers[row]];
+    const std::span<std::int64_t> of_nodes(raw.data() + row * count, count);
+    point->normalize(*cycle.pod, cycle.data[plugin->index].get(), of_nodes);
+    for (std::size_t i = 0; i < count; ++i) {
+      if (of_nodes[i] < 0 || of_nodes[i] > scheduler::kMaxNodeScore) {
+        return of_plugin(Error(Reason::Internal, "returned an invalid score " + std::to_string(of_nodes[i]) +
+                                                     ", it should be in the range of [0, 100] after normalizing"), *plugin);
+      }
+      totals[i] += of_nodes[i] * profile_.score_weights[scorers[row]];
     }
   }
-  return scores;
+  return totals;
 }
 
 Result<std::string> Algorithm::best(const CallContext& ctx, Cycle& cycle, const Nodes& nodes) {
-  std::vector<std::int64_t> totals(nodes.size());
-  for (const ProfilePlugin& plugin : profile_.plugins()) {
-    if (plugin.score == nullptr) continue;
-    if (plugin.pre_score != nullptr) {
-      auto prepared = catch_as_error("pre-score", [&] { return plugin.pre_score->pre_score(ctx, *cycle.pod, *cycle.snapshot, nodes); });
-      if (!prepared) return of_plugin(std::move(prepared).error(), plugin);
-      if (prepared->verdict.kind() == Verdict::Kind::Skip) continue;
-      if (prepared->data != nullptr) cycle.data[plugin.index] = std::move(prepared->data);
-    }
-    KUBERNEL_TRY(const auto scores, plugin_scores(cycle, plugin, nodes));
-    for (std::size_t i = 0; i < nodes.size(); ++i) totals[i] += scores[i] * plugin.weight;
-  }
+  KUBERNEL_CHECK_OK(pre_score(ctx, cycle, nodes));
+  KUBERNEL_TRY(const auto totals, scores(cycle, nodes));
   const std::int64_t highest = *std::ranges::max_element(totals);
-  std::vector<std::size_t> tied;
-  for (std::size_t i = 0; i < totals.size(); ++i) {
-    if (totals[i] == highest) tied.push_back(i);
+  const auto tied = static_cast<std::size_t>(std::ranges::count(totals, highest));
+  std::size_t chosen = tied == 1 ? 0 : random_below(random_, tied);
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    if (totals[i] == highest && chosen-- == 0) return nodes[i]->name;
   }
-  return nodes[tied[random_below(random_, tied.size())]]->name;
+  return Error(Reason::Internal, "no node has the highest score");
 }
 
 std::size_t Algorithm::enough(std::size_t nodes) const {
   if (nodes < kMinFeasible) return nodes;
   auto percentage = static_cast<std::size_t>(options_.percentage_of_nodes_to_score);
-  if (percentage == 0) percentage = std::max(kMinPercentage, nodes >= 50 * 125 ? 0 : 50 - nodes / 125);
+  if (percentage == 0) percentage = nodes >= (50 - kMinPercentage) * 125 ? kMinPercentage : 50 - nodes / 125;
   if (percentage >= 100) return nodes;
   return std::max(kMinFeasible, nodes * percentage / 100);
 }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -10,6 +9,7 @@
 #include <kubernel/base/random.h>
 #include <kubernel/scheduler/framework.h>
 
+#include "nominator.h"
 #include "profile.h"
 
 namespace kubernel::plugins {
@@ -20,11 +20,11 @@ struct Decision {
   std::size_t evaluated = 0, feasible = 0;
 
   // Why not, when no node fits.
-  std::vector<scheduler::NodeVerdict> verdicts;
+  scheduler::Refusals refusals;
   std::string pre_filter_message;               // A PreFilter that refused the pod as such.
-  std::set<std::size_t> rejected_by;            // Plugin indexes.
+  std::vector<std::size_t> rejected_by;         // Plugin indexes, each once.
 
-  // Upstream's message: "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable."
+  // Upstream's FitError without what preemption adds.
   std::string message(std::size_t nodes) const;
 };
 
@@ -39,30 +39,38 @@ class Algorithm {
   };
 
   // All references outlive the algorithm.
-  Algorithm(const Profile& profile, Executor& compute, Random& random, Options options);
+  Algorithm(const Profile& profile, const Nominator& nominator, Executor& compute, Random& random, Options options);
 
-  // Fills cycle.data. Errors: a plugin's own, with its name.
+  // Fills the cycle's data. Errors: a plugin's own, with its name.
   Result<Decision> decide(const CallContext& ctx, scheduler::Cycle& cycle);
 
-  // Every filter on one node; the first refusal.
+  // Every filter on one node, twice when nominated pods count on it; the first refusal. Threads: any.
   Result<scheduler::NodeVerdict> filter_node(const scheduler::Cycle& cycle, const scheduler::NodeInfo& node) const;
+
+  // The PreFilterExtensions of all filters that are not skipped.
+  void pod_added(scheduler::Cycle& cycle, const scheduler::PodInfo& pod, const scheduler::NodeInfo& node) const;
+  void pod_removed(scheduler::Cycle& cycle, const scheduler::PodInfo& pod, const scheduler::NodeInfo& node) const;
 
  private:
   using Nodes = std::vector<const scheduler::NodeInfo*>;
 
   // The nodes worth filtering; a refusal of the pod as such goes into `decision`.
   Result<Nodes> pre_filter(const CallContext& ctx, scheduler::Cycle& cycle, Decision& decision);
+  Result<scheduler::NodeVerdict> filter_once(const scheduler::Cycle& cycle, const scheduler::NodeInfo& node) const;
   Result<Nodes> feasible(const scheduler::Cycle& cycle, const Nodes& candidates, Decision& decision);
+  Result<Nodes> find_fitting(const CallContext& ctx, scheduler::Cycle& cycle, Decision& decision);
   Result<std::string> best(const CallContext& ctx, scheduler::Cycle& cycle, const Nodes& nodes);
-  Result<std::vector<std::int64_t>> plugin_scores(const scheduler::Cycle& cycle, const ProfilePlugin& plugin, const Nodes& nodes);
+  Result<void> pre_score(const CallContext& ctx, scheduler::Cycle& cycle, const Nodes& nodes) const;
+  // Totals by node, weighted.
+  Result<std::vector<std::int64_t>> scores(const scheduler::Cycle& cycle, const Nodes& nodes) const;
   std::size_t enough(std::size_t nodes) const;
 
   const Profile& profile_;
+  const Nominator& nominator_;
   Executor& compute_;
   Random& random_;
   const Options options_;
-  std::size_t next_start_ = 0;        // Where the next pass begins, so that all nodes get their turn.
-  std::vector<bool> skip_filter_;     // Per plugin, for the pod in hand.
+  std::size_t next_start_ = 0;  // Where the next pass begins, so that all nodes get their turn.
 };
 
 }  // namespace kubernel::plugins

@@ -28,11 +28,12 @@ struct Settings {
 // The schema has checked the configuration.
 Settings read_settings(const json& config) {
   Settings out;
-  out.scheduler.scheduler_name = config.value("schedulerName", out.scheduler.scheduler_name);
-  out.scheduler.disabled = config.value("disabled", std::vector<std::string>{});
+  ProfileSettings& profile = out.scheduler.profiles.front();
+  profile.scheduler_name = config.value("schedulerName", profile.scheduler_name);
+  profile.multi_point.disabled = config.value("disabled", std::vector<std::string>{});
   const json weights = config.value("weights", json::object());
   for (const auto& [name, weight] : weights.items()) {
-    out.scheduler.weights.emplace_back(name, weight.get<int>());
+    profile.points[static_cast<std::size_t>(Point::Score)].enabled.push_back({name, weight.get<int>()});
   }
   out.scheduler.algorithm.percentage_of_nodes_to_score = config.value("percentageOfNodesToScore", 0);
   out.scheduler.queue.initial_backoff = std::chrono::seconds(config.value("podInitialBackoffSeconds", 1));
@@ -61,10 +62,8 @@ class SchedulerComponent final : public plugin::Component {
     client_ = connector_->connect({.name = "system:kube-scheduler", .groups = {"system:authenticated"}});
     const client::InformerContext informer_context{context_.log, context_.clock, context_.random, context_.blocking};
     informers_ = client::make_informer_factory(informer_context, *client_);
-    events_ = client::make_event_recorder(*client_, {settings_.scheduler.scheduler_name, ""}, context_.log, context_.clock,
-                                          context_.random, context_.blocking);
-    const SchedulerContext context{context_.log,     context_.metrics, context_.clock, context_.random, context_.blocking,
-                                   context_.compute, *client_,         *informers_,    *events_};
+    const SchedulerContext context{context_.log,      context_.metrics, context_.clock, context_.random,
+                                   context_.blocking, context_.compute, *client_,       *informers_};
     KUBERNEL_TRY(scheduler_, Scheduler::make(context, settings_.scheduler, plugin::all<scheduler::PluginSpec>(context_.extensions)));
     if (!settings_.elect) {
       run();
@@ -86,7 +85,6 @@ class SchedulerComponent final : public plugin::Component {
     elector_.reset();
     scheduler_.reset();
     informers_.reset();
-    events_.reset();
   }
 
   std::string problem() const override {
@@ -115,7 +113,6 @@ class SchedulerComponent final : public plugin::Component {
   Settings settings_;
   std::shared_ptr<client::Connector> connector_;
   std::unique_ptr<client::ApiClient> client_;
-  std::unique_ptr<client::EventRecorder> events_;
   std::unique_ptr<client::InformerFactory> informers_;
   std::unique_ptr<Scheduler> scheduler_;
   std::unique_ptr<client::LeaderElector> elector_;

@@ -8,57 +8,74 @@
 #include <kubernel/plugin/services.h>
 #include <kubernel/scheduler/framework.h>
 
+#include "settings.h"
+
 namespace kubernel::plugins {
 
-// One plugin of a profile and the points it has something to say at (null: none).
+// One plugin of a profile; at its points it is found through the lists of the profile.
 struct ProfilePlugin {
   std::string name;
   std::size_t index = 0;
-  int weight = 1;
   std::unique_ptr<scheduler::Plugin> plugin;
-  scheduler::PreEnqueue* pre_enqueue = nullptr;
-  scheduler::QueueSort* queue_sort = nullptr;
-  scheduler::PreFilter* pre_filter = nullptr;
-  scheduler::Filter* filter = nullptr;
-  scheduler::PostFilter* post_filter = nullptr;
-  scheduler::PreScore* pre_score = nullptr;
-  scheduler::Score* score = nullptr;
-  scheduler::Reserve* reserve = nullptr;
-  scheduler::Permit* permit = nullptr;
-  scheduler::PreBind* pre_bind = nullptr;
-  scheduler::Bind* bind = nullptr;
-  scheduler::PostBind* post_bind = nullptr;
+  const scheduler::PreFilterExtensions* extensions = nullptr;
 };
 
-// What every plugin is made with; `name` and `index` differ.
+template <class T>
+struct AtPoint {
+  T* point = nullptr;
+  const ProfilePlugin* plugin = nullptr;
+};
+
+// What every plugin is made with; arguments and index differ.
 struct ProfileContext {
   scheduler::Handle& handle;
   client::ApiClient& api;
   client::InformerFactory& informers;
   Logger& log;
   Clock& clock;
+  Metrics& metrics;
+  Random& random;
 };
 
-// The plugins one scheduler decides with, in manifest order.
+// The plugins one scheduler name decides with, in order, point by point.
 class Profile {
  public:
-  // Errors: a plugin's own, with its name; Invalid without exactly one QueueSort or without a Bind, and for a name in
-  // `disabled` or `weights` that no plugin provides.
+  // Without settings: upstream's default plugins as far as they are loaded, in upstream's order, then every other loaded one.
+  //
+  // Errors: a plugin's own, with its name; Invalid for a name that no loaded plugin provides (naming what to add or what was probably meant), for a
+  // plugin enabled at a point it does not implement, for wrong arguments, without exactly one QueueSort, without a Bind.
   static Result<std::unique_ptr<Profile>> make(const std::vector<plugin::Provided<scheduler::PluginSpec>>& provided,
-                                               const std::vector<std::string>& disabled,
-                                               const std::vector<std::pair<std::string, int>>& weights,
-                                               const ProfileContext& context);
+                                               const ProfileSettings& settings, const ProfileContext& context);
 
+  const std::string& name() const noexcept { return name_; }
   const std::vector<ProfilePlugin>& plugins() const noexcept { return plugins_; }
-  const scheduler::QueueSort& queue_sort() const noexcept { return *queue_sort_; }
+  const scheduler::QueueSort& queue_sort() const noexcept { return *sorts.front().point; }
+  // By plugin index.
   std::vector<std::vector<scheduler::EventInterest>> interests() const;
+  // The plugin that keeps the pod out of the queue, or null.
+  const ProfilePlugin* gate(const scheduler::PodInfo& pod) const;
+  // The arguments a plugin was made with, for comparing profiles.
+  const std::string& arguments(const ProfilePlugin& plugin) const { return arguments_[plugin.index]; }
+
+  std::vector<AtPoint<scheduler::PreEnqueue>> pre_enqueue;
+  std::vector<AtPoint<scheduler::QueueSort>> sorts;
+  std::vector<AtPoint<scheduler::PreFilter>> pre_filter;
+  std::vector<AtPoint<scheduler::Filter>> filter;
+  std::vector<AtPoint<scheduler::PostFilter>> post_filter;
+  std::vector<AtPoint<scheduler::PreScore>> pre_score;
+  std::vector<AtPoint<scheduler::Score>> score;
+  std::vector<AtPoint<scheduler::Reserve>> reserve;
+  std::vector<AtPoint<scheduler::Permit>> permit;
+  std::vector<AtPoint<scheduler::PreBind>> pre_bind;
+  std::vector<AtPoint<scheduler::Bind>> bind;
+  std::vector<AtPoint<scheduler::PostBind>> post_bind;
+  std::vector<int> score_weights;  // Beside `score`.
 
  private:
-  Result<void> add(const plugin::Provided<scheduler::PluginSpec>& provided, int weight, const ProfileContext& context);
-  Result<void> check();
-
+  friend class ProfileMaker;
+  std::string name_;
   std::vector<ProfilePlugin> plugins_;
-  const scheduler::QueueSort* queue_sort_ = nullptr;
+  std::vector<std::string> arguments_;
 };
 
 }  // namespace kubernel::plugins

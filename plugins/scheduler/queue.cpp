@@ -7,8 +7,40 @@
 namespace kubernel::plugins {
 
 using scheduler::ClusterEvent;
+using scheduler::EventInterest;
 using scheduler::PodInfo;
 using scheduler::QueuedPod;
+
+namespace {
+
+std::uint32_t bit(ClusterEvent event) {
+  return 1U << static_cast<unsigned>(event);
+}
+
+// Upstream's names of events, for the metric of incoming pods.
+std::string_view name_of(const Happened& happened) {
+  switch (happened.event) {
+    case ClusterEvent::NodeAdded: return "NodeAdd";
+    case ClusterEvent::NodeDeleted: return "NodeDelete";
+    case ClusterEvent::NodeAllocatableChanged: return "NodeAllocatableChange";
+    case ClusterEvent::NodeLabelsChanged: return "NodeLabelChange";
+    case ClusterEvent::NodeTaintsChanged: return "NodeTaintChange";
+    case ClusterEvent::NodeConditionsChanged: return "NodeConditionChange";
+    case ClusterEvent::PodAssigned: return "AssignedPodAdd";
+    case ClusterEvent::PodDeleted: return "AssignedPodDelete";
+    case ClusterEvent::PodUpdated: return "PodUpdate";
+    case ClusterEvent::ResourceChanged: return "ResourceChange";
+  }
+  return "Unknown";
+}
+
+// Whether anything changed that could matter to a scheduler: not the status, which the scheduler itself writes.
+bool differs(const api::Object& before, const api::Object& after) {
+  return !(before["spec"] == after["spec"]) || !(before.labels() == after.labels()) || !(before.annotations() == after.annotations()) ||
+         !(before.pointer("/status/resourceClaimStatuses") == after.pointer("/status/resourceClaimStatuses"));
+}
+
+}  // namespace
 
 bool SchedulingQueue::ActiveOrder::operator()(const Entry* a, const Entry* b) const {
   if (sort->before(a->queued, b->queued)) return true;
@@ -16,110 +48,156 @@ bool SchedulingQueue::ActiveOrder::operator()(const Entry* a, const Entry* b) co
   return a->sequence < b->sequence;
 }
 
-SchedulingQueue::SchedulingQueue(const Clock& clock, const scheduler::QueueSort& sort,
-                                 std::vector<std::vector<scheduler::EventInterest>> interests, QueueOptions options)
-    : clock_(clock), interests_(std::move(interests)), options_(options), active_(ActiveOrder{&sort}) {}
+SchedulingQueue::SchedulingQueue(const Clock& clock, const scheduler::QueueSort& sort, std::vector<QueueProfile> profiles,
+                                 QueueOptions options)
+    : clock_(clock), profiles_(std::move(profiles)), options_(options), active_(ActiveOrder{&sort}) {
+  for (const QueueProfile& profile : profiles_) {
+    for (const auto& plugin : profile.interests) {
+      for (const EventInterest& interest : plugin) interesting_ |= bit(interest.event);
+    }
+  }
+}
 
-void SchedulingQueue::set(std::shared_ptr<const PodInfo> pod) {
+void SchedulingQueue::on_incoming(std::function<void(std::string_view, std::string_view)> incoming) {
+  incoming_ = std::move(incoming);
+}
+
+SchedulingQueue::Entry* SchedulingQueue::find(std::string_view uid) {
+  const auto found = entries_.find(std::string(uid));
+  return found == entries_.end() ? nullptr : &found->second;
+}
+
+void SchedulingQueue::set(std::shared_ptr<const PodInfo> pod, std::size_t profile) {
   const std::lock_guard lock(mutex_);
   const auto [it, inserted] = entries_.try_emplace(pod->uid());
   Entry& entry = it->second;
   if (inserted) {
     entry.sequence = next_sequence_++;
+    entry.profile = profile;
     entry.queued = {std::move(pod), clock_.now(), clock_.now(), 0};
-    active_.insert(&entry);
+    enter(entry, "PodAdd");
     return;
   }
-  if (entry.place == Place::InFlight) {
-    entry.queued.pod = std::move(pod);
-    entry.changed = true;
-    return;
-  }
-  const Happened updated{ClusterEvent::PodUpdated, entry.queued.pod->object, pod->object};
-  const bool worth_a_try = entry.place == Place::Unschedulable && helps(entry, updated);
-  // A pod in the active order must not change under the set's comparator.
+  const Happened updated{ClusterEvent::PodUpdated, entry.queued.pod->object, pod->object, {}};
+  const bool matters = differs(updated.before, updated.after);
   const Place place = entry.place;
+  // A pod in the active order must not change under the set's comparator.
   if (place == Place::Active) active_.erase(&entry);
   entry.queued.pod = std::move(pod);
   if (place == Place::Active) active_.insert(&entry);
-  if (worth_a_try) {
-    leave_place(entry);
-    wait_or_activate(entry);
+  if (!matters) return;
+  if (place == Place::InFlight) {
+    entry.changes.push_back(updated);
+  } else if ((place == Place::Unschedulable || place == Place::Gated) && helps(entry, updated)) {
+    leave(entry);
+    wait_or_enter(entry, name_of(updated));
   }
 }
 
 void SchedulingQueue::remove(std::string_view uid) {
   const std::lock_guard lock(mutex_);
-  const auto found = entries_.find(uid);
+  const auto found = entries_.find(std::string(uid));
   if (found == entries_.end()) return;
-  leave_place(found->second);
+  leave(found->second);
   entries_.erase(found);
   drop_old_events();
 }
 
-std::optional<QueuedPod> SchedulingQueue::pop() {
+std::optional<SchedulingQueue::Popped> SchedulingQueue::pop() {
   const std::lock_guard lock(mutex_);
+  while (active_.empty() && backoff_count_ > error_count_) cut_backoff_short();
   if (active_.empty()) return std::nullopt;
-  Entry& entry = **active_.begin();
-  active_.erase(active_.begin());
-  entry.place = Place::InFlight;
-  entry.changed = false;
-  entry.events_seen = first_event_ + events_.size();
-  ++entry.queued.attempts;
-  return entry.queued;
+  Entry* const entry = *active_.begin();
+  leave(*entry);
+  entry->place = Place::InFlight;
+  entry->changes.clear();
+  entry->wanted = false;
+  entry->events_seen = first_event_ + events_.size();
+  in_flight_.insert(entry->events_seen);
+  ++entry->queued.attempts;
+  return Popped{entry->queued, entry->profile};
+}
+
+// Nobody else wants the scheduler's time: back-off after a refusal would only be delay. After an error it protects others.
+void SchedulingQueue::cut_backoff_short() {
+  const auto found = std::ranges::find_if(
+      due_, [](const auto& waiting) { return waiting.second->place == Place::Backoff && !waiting.second->after_error; });
+  Entry& entry = *found->second;
+  leave(entry);
+  enter(entry, "BackoffComplete");
 }
 
 void SchedulingQueue::done(std::string_view uid) {
   remove(uid);
 }
 
-void SchedulingQueue::requeue_unschedulable(QueuedPod pod, std::set<std::size_t> rejected_by) {
+void SchedulingQueue::requeue_unschedulable(std::string_view uid, std::vector<std::size_t> rejected_by) {
   const std::lock_guard lock(mutex_);
-  const auto found = entries_.find(pod.pod->uid());
-  if (found == entries_.end()) return;  // Deleted meanwhile.
-  Entry& entry = found->second;
-  entry.rejected_by = std::move(rejected_by);
-  entry.backoff_until = backoff_end(entry.queued);
+  Entry* const entry = find(uid);
+  if (entry == nullptr || entry->place != Place::InFlight) return;  // Deleted meanwhile.
+  entry->rejected_by = std::move(rejected_by);
+  entry->errors = 0;
+  ++entry->unschedulable;
+  entry->after_error = false;
+  entry->backoff_until = backoff_end(*entry);
 
-  bool hope = entry.changed;
-  for (std::uint64_t i = std::max(entry.events_seen, first_event_); !hope && i < first_event_ + events_.size(); ++i) {
-    hope = helps(entry, events_[i - first_event_]);
+  bool hope = entry->wanted || std::ranges::any_of(entry->changes, [&](const Happened& change) { return helps(*entry, change); });
+  for (std::uint64_t i = std::max(entry->events_seen, first_event_); !hope && i < first_event_ + events_.size(); ++i) {
+    hope = helps(*entry, events_[i - first_event_]);
   }
+  leave(*entry);
   if (hope) {
-    wait_or_activate(entry);
+    wait_or_enter(*entry, "ScheduleAttemptFailure");
   } else {
-    entry.place = Place::Unschedulable;
-    entry.due = clock_.now() + options_.unschedulable_timeout;
-    due_.emplace(entry.due, &entry);
+    put_due(*entry, Place::Unschedulable, clock_.now() + options_.unschedulable_timeout, "ScheduleAttemptFailure");
   }
   drop_old_events();
 }
 
-void SchedulingQueue::requeue_after_error(QueuedPod pod) {
+void SchedulingQueue::requeue_after_error(std::string_view uid) {
   const std::lock_guard lock(mutex_);
-  const auto found = entries_.find(pod.pod->uid());
-  if (found == entries_.end()) return;
-  Entry& entry = found->second;
-  entry.rejected_by.clear();
-  entry.backoff_until = backoff_end(entry.queued);
-  wait_or_activate(entry);
+  Entry* const entry = find(uid);
+  if (entry == nullptr || entry->place != Place::InFlight) return;
+  entry->rejected_by.clear();
+  ++entry->errors;
+  entry->after_error = true;
+  entry->backoff_until = backoff_end(*entry);
+  leave(*entry);
+  wait_or_enter(*entry, "ScheduleAttemptFailure");
   drop_old_events();
 }
 
-bool SchedulingQueue::on_event(ClusterEvent event, const api::Object& before, const api::Object& after) {
+bool SchedulingQueue::on_event(const Happened& happened) {
   const std::lock_guard lock(mutex_);
-  Happened happened{event, before, after};
+  const bool interesting = interests_anybody(happened);
   bool moved = false;
-  bool in_flight = false;
-  for (auto& [uid, entry] : entries_) {
-    in_flight = in_flight || entry.place == Place::InFlight;
-    if (entry.place != Place::Unschedulable || !helps(entry, happened)) continue;
-    leave_place(entry);
-    wait_or_activate(entry);
-    moved = true;
+  std::vector<Entry*> woken;
+  for (Entry* entry : sleeping_) {
+    if (!interesting && !entry->rejected_by.empty()) continue;
+    if (helps(*entry, happened)) woken.push_back(entry);
   }
-  if (in_flight) events_.push_back(std::move(happened));
+  // In the order they came, whatever the hash says: the same seed gives the same decisions.
+  std::ranges::sort(woken, {}, [](const Entry* entry) { return entry->sequence; });
+  for (Entry* entry : woken) {
+    leave(*entry);
+    wait_or_enter(*entry, name_of(happened));
+    moved = moved || entry->place != Place::Gated;
+  }
+  if (!in_flight_.empty()) events_.push_back(happened);
   return moved;
+}
+
+bool SchedulingQueue::activate(std::string_view uid) {
+  const std::lock_guard lock(mutex_);
+  Entry* const entry = find(uid);
+  if (entry == nullptr || entry->place == Place::Active) return false;
+  if (entry->place == Place::InFlight) {
+    entry->wanted = true;
+    return false;
+  }
+  leave(*entry);
+  enter(*entry, "ForceActivate");
+  return entry->place == Place::Active;
 }
 
 bool SchedulingQueue::flush() {
@@ -127,10 +205,11 @@ bool SchedulingQueue::flush() {
   const auto now = clock_.now();
   while (!due_.empty() && due_.begin()->first <= now) {
     Entry& entry = *due_.begin()->second;
-    due_.erase(due_.begin());
-    activate(entry);
+    const bool slept = entry.place == Place::Unschedulable;
+    leave(entry);
+    enter(entry, slept ? "UnschedulableTimeout" : "BackoffComplete");
   }
-  return !active_.empty();
+  return !active_.empty() || backoff_count_ > error_count_;
 }
 
 std::optional<Clock::TimePoint> SchedulingQueue::next_due() const {
@@ -141,66 +220,105 @@ std::optional<Clock::TimePoint> SchedulingQueue::next_due() const {
 
 SchedulingQueue::Counts SchedulingQueue::counts() const {
   const std::lock_guard lock(mutex_);
-  Counts out;
-  for (const auto& [uid, entry] : entries_) {
-    out.active += entry.place == Place::Active ? 1 : 0;
-    out.backoff += entry.place == Place::Backoff ? 1 : 0;
-    out.unschedulable += entry.place == Place::Unschedulable ? 1 : 0;
-  }
-  return out;
+  return {active_.size(), backoff_count_, sleeping_.size() - gated_count_, gated_count_};
 }
 
-void SchedulingQueue::activate(Entry& entry) {
+void SchedulingQueue::enter(Entry& entry, std::string_view event) {
+  const auto& gate = profiles_[entry.profile].gate;
+  if (const auto plugin = gate ? gate(*entry.queued.pod) : std::nullopt) {
+    entry.place = Place::Gated;
+    entry.rejected_by = {*plugin};
+    sleeping_.insert(&entry);
+    ++gated_count_;
+    if (incoming_) incoming_("gated", event);
+    return;
+  }
+  put_active(entry, event);
+}
+
+void SchedulingQueue::wait_or_enter(Entry& entry, std::string_view event) {
+  if (entry.backoff_until <= clock_.now()) {
+    enter(entry, event);
+  } else {
+    put_due(entry, Place::Backoff, entry.backoff_until, event);
+  }
+}
+
+void SchedulingQueue::put_active(Entry& entry, std::string_view event) {
   entry.place = Place::Active;
   entry.queued.queued_at = clock_.now();
   active_.insert(&entry);
+  if (incoming_) incoming_("active", event);
 }
 
-void SchedulingQueue::wait_or_activate(Entry& entry) {
-  if (entry.backoff_until <= clock_.now()) {
-    activate(entry);
-    return;
+void SchedulingQueue::put_due(Entry& entry, Place place, Clock::TimePoint due, std::string_view event) {
+  entry.place = place;
+  entry.due = due;
+  due_.emplace(due, &entry);
+  if (place == Place::Backoff) {
+    ++backoff_count_;
+    error_count_ += entry.after_error ? 1 : 0;
   }
-  entry.place = Place::Backoff;
-  entry.due = entry.backoff_until;
-  due_.emplace(entry.due, &entry);
+  if (place == Place::Unschedulable) sleeping_.insert(&entry);
+  if (incoming_) incoming_(place == Place::Backoff ? "backoff" : "unschedulable", event);
+}
+
+void SchedulingQueue::erase_due(Entry& entry) {
+  const auto [first, last] = due_.equal_range(entry.due);
+  due_.erase(std::find_if(first, last, [&](const auto& waiting) { return waiting.second == &entry; }));
+}
+
+void SchedulingQueue::leave(Entry& entry) {
+  switch (std::exchange(entry.place, Place::None)) {
+    case Place::None: break;
+    case Place::Active: active_.erase(&entry); break;
+    case Place::Backoff:
+      --backoff_count_;
+      error_count_ -= entry.after_error ? 1 : 0;
+      erase_due(entry);
+      break;
+    case Place::Unschedulable:
+      sleeping_.erase(&entry);
+      erase_due(entry);
+      break;
+    case Place::Gated:
+      --gated_count_;
+      sleeping_.erase(&entry);
+      break;
+    case Place::InFlight: in_flight_.erase(in_flight_.find(entry.events_seen)); break;
+  }
 }
 
 bool SchedulingQueue::helps(const Entry& entry, const Happened& happened) const {
   if (entry.rejected_by.empty()) return true;
+  const auto& interests = profiles_[entry.profile].interests;
   for (const std::size_t plugin : entry.rejected_by) {
-    for (const scheduler::EventInterest& interest : interests_[plugin]) {
+    for (const EventInterest& interest : interests[plugin]) {
       if (interest.event != happened.event) continue;
+      if (interest.event == ClusterEvent::ResourceChanged && interest.resource != happened.resource) continue;
       if (!interest.helps || interest.helps(*entry.queued.pod, happened.before, happened.after)) return true;
     }
   }
   return false;
 }
 
-void SchedulingQueue::leave_place(Entry& entry) {
-  if (entry.place == Place::Active) {
-    active_.erase(&entry);
-    return;
-  }
-  if (entry.place == Place::InFlight) return;
-  const auto [first, last] = due_.equal_range(entry.due);
-  due_.erase(std::find_if(first, last, [&](const auto& waiting) { return waiting.second == &entry; }));
+bool SchedulingQueue::interests_anybody(const Happened& happened) const {
+  return (interesting_ & bit(happened.event)) != 0;
 }
 
 void SchedulingQueue::drop_old_events() {
-  std::uint64_t oldest = first_event_ + events_.size();
-  for (const auto& [uid, entry] : entries_) {
-    if (entry.place == Place::InFlight) oldest = std::min(oldest, entry.events_seen);
-  }
+  const std::uint64_t end = first_event_ + events_.size();
+  const std::uint64_t oldest = in_flight_.empty() ? end : *in_flight_.begin();
   while (first_event_ < oldest) {
     events_.pop_front();
     ++first_event_;
   }
 }
 
-Clock::TimePoint SchedulingQueue::backoff_end(const QueuedPod& pod) const {
+Clock::TimePoint SchedulingQueue::backoff_end(const Entry& entry) const {
   auto backoff = options_.initial_backoff;
-  for (int i = 1; i < pod.attempts && backoff < options_.max_backoff; ++i) backoff *= 2;
+  const int failures = entry.errors > 0 ? entry.errors : entry.unschedulable;
+  for (int i = 1; i < failures && backoff < options_.max_backoff; ++i) backoff *= 2;
   return clock_.now() + std::min(backoff, options_.max_backoff);
 }
 

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -11,6 +12,8 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include <kubernel/base/clock.h>
@@ -24,81 +27,115 @@ struct QueueOptions {
   std::chrono::milliseconds unschedulable_timeout{300'000};  // Nobody waits longer for an event that was missed.
 };
 
-// Pods that wait for a node, in upstream's three places:
+// What the queue knows of one profile.
+struct QueueProfile {
+  std::vector<std::vector<scheduler::EventInterest>> interests;  // By plugin index.
+  // The plugin index that keeps the pod out of the queue; absent: none. Empty function: no gates.
+  std::function<std::optional<std::size_t>(const scheduler::PodInfo&)> gate;
+};
+
+// Something that happened in the cluster.
+struct Happened {
+  scheduler::ClusterEvent event = scheduler::ClusterEvent::NodeAdded;
+  api::Object before, after;
+  api::Resource resource;  // With ResourceChanged.
+};
+
+// Pods that wait for a node, in upstream's places:
 //   active         may be scheduled now, in the order of the QueueSort plugin;
-//   back-off       failed a moment ago; becomes active when its back-off ends;
-//   unschedulable  no node fits; becomes active when an event says it may have become possible.
+//   back-off       failed a moment ago; becomes active when its back-off ends, or when nobody else is active;
+//   unschedulable  no node fits; becomes active when an event says it may have become possible;
+//   gated          a PreEnqueue plugin keeps it out until an event that plugin asked for.
 // A pod being scheduled is in none of them; events that happen meanwhile count for it all the same.
 //
 // Threads: all members may be called concurrently.
 class SchedulingQueue {
  public:
-  // `sort` outlives the queue. `interests[i]`: what plugin i wants to be tried again for.
-  SchedulingQueue(const Clock& clock, const scheduler::QueueSort& sort,
-                  std::vector<std::vector<scheduler::EventInterest>> interests, QueueOptions options);
+  // `sort` and what the profiles' functions use outlive the queue.
+  SchedulingQueue(const Clock& clock, const scheduler::QueueSort& sort, std::vector<QueueProfile> profiles, QueueOptions options);
 
-  // A new pod, or one whose object changed.
-  void set(std::shared_ptr<const scheduler::PodInfo> pod);
+  // A new pod of that profile, or one whose object changed.
+  void set(std::shared_ptr<const scheduler::PodInfo> pod, std::size_t profile = 0);
   void remove(std::string_view uid);
 
   // The next pod to schedule. It must be given to exactly one of the following three.
-  std::optional<scheduler::QueuedPod> pop();
+  struct Popped {
+    scheduler::QueuedPod queued;
+    std::size_t profile = 0;
+  };
+  std::optional<Popped> pop();
   void done(std::string_view uid);
-  // `rejected_by`: plugins that said no; only events they listed wake the pod. Empty: any event does.
-  void requeue_unschedulable(scheduler::QueuedPod pod, std::set<std::size_t> rejected_by);
-  void requeue_after_error(scheduler::QueuedPod pod);
+  // `rejected_by`: indexes of plugins that said no; only events they listed wake the pod. Empty: any event does.
+  void requeue_unschedulable(std::string_view uid, std::vector<std::size_t> rejected_by);
+  void requeue_after_error(std::string_view uid);
 
   // Moves the pods the event may help. Returns whether any pod moved.
-  bool on_event(scheduler::ClusterEvent event, const api::Object& before, const api::Object& after);
+  bool on_event(const Happened& happened);
+  // Moves one pod to the active ones without an event. Returns whether it moved.
+  bool activate(std::string_view uid);
 
-  // Moves pods whose back-off (or patience) has ended. Returns whether some pod is active now.
+  // Moves pods whose back-off (or patience) has ended. Returns whether pop() may give one.
   bool flush();
   // When flush() next has something to do.
   std::optional<Clock::TimePoint> next_due() const;
 
   struct Counts {
-    std::size_t active = 0, backoff = 0, unschedulable = 0;
+    std::size_t active = 0, backoff = 0, unschedulable = 0, gated = 0;
   };
   Counts counts() const;
+  // Called under the queue's lock when a pod enters a place: "active", "backoff", "unschedulable" or "gated", and why. Set before first use.
+  void on_incoming(std::function<void(std::string_view place, std::string_view event)> incoming);
 
  private:
-  enum class Place : std::uint8_t { Active, Backoff, Unschedulable, InFlight };
+  enum class Place : std::uint8_t { None, Active, Backoff, Unschedulable, Gated, InFlight };
   struct Entry {
     scheduler::QueuedPod queued;
-    std::uint64_t sequence = 0;          // Breaks ties, first come first served.
-    Place place = Place::Active;
-    Clock::TimePoint due{};              // Back-off's end, or when patience ends.
+    std::size_t profile = 0;
+    std::uint64_t sequence = 0;            // Breaks ties, first come first served.
+    Place place = Place::None;
+    Clock::TimePoint due{};                // Back-off's end, or when patience ends.
     Clock::TimePoint backoff_until{};
-    std::set<std::size_t> rejected_by;
-    std::uint64_t events_seen = 0;       // InFlight: events before it was popped.
-    bool changed = false;                // InFlight: the object was updated meanwhile.
+    bool after_error = false;              // Its back-off is not cut short.
+    int unschedulable = 0, errors = 0;     // Failed attempts; errors in a row.
+    std::vector<std::size_t> rejected_by;
+    std::uint64_t events_seen = 0;         // InFlight: events before it was popped.
+    std::vector<Happened> changes;         // InFlight: updates of the object meanwhile.
+    bool wanted = false;                   // InFlight: activate() was called meanwhile.
   };
   struct ActiveOrder {
     const scheduler::QueueSort* sort;
     bool operator()(const Entry* a, const Entry* b) const;
   };
-  struct Happened {
-    scheduler::ClusterEvent event;
-    api::Object before, after;
-  };
 
-  void activate(Entry& entry);
-  void wait_or_activate(Entry& entry);
+  void enter(Entry& entry, std::string_view event);   // Active, or gated.
+  void wait_or_enter(Entry& entry, std::string_view event);
+  void leave(Entry& entry);
+  void put_active(Entry& entry, std::string_view event);
+  void put_due(Entry& entry, Place place, Clock::TimePoint due, std::string_view event);
+  void erase_due(Entry& entry);
+  void cut_backoff_short();
   bool helps(const Entry& entry, const Happened& happened) const;
-  void leave_place(Entry& entry);
+  bool interests_anybody(const Happened& happened) const;
   void drop_old_events();
-  Clock::TimePoint backoff_end(const scheduler::QueuedPod& pod) const;
+  Clock::TimePoint backoff_end(const Entry& entry) const;
+  Entry* find(std::string_view uid);
 
   const Clock& clock_;
-  const std::vector<std::vector<scheduler::EventInterest>> interests_;
+  const std::vector<QueueProfile> profiles_;
   const QueueOptions options_;
+  std::uint32_t interesting_ = 0;  // Bit per ClusterEvent some plugin asked for.
+  std::function<void(std::string_view, std::string_view)> incoming_;
 
   mutable std::mutex mutex_;
-  std::map<std::string, Entry, std::less<>> entries_;  // By uid.
+  std::unordered_map<std::string, Entry> entries_;  // By uid; entries do not move.
   std::set<Entry*, ActiveOrder> active_;
-  std::multimap<Clock::TimePoint, Entry*> due_;        // Back-off and unschedulable.
-  std::deque<Happened> events_;                        // Since the oldest pod in flight was popped.
-  std::uint64_t first_event_ = 0;                      // Number of events_.front().
+  std::multimap<Clock::TimePoint, Entry*> due_;     // Back-off and unschedulable.
+  std::unordered_set<Entry*> sleeping_;             // Unschedulable and gated: whom events may wake.
+  std::multiset<std::uint64_t> in_flight_;          // Their events_seen.
+  std::size_t backoff_count_ = 0, gated_count_ = 0;
+  std::size_t error_count_ = 0;                     // Of those in back-off, after an error.
+  std::deque<Happened> events_;                     // Since the oldest pod in flight was popped.
+  std::uint64_t first_event_ = 0;                   // Number of events_.front().
   std::uint64_t next_sequence_ = 0;
 };
 

@@ -19,20 +19,21 @@ class SchedulingQueueTest : public testing::SchedulerPluginTest {
   std::string pop() {
     const auto next = queue_.pop();
     if (!next) return "";
-    last_ = *next;
-    return next->pod->key().name;
+    last_ = next->queued.pod->uid();
+    return next->queued.pod->key().name;
   }
-  bool wakes(ClusterEvent event) { return queue_.on_event(event, {}, {}) && queue_.counts().unschedulable == 0; }
+  bool wakes(ClusterEvent event) { return queue_.on_event({event, {}, {}, {}}) && queue_.counts().unschedulable == 0; }
 
   ByAge sort_;
   // Plugin 0 wants nodes; plugin 1 wants deleted pods, but only for pods named "p".
   SchedulingQueue queue_{clock_,
                          sort_,
-                         {{{ClusterEvent::NodeAdded, {}}},
-                          {{ClusterEvent::PodDeleted,
-                            [](const scheduler::PodInfo& pod, const api::Object&, const api::Object&) { return pod.key().name == "p"; }}}},
+                         {{{{{ClusterEvent::NodeAdded, {}}},
+                            {{ClusterEvent::PodDeleted,
+                              [](const scheduler::PodInfo& pod, const api::Object&, const api::Object&) { return pod.key().name == "p"; }}}},
+                           {}}},
                          {}};
-  scheduler::QueuedPod last_;
+  std::string last_;  // Uid of the last pod popped.
 };
 
 TEST_F(SchedulingQueueTest, HandsOutEachPodOnceInOrder) {
@@ -63,7 +64,7 @@ TEST_F(SchedulingQueueTest, AsksTheHintWhetherTheEventHelpsThisPod) {
 TEST_F(SchedulingQueueTest, AnEventWhileThePodWasBeingScheduledCounts) {
   queue_.set(pod("{}"));
   pop();
-  queue_.on_event(ClusterEvent::NodeAdded, {}, {});
+  queue_.on_event({ClusterEvent::NodeAdded, {}, {}, {}});
   queue_.requeue_unschedulable(last_, {0});
   EXPECT_EQ(queue_.counts().backoff, 1U);
 }

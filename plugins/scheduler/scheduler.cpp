@@ -1,37 +1,54 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "scheduler.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
 #include <kubernel/api/time.h>
 
+#include "scheduler_framework.h"
+
 namespace kubernel::plugins {
 
 using scheduler::Cycle;
 using scheduler::PodInfo;
 using scheduler::QueuedPod;
+using scheduler::Verdict;
 
 namespace {
 
 constexpr double kAttemptBuckets[] = {0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192, 16.384};
 
+// An Event's message may be this long (events.k8s.io NoteLengthLimit).
+constexpr std::size_t kMessageLimit = 1024;
+
+std::string shortened(const std::string& message) {
+  constexpr std::string_view kEnd = " ...";
+  return message.size() <= kMessageLimit ? message : message.substr(0, kMessageLimit - kEnd.size()) + std::string(kEnd);
+}
+
+api::Value scheduled_condition(const api::Object& pod) {
+  for (const api::Value condition : pod.pointer("/status/conditions")) {
+    if (condition["type"].string() == "PodScheduled") return condition;
+  }
+  return {};
+}
+
 }  // namespace
 
 Scheduler::Scheduler(const SchedulerContext& context, SchedulerOptions options)
-    : context_(context), options_(std::move(options)), strand_(make_strand(context.blocking)) {}
+    : context_(context), options_(std::move(options)), strand_(make_strand(context.blocking)), reports_(make_strand(context.blocking)) {}
 
 Scheduler::~Scheduler() = default;
 
 Result<std::unique_ptr<Scheduler>> Scheduler::make(const SchedulerContext& context, SchedulerOptions options,
                                                    const std::vector<plugin::Provided<scheduler::PluginSpec>>& plugins) {
   std::unique_ptr<Scheduler> self(new Scheduler(context, std::move(options)));
-  KUBERNEL_TRY(self->profile_, Profile::make(plugins, self->options_.disabled, self->options_.weights,
-                                             {*self, context.api, context.informers, context.log, context.clock}));
-  self->algorithm_ = std::make_unique<Algorithm>(*self->profile_, context.compute, context.random, self->options_.algorithm);
-  self->queue_ = std::make_unique<SchedulingQueue>(context.clock, self->profile_->queue_sort(), self->profile_->interests(),
-                                                   self->options_.queue);
+  for (const ProfileSettings& settings : self->options_.profiles) KUBERNEL_CHECK_OK(self->add_profile(settings, plugins));
+  KUBERNEL_CHECK_OK(self->check_profiles());
+  self->make_queue();
   // A pod that has ended holds nothing any more (upstream's scheduler informer selects the same).
   self->pods_ = context.informers.informer(api::resources::kPods,
                                            {.field_selector = "status.phase!=Succeeded,status.phase!=Failed"});
@@ -39,17 +56,53 @@ Result<std::unique_ptr<Scheduler>> Scheduler::make(const SchedulerContext& conte
   return self;
 }
 
+Result<void> Scheduler::add_profile(const ProfileSettings& settings,
+                                    const std::vector<plugin::Provided<scheduler::PluginSpec>>& plugins) {
+  for (const auto& other : frameworks_) {
+    if (other->name() == settings.scheduler_name) {
+      return Error(Reason::Invalid, "profiles: two of them have the schedulerName \"" + settings.scheduler_name + "\"");
+    }
+  }
+  auto framework = std::make_unique<Framework>(*this, frameworks_.size());
+  KUBERNEL_CHECK_OK(framework->make(settings, plugins));
+  frameworks_.push_back(std::move(framework));
+  return {};
+}
+
+// All profiles share one queue, so they must agree on its order.
+Result<void> Scheduler::check_profiles() const {
+  if (frameworks_.empty()) return Error(Reason::Invalid, "profiles: at least one is required");
+  const Profile& first = frameworks_.front()->profile();
+  const ProfilePlugin& sort = *first.sorts.front().plugin;
+  for (const auto& framework : frameworks_) {
+    const Profile& profile = framework->profile();
+    const ProfilePlugin& other = *profile.sorts.front().plugin;
+    if (other.name != sort.name || profile.arguments(other) != first.arguments(sort)) {
+      return Error(Reason::Invalid, "profiles: all need the same queue-sort plugin with the same arguments; \"" + first.name() + "\" and \"" +
+                                        profile.name() + "\" differ");
+    }
+  }
+  return {};
+}
+
+void Scheduler::make_queue() {
+  std::vector<QueueProfile> profiles;
+  for (const auto& framework : frameworks_) {
+    const Profile& profile = framework->profile();
+    QueueProfile known{profile.interests(), {}};
+    if (!profile.pre_enqueue.empty()) {
+      known.gate = [&profile](const PodInfo& pod) -> std::optional<std::size_t> {
+        const ProfilePlugin* const gate = profile.gate(pod);
+        return gate == nullptr ? std::nullopt : std::optional(gate->index);
+      };
+    }
+    profiles.push_back(std::move(known));
+  }
+  queue_ = std::make_unique<SchedulingQueue>(context_.clock, frameworks_.front()->profile().queue_sort(), std::move(profiles), options_.queue);
+}
+
 void Scheduler::start() {
-  subscriptions_.push_back(nodes_->add_handler(
-      {[this](const api::Object& node) { node_changed(nullptr, &node); },
-       [this](const api::Object& before, const api::Object& after) { node_changed(&before, &after); },
-       [this](const api::Object& node) { node_changed(&node, nullptr); }}));
-  subscriptions_.push_back(pods_->add_handler(
-      {[this](const api::Object& pod) { pod_changed(nullptr, &pod); },
-       [this](const api::Object& before, const api::Object& after) { pod_changed(&before, &after); },
-       [this](const api::Object& pod) { pod_changed(&pod, nullptr); }}));
-  nodes_->on_synced([this] { pump(); });
-  pods_->on_synced([this] { pump(); });
+  listen();
 }
 
 void Scheduler::stop(const CallContext&) {
@@ -99,14 +152,14 @@ void Scheduler::pump() {
 void Scheduler::drain() {
   for (;;) {
     queue_->flush();
-    auto queued = stop_.stop_requested() ? std::nullopt : queue_->pop();
-    if (queued) {
-      schedule_one(*std::move(queued));
+    auto popped = stop_.stop_requested() ? std::nullopt : queue_->pop();
+    if (popped) {
+      schedule_one(*std::move(popped));
       continue;
     }
     const std::lock_guard lock(mutex_);
     // A pod that came between pop() and here has called pump(), which saw pumping_.
-    if (!stop_.stop_requested() && queue_->counts().active > 0) continue;
+    if (!stop_.stop_requested() && queue_->flush()) continue;
     pumping_ = false;
     break;
   }
@@ -121,87 +174,104 @@ void Scheduler::arm_timer() {
   if (due && !stop_.stop_requested()) timer_ = context_.clock.call_at(*due, [this] { pump(); });
 }
 
-void Scheduler::schedule_one(QueuedPod queued) {
-  const auto started = context_.clock.now();
-  const CallContext ctx{stop_.get_token()};
-  Cycle cycle{queued.pod, cache_.snapshot(), {}};
+void Scheduler::schedule_one(SchedulingQueue::Popped popped) {
+  Framework& framework = *frameworks_[popped.profile];
+  QueuedPod& queued = popped.queued;
   if (cache_.knows(queued.pod->uid())) {  // Bound by somebody else while it waited.
     queue_->done(queued.pod->uid());
     return;
   }
-  auto decision = algorithm_->decide(ctx, cycle);
+  const auto started = context_.clock.now();
+  Cycle cycle{queued.pod, cache_.snapshot(), {}, {}, {}};
+  auto decision = framework.algorithm().decide({stop_.get_token()}, cycle);
   context_.metrics.histogram("scheduler_scheduling_algorithm_duration_seconds", "Scheduling algorithm latency in seconds",
                              kAttemptBuckets, {})
       .observe(std::chrono::duration<double>(context_.clock.now() - started).count());
   if (!decision) {
-    failed(queued, decision.error());
+    failed(framework, queued, decision.error());
   } else if (decision->node.empty()) {
-    unschedulable(queued, cycle, *decision);
+    unschedulable(framework, queued, cycle, *std::move(decision));
   } else {
-    begin_binding(std::move(queued), std::move(cycle), std::move(decision->node));
+    begin_binding(framework, std::move(queued), std::move(cycle), std::move(decision->node));
   }
 }
 
-void Scheduler::unschedulable(const QueuedPod& queued, const Cycle& cycle, const Decision& decision) {
-  count_attempt("unschedulable");
-  std::string message = decision.message(cycle.snapshot->nodes().size());
-  std::string nominated;
-  for (const ProfilePlugin& plugin : profile_->plugins()) {
-    if (plugin.post_filter == nullptr || !nominated.empty()) continue;
-    const CallContext ctx{stop_.get_token()};
-    auto result = catch_as_error("post-filter", [&] { return plugin.post_filter->post_filter(ctx, cycle, decision.verdicts); });
+void Scheduler::unschedulable(Framework& framework, const QueuedPod& queued, const Cycle& cycle, Decision decision) {
+  count_attempt(framework, "unschedulable");
+  const std::size_t nodes = cycle.snapshot->nodes().size();
+  std::string message = decision.message(nodes);
+  std::optional<std::string> nominated;
+  std::string attempts;
+  for (const auto& [point, plugin] : framework.profile().post_filter) {
+    if (nodes == 0) break;
+    auto result = catch_as_error("post-filter", [&, p = point] { return p->post_filter({stop_.get_token()}, cycle, decision.refusals); });
     if (!result) {
-      log_error(context_.log, "post-filter failed", {{"plugin", plugin.name}, {"error", result.error()}});
-      continue;
+      log_error(context_.log, "post-filter failed", {{"plugin", plugin->name}, {"error", result.error()}});
+      attempts = result.error().message();
+      break;
     }
-    nominated = result->nominated_node;
-    if (!result->message.empty()) message += " " + result->message;
+    if (result->nominated_node) nominated = std::move(result->nominated_node);
+    if (result->verdict.ok()) attempts.clear();
+    for (const std::string& reason : result->verdict.reasons()) attempts += (attempts.empty() ? "" : ", ") + reason;
+    if (result->verdict.kind() != Verdict::Kind::Unschedulable) break;
   }
-  const QueuedPod copy = queued;
-  queue_->requeue_unschedulable(copy, decision.rejected_by);
-  report(*queued.pod, "Unschedulable", message);
+  if (!attempts.empty()) message += " " + attempts;
+  if (nominated && nominated->empty()) nominator_.remove(queued.pod->uid());
+  if (nominated && !nominated->empty()) nominator_.set(queued.pod, *nominated);
+  queue_->requeue_unschedulable(queued.pod->uid(), std::move(decision.rejected_by));
+  report(framework, queued.pod, "Unschedulable", message, std::move(nominated));
 }
 
-void Scheduler::failed(const QueuedPod& queued, const Error& error) {
-  count_attempt("error");
+void Scheduler::failed(Framework& framework, const QueuedPod& queued, const Error& error) {
+  count_attempt(framework, "error");
   log_error(context_.log, "cannot schedule pod", {{"pod", api::to_string(queued.pod->key())}, {"error", error}});
-  queue_->requeue_after_error(queued);
-  report(*queued.pod, "SchedulerError", error.message());
+  queue_->requeue_after_error(queued.pod->uid());
+  report(framework, queued.pod, "SchedulerError", error.message(), std::nullopt);
 }
 
-void Scheduler::report(const PodInfo& pod, std::string_view reason, const std::string& message) {
-  context_.events.record(pod.object, "Warning", "FailedScheduling", message);
-  for (const api::Value condition : pod.object.body()["status"]["conditions"]) {
-    const bool same = condition["type"].string() == "PodScheduled" && condition["reason"].string() == reason &&
-                      condition["message"].string() == message && condition["status"].string() == "False";
-    if (same) return;
+void Scheduler::report(Framework& framework, const std::shared_ptr<const PodInfo>& pod, std::string_view reason, const std::string& message,
+                       std::optional<std::string> nominated) {
+  if (stop_.stop_requested()) return;  // The next scheduler will say.
+  framework.events().record(pod->object, "Warning", "FailedScheduling", shortened(message));
+  run_later(*reports_, [this, pod, text = std::string(reason), message, chosen = std::move(nominated)] {
+    write_status(pod, text, message, chosen);
+  });
+}
+
+void Scheduler::write_status(const std::shared_ptr<const PodInfo>& pod, std::string_view reason, const std::string& message,
+                             const std::optional<std::string>& nominated) {
+  // The latest object known: the one in hand may be older than what was last written.
+  const api::Object latest = pods_->find(pod->key()).value_or(pod->object);
+  if (latest.uid() != pod->uid()) return;
+  nlohmann::json status = nlohmann::json::object();
+  const api::Value old = scheduled_condition(latest);
+  const bool was_false = old["status"].string() == "False";
+  if (!was_false || old["reason"].string() != reason || old["message"].string() != message) {
+    nlohmann::json condition = {{"type", "PodScheduled"},      {"status", "False"},        {"reason", reason},
+                                {"message", message},          {"lastProbeTime", nullptr},
+                                {"lastTransitionTime", was_false ? std::string(old["lastTransitionTime"].string())
+                                                                 : api::format_time(context_.clock.wall_now())}};
+    if (latest.head().generation > 0) condition["observedGeneration"] = latest.head().generation;
+    status["conditions"] = nlohmann::json::array({std::move(condition)});
   }
-  const nlohmann::json patch = {
-      {"status",
-       {{"conditions",
-         {{{"type", "PodScheduled"},
-           {"status", "False"},
-           {"reason", reason},
-           {"message", message},
-           {"lastProbeTime", nullptr},
-           {"lastTransitionTime", api::format_time(context_.clock.wall_now())}}}}}}};
-  const auto written = context_.api.patch({stop_.get_token()}, api::resources::kPods, pod.key(),
-                                          client::PatchType::StrategicMerge, patch, {.subresource = "status"});
+  if (nominated && latest.pointer("/status/nominatedNodeName").string() != *nominated) {
+    status["nominatedNodeName"] = nominated->empty() ? nlohmann::json(nullptr) : nlohmann::json(*nominated);
+  }
+  if (status.empty()) return;
+  const auto written = context_.api.patch({stop_.get_token()}, api::resources::kPods, pod->key(), client::PatchType::StrategicMerge,
+                                          {{"status", std::move(status)}}, {.subresource = "status"});
   if (!written && written.error().reason() != Reason::NotFound) {
-    log_warning(context_.log, "cannot write the pod's condition", {{"pod", api::to_string(pod.key())}, {"error", written.error()}});
+    log_warning(context_.log, "cannot write the pod's condition", {{"pod", api::to_string(pod->key())}, {"error", written.error()}});
   }
 }
 
-void Scheduler::count_attempt(std::string_view result) {
+void Scheduler::count_attempt(const Framework& framework, std::string_view result) {
   context_.metrics
-      .counter("scheduler_schedule_attempts_total", "Number of attempts to schedule pods, by the result.",
-               {{"profile", options_.scheduler_name}, {"result", std::string(result)}})
+      .counter("scheduler_schedule_attempts_total",
+               "Number of attempts to schedule pods, by the result. 'unschedulable' means a pod could not be scheduled, while 'error' means an "
+               "internal scheduler problem.",
+               {{"profile", framework.name()}, {"result", std::string(result)}})
       .add(1);
-}
-
-Result<scheduler::Verdict> Scheduler::run_filters(const Cycle& cycle, const scheduler::NodeInfo& node) {
-  KUBERNEL_TRY(auto verdict, algorithm_->filter_node(cycle, node));
-  return std::move(verdict.verdict);
 }
 
 }  // namespace kubernel::plugins

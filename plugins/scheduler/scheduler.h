@@ -2,8 +2,10 @@
 #pragma once
 
 #include <condition_variable>
+#include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,15 +20,14 @@
 
 #include "algorithm.h"
 #include "cache.h"
+#include "nominator.h"
 #include "profile.h"
 #include "queue.h"
 
 namespace kubernel::plugins {
 
 struct SchedulerOptions {
-  std::string scheduler_name = "default-scheduler";
-  std::vector<std::string> disabled;
-  std::vector<std::pair<std::string, int>> weights;
+  std::vector<ProfileSettings> profiles = std::vector<ProfileSettings>(1);
   Algorithm::Options algorithm;
   QueueOptions queue;
 };
@@ -41,19 +42,19 @@ struct SchedulerContext {
   Executor& compute;
   client::ApiClient& api;
   client::InformerFactory& informers;
-  client::EventRecorder& events;
 };
 
-// Gives every pending pod of its name a node: informers feed the cache and the queue, one strand decides pod by pod, bindings are
-// written beside it.
+// Gives every pending pod of its profiles' names a node: informers feed the cache and the queue, one strand decides pod by pod, bindings and
+// status are written beside it.
 //
-// Threads: make(), start() and stop() on one thread; everything else is internal.
-class Scheduler final : public scheduler::Handle {
+// Threads: make(), start() and stop() on one thread; for_each_waiting() on any; everything else is internal.
+class Scheduler {
  public:
-  // Makes the plugins; they ask for their informers now. Errors: as Profile::make().
+  // Makes the plugins; they ask for their informers now. Errors: as Profile::make(); Invalid for two profiles of one name or with
+  // different queue sorts.
   static Result<std::unique_ptr<Scheduler>> make(const SchedulerContext& context, SchedulerOptions options,
                                                  const std::vector<plugin::Provided<scheduler::PluginSpec>>& plugins);
-  ~Scheduler() override;
+  ~Scheduler();
 
   // Begins to listen; pods are scheduled once the informers have synced.
   void start();
@@ -61,58 +62,80 @@ class Scheduler final : public scheduler::Handle {
   // Takes no more pods; returns when no pod is being scheduled or bound.
   void stop(const CallContext& ctx);
 
-  void for_each_waiting(const std::function<void(scheduler::WaitingPod&)>& visit) override;
-  Result<scheduler::Verdict> run_filters(const scheduler::Cycle& cycle, const scheduler::NodeInfo& node) override;
+  void for_each_waiting(const std::function<void(scheduler::WaitingPod&)>& visit);
 
  private:
   struct Binding;
   class Permission;
+  class Framework;  // One profile at work: its plugins, and what they may ask of the scheduler.
 
   Scheduler(const SchedulerContext& context, SchedulerOptions options);
+  Result<void> add_profile(const ProfileSettings& settings, const std::vector<plugin::Provided<scheduler::PluginSpec>>& plugins);
+  Result<void> check_profiles() const;
+  void make_queue();
 
   // scheduler_events.cpp: what the informers say.
+  void listen();
+  void listen_to_resources();
   void pod_changed(const api::Object* before, const api::Object* after);
+  void pending_pod_changed(const api::Object* before, const api::Object& pod);
+  void pod_gone(const api::Object& pod);
   void node_changed(const api::Object* before, const api::Object* after);
-  void happened(scheduler::ClusterEvent event, const api::Object* before, const api::Object* after);
+  void happened(scheduler::ClusterEvent event, const api::Object* before, const api::Object* after, const api::Resource& resource = {});
 
   // Runs until no pod is active. Called through pump(), on the strand.
   void drain();
   void pump();
   void arm_timer();
 
-  void schedule_one(scheduler::QueuedPod queued);
-  void unschedulable(const scheduler::QueuedPod& queued, const scheduler::Cycle& cycle, const Decision& decision);
-  void failed(const scheduler::QueuedPod& queued, const Error& error);
-  void report(const scheduler::PodInfo& pod, std::string_view reason, const std::string& message);
+  void schedule_one(SchedulingQueue::Popped popped);
+  void unschedulable(Framework& framework, const scheduler::QueuedPod& queued, const scheduler::Cycle& cycle, Decision decision);
+  void failed(Framework& framework, const scheduler::QueuedPod& queued, const Error& error);
+  // Tells the user, once: an event and the pod's condition. `nominated`: what status.nominatedNodeName becomes.
+  void report(Framework& framework, const std::shared_ptr<const scheduler::PodInfo>& pod, std::string_view reason, const std::string& message,
+              std::optional<std::string> nominated);
+  void write_status(const std::shared_ptr<const scheduler::PodInfo>& pod, std::string_view reason, const std::string& message,
+                    const std::optional<std::string>& nominated);
 
   // scheduler_binding.cpp: from a chosen node to a bound pod.
-  void begin_binding(scheduler::QueuedPod queued, scheduler::Cycle cycle, std::string node);
+  void begin_binding(Framework& framework, scheduler::QueuedPod queued, scheduler::Cycle cycle, std::string node);
   void ask_permission(const std::shared_ptr<Binding>& binding);
-  void finish_binding(const std::shared_ptr<Binding>& binding);
+  void hold(const std::shared_ptr<Binding>& binding, std::vector<std::pair<const ProfilePlugin*, std::chrono::milliseconds>> holders);
+  void permitted(Permission& held);
+  std::shared_ptr<Permission> forget_permission(const Permission& held);
+  void go_on(std::shared_ptr<Binding> binding);
+  void bind_all();
+  void finish_binding(Binding& binding);
   Result<scheduler::Verdict> bind(const CallContext& ctx, Binding& binding);
-  void abandon(Binding& binding, const scheduler::Verdict* refusal, const Error* error, const ProfilePlugin* plugin);
-  void count_attempt(std::string_view result);
+  // Undoes what was reserved and puts the pod back: refused by `plugin`, or failed.
+  void refuse_binding(Binding& binding, const scheduler::Verdict& refusal, const ProfilePlugin* plugin);
+  void fail_binding(Binding& binding, const Error& error);
+  void take_back(Binding& binding);
+  void count_attempt(const Framework& framework, std::string_view result);
 
-  // Runs `task` on the blocking pool and keeps stop() waiting for it.
+  // Runs `task` on `executor` and keeps stop() waiting for it.
   void run_later(Executor& executor, std::function<void()> task);
 
   const SchedulerContext context_;
   const SchedulerOptions options_;
-  std::unique_ptr<Profile> profile_;
-  std::unique_ptr<Algorithm> algorithm_;
+  std::vector<std::unique_ptr<Framework>> frameworks_;
+  Nominator nominator_;
   std::unique_ptr<SchedulingQueue> queue_;
   SchedulerCache cache_;
-  std::unique_ptr<Executor> strand_;
+  std::unique_ptr<Executor> strand_;   // Decisions.
+  std::unique_ptr<Executor> reports_;  // Conditions, in order.
   std::shared_ptr<client::Informer> pods_;
   std::shared_ptr<client::Informer> nodes_;
   std::vector<std::unique_ptr<Subscription>> subscriptions_;
   std::stop_source stop_;
 
-  std::mutex mutex_;  // Guards the four below.
+  std::mutex mutex_;  // Guards the six below.
   std::condition_variable idle_;
   int running_ = 0;
   bool pumping_ = false;
   std::unique_ptr<Subscription> timer_;
+  std::deque<std::shared_ptr<Binding>> bindings_;  // Permitted, not yet taken up.
+  int binders_ = 0;                                // Tasks that take them up.
 
   std::mutex waiting_mutex_;
   std::vector<std::shared_ptr<Permission>> waiting_;

@@ -2,9 +2,12 @@
 //
 // The binding cycle: reserve, permit, pre-bind, bind, post-bind.
 #include <algorithm>
+#include <map>
 #include <utility>
 
-#include "scheduler.h"
+#include <kubernel/api/time.h>
+
+#include "scheduler_framework.h"
 
 namespace kubernel::plugins {
 
@@ -13,63 +16,98 @@ using scheduler::PodInfo;
 using scheduler::QueuedPod;
 using scheduler::Verdict;
 
+namespace {
+
+// How many pods are bound at once: enough that a store which commits in groups has groups to commit.
+constexpr int kBinders = 16;
+// Upstream's maxTimeout of the permit phase.
+constexpr std::chrono::minutes kLongestPermit{15};
+
+}  // namespace
+
 // A pod with a chosen node, until it is bound or given up.
 struct Scheduler::Binding {
+  Framework& framework;
   QueuedPod queued;
   Cycle cycle;
   std::string node;
-  Clock::TimePoint started;
 };
 
-// A pod that at least one Permit plugin holds. The last allow(), the first reject() or the time-out decides, once.
-class Scheduler::Permission final : public scheduler::WaitingPod {
+// A pod that at least one Permit plugin holds. The last allow(), the first reject() or a time-out decides, once.
+class Scheduler::Permission final : public scheduler::WaitingPod, public std::enable_shared_from_this<Permission> {
  public:
-  Permission(std::shared_ptr<Binding> binding, std::vector<std::string> plugins,
-             std::function<void(Permission&, const Verdict*)> decided)
-      : binding_(std::move(binding)), pending_(std::move(plugins)), decided_(std::move(decided)) {}
+  Permission(Scheduler& scheduler, std::shared_ptr<Binding> binding) : scheduler_(scheduler), binding_(std::move(binding)) {}
 
   const PodInfo& pod() const override { return *binding_->queued.pod; }
+  const std::shared_ptr<Binding>& binding() const { return binding_; }
+
+  // Before anybody else knows of it.
+  void expect(const ProfilePlugin& plugin, std::chrono::milliseconds patience) {
+    pending_[plugin.name] = {&plugin, nullptr};
+    const std::weak_ptr<Permission> weak = weak_from_this();
+    const std::string why = "rejected due to timeout after waiting " + api::format_duration(patience) + " at plugin " + plugin.name;
+    Clock& clock = scheduler_.context_.clock;
+    auto timer = clock.call_at(clock.now() + patience, [self = &scheduler_, weak, name = plugin.name, why] {
+      self->run_later(self->context_.blocking, [weak, name, why] {
+        if (const auto held = weak.lock()) held->expire(name, why);
+      });
+    });
+    pending_[plugin.name].second = std::move(timer);
+  }
 
   void allow(std::string_view plugin) override {
+    Pending done;
     {
       const std::lock_guard lock(mutex_);
-      std::erase(pending_, plugin);
-      if (!pending_.empty() || std::exchange(over_, true)) return;
+      const auto found = pending_.find(plugin);
+      if (found == pending_.end() || over_) return;
+      done.insert(pending_.extract(found));
+      if (!pending_.empty()) return;
+      over_ = true;
     }
-    decided_(*this, nullptr);
+    scheduler_.permitted(*this);
   }
 
-  void reject(std::string_view plugin, std::string why) override {
-    {
-      const std::lock_guard lock(mutex_);
-      if (std::exchange(over_, true)) return;
-    }
-    const Verdict refusal = Verdict::unschedulable((plugin.empty() ? "" : std::string(plugin) + ": ") + why);
-    decided_(*this, &refusal);
-  }
-
-  const std::shared_ptr<Binding>& binding() const { return binding_; }
-  void set_timer(std::unique_ptr<Subscription> timer) { timer_ = std::move(timer); }
+  void reject(std::string_view plugin, std::string why) override { decide_against(plugin, std::move(why), false); }
 
  private:
+  using Pending = std::map<std::string, std::pair<const ProfilePlugin*, std::unique_ptr<Subscription>>, std::less<>>;
+
+  void expire(std::string_view plugin, std::string why) { decide_against(plugin, std::move(why), true); }
+
+  void decide_against(std::string_view plugin, std::string why, bool only_when_pending) {
+    const ProfilePlugin* by = nullptr;
+    Pending timers;  // Destroyed without the lock.
+    {
+      const std::lock_guard lock(mutex_);
+      const auto found = pending_.find(plugin);
+      if (over_ || (only_when_pending && found == pending_.end())) return;
+      over_ = true;
+      if (found != pending_.end()) by = found->second.first;
+      timers.swap(pending_);
+    }
+    const auto keep_alive = scheduler_.forget_permission(*this);
+    scheduler_.refuse_binding(*binding_, Verdict::unschedulable(std::move(why)), by);
+    scheduler_.pump();
+  }
+
+  Scheduler& scheduler_;
   const std::shared_ptr<Binding> binding_;
   std::mutex mutex_;
-  std::vector<std::string> pending_;
+  Pending pending_;
   bool over_ = false;
-  const std::function<void(Permission&, const Verdict*)> decided_;
-  std::unique_ptr<Subscription> timer_;
 };
 
-void Scheduler::begin_binding(QueuedPod queued, Cycle cycle, std::string node) {
-  auto binding = std::make_shared<Binding>(Binding{std::move(queued), std::move(cycle), std::move(node), context_.clock.now()});
+void Scheduler::begin_binding(Framework& framework, QueuedPod queued, Cycle cycle, std::string node) {
+  auto binding = std::make_shared<Binding>(Binding{framework, std::move(queued), std::move(cycle), std::move(node)});
   // The pod counts on its node from here on, so that the next pod is decided on with it in place.
   cache_.assume(*binding->queued.pod, binding->node);
+  nominator_.remove(binding->queued.pod->uid());
   const CallContext ctx{stop_.get_token()};
-  for (const ProfilePlugin& plugin : profile_->plugins()) {
-    if (plugin.reserve == nullptr) continue;
-    const Verdict verdict = plugin.reserve->reserve(ctx, binding->cycle, binding->node);
+  for (const auto& [point, plugin] : framework.profile().reserve) {
+    const Verdict verdict = point->reserve(ctx, binding->cycle, binding->node);
     if (!verdict.ok()) {
-      abandon(*binding, &verdict, nullptr, &plugin);
+      refuse_binding(*binding, verdict, plugin);
       return;
     }
   }
@@ -78,113 +116,134 @@ void Scheduler::begin_binding(QueuedPod queued, Cycle cycle, std::string node) {
 
 void Scheduler::ask_permission(const std::shared_ptr<Binding>& binding) {
   const CallContext ctx{stop_.get_token()};
-  std::vector<std::string> holders;
-  auto patience = std::chrono::milliseconds::max();
-  for (const ProfilePlugin& plugin : profile_->plugins()) {
-    if (plugin.permit == nullptr) continue;
-    const scheduler::PermitResult result = plugin.permit->permit(ctx, binding->cycle, binding->node);
+  std::vector<std::pair<const ProfilePlugin*, std::chrono::milliseconds>> holders;
+  for (const auto& [point, plugin] : binding->framework.profile().permit) {
+    const scheduler::PermitResult result = point->permit(ctx, binding->cycle, binding->node);
     if (result.verdict.kind() == Verdict::Kind::Wait) {
-      holders.push_back(plugin.name);
-      patience = std::min(patience, result.timeout);
+      holders.emplace_back(plugin, std::min<std::chrono::milliseconds>(result.timeout, kLongestPermit));
     } else if (!result.verdict.ok()) {
-      abandon(*binding, &result.verdict, nullptr, &plugin);
+      refuse_binding(*binding, result.verdict, plugin);
       return;
     }
   }
-  const auto go_on = [this](const std::shared_ptr<Binding>& permitted) {
-    run_later(context_.blocking, [this, permitted] { finish_binding(permitted); });
-  };
+  binding->cycle.snapshot = nullptr;
   if (holders.empty()) {
     go_on(binding);
-    return;
+  } else {
+    hold(binding, std::move(holders));
   }
-  const auto permission = std::make_shared<Permission>(binding, holders, [this, go_on](Permission& held, const Verdict* refusal) {
-    const auto decided = held.binding();
-    std::shared_ptr<Permission> keep_alive;
-    {
-      const std::lock_guard lock(waiting_mutex_);
-      const auto found = std::ranges::find_if(waiting_, [&](const auto& p) { return p.get() == &held; });
-      if (found != waiting_.end()) {
-        keep_alive = std::move(*found);
-        waiting_.erase(found);
-      }
-    }
-    if (refusal == nullptr) {
-      go_on(decided);
-    } else {
-      abandon(*decided, refusal, nullptr, nullptr);
-      pump();
-    }
-  });
-  {
-    const std::lock_guard lock(waiting_mutex_);
-    waiting_.push_back(permission);
-  }
-  const std::weak_ptr<Permission> weak = permission;
-  permission->set_timer(context_.clock.call_at(context_.clock.now() + patience, [this, weak] {
-    run_later(context_.blocking, [weak] {
-      if (const auto held = weak.lock()) held->reject("", "timed out waiting for permission");
-    });
-  }));
 }
 
-void Scheduler::finish_binding(const std::shared_ptr<Binding>& binding) {
+void Scheduler::hold(const std::shared_ptr<Binding>& binding,
+                     std::vector<std::pair<const ProfilePlugin*, std::chrono::milliseconds>> holders) {
+  const auto permission = std::make_shared<Permission>(*this, binding);
+  for (const auto& [plugin, patience] : holders) permission->expect(*plugin, patience);
+  const std::lock_guard lock(waiting_mutex_);
+  waiting_.push_back(permission);
+}
+
+std::shared_ptr<Scheduler::Permission> Scheduler::forget_permission(const Permission& held) {
+  const std::lock_guard lock(waiting_mutex_);
+  const auto found = std::ranges::find_if(waiting_, [&](const auto& p) { return p.get() == &held; });
+  if (found == waiting_.end()) return nullptr;
+  auto out = std::move(*found);
+  waiting_.erase(found);
+  return out;
+}
+
+void Scheduler::permitted(Permission& held) {
+  const auto keep_alive = forget_permission(held);
+  go_on(held.binding());
+}
+
+void Scheduler::go_on(std::shared_ptr<Binding> binding) {
+  {
+    const std::lock_guard lock(mutex_);
+    bindings_.push_back(std::move(binding));
+    if (binders_ >= kBinders) return;
+    ++binders_;
+  }
+  run_later(context_.blocking, [this] { bind_all(); });
+}
+
+void Scheduler::bind_all() {
+  for (;;) {
+    std::shared_ptr<Binding> binding;
+    {
+      const std::lock_guard lock(mutex_);
+      if (bindings_.empty()) {
+        --binders_;
+        return;
+      }
+      binding = std::move(bindings_.front());
+      bindings_.pop_front();
+    }
+    finish_binding(*binding);
+  }
+}
+
+void Scheduler::finish_binding(Binding& binding) {
   const CallContext ctx{stop_.get_token()};
-  auto bound = bind(ctx, *binding);
-  if (!bound || !bound->ok()) {
-    abandon(*binding, bound ? &*bound : nullptr, bound ? nullptr : &bound.error(), nullptr);
+  auto bound = bind(ctx, binding);
+  if (!bound) {
+    fail_binding(binding, bound.error());
     pump();
     return;
   }
-  const PodInfo& pod = *binding->queued.pod;
-  queue_->done(pod.uid());
-  count_attempt("scheduled");
-  context_.events.record(pod.object, "Normal", "Scheduled",
-                         "Successfully assigned " + api::to_string(pod.key()) + " to " + binding->node);
-  for (const ProfilePlugin& plugin : profile_->plugins()) {
-    if (plugin.post_bind != nullptr) plugin.post_bind->post_bind(ctx, binding->cycle, binding->node);
+  if (!bound->ok()) {
+    refuse_binding(binding, *bound, nullptr);
+    pump();
+    return;
   }
+  const PodInfo& pod = *binding.queued.pod;
+  queue_->done(pod.uid());
+  count_attempt(binding.framework, "scheduled");
+  binding.framework.events().record(pod.object, "Normal", "Scheduled",
+                                    "Successfully assigned " + api::to_string(pod.key()) + " to " + binding.node);
+  for (const auto& [point, plugin] : binding.framework.profile().post_bind) point->post_bind(ctx, binding.cycle, binding.node);
 }
 
 Result<Verdict> Scheduler::bind(const CallContext& ctx, Binding& binding) {
-  for (const ProfilePlugin& plugin : profile_->plugins()) {
-    if (plugin.pre_bind == nullptr) continue;
-    KUBERNEL_TRY(Verdict verdict, catch_as_error("pre-bind", [&] { return plugin.pre_bind->pre_bind(ctx, binding.cycle, binding.node); }));
-    if (!verdict.ok()) return verdict;
+  for (const auto& [point, plugin] : binding.framework.profile().pre_bind) {
+    auto verdict = catch_as_error("pre-bind", [&, p = point] { return p->pre_bind(ctx, binding.cycle, binding.node); });
+    if (!verdict) return std::move(verdict).error().wrap("running PreBind plugin \"" + plugin->name + "\"");
+    if (!verdict->ok()) return verdict;
   }
-  for (const ProfilePlugin& plugin : profile_->plugins()) {
-    if (plugin.bind == nullptr) continue;
-    auto verdict = catch_as_error("bind", [&] { return plugin.bind->bind(ctx, binding.cycle, binding.node); });
-    if (!verdict) return std::move(verdict).error().wrap("scheduler plugin " + plugin.name);
+  for (const auto& [point, plugin] : binding.framework.profile().bind) {
+    auto verdict = catch_as_error("bind", [&, p = point] { return p->bind(ctx, binding.cycle, binding.node); });
+    if (!verdict) return std::move(verdict).error().wrap("binding rejected: running Bind plugin \"" + plugin->name + "\"");
     if (verdict->kind() != Verdict::Kind::Skip) return verdict;
   }
   return Error(Reason::Internal, "every bind plugin skipped the pod");
 }
 
-// Undoes what was reserved and puts the pod back. `refusal` or `error` says why.
-void Scheduler::abandon(Binding& binding, const Verdict* refusal, const Error* error, const ProfilePlugin* plugin) {
-  const CallContext ctx{stop_.get_token()};
-  const auto& plugins = profile_->plugins();
-  for (auto it = plugins.rbegin(); it != plugins.rend(); ++it) {
-    if (it->reserve != nullptr) it->reserve->unreserve(ctx, binding.cycle, binding.node);
-  }
+void Scheduler::take_back(Binding& binding) {
+  const auto& reserve = binding.framework.profile().reserve;
+  for (auto it = reserve.rbegin(); it != reserve.rend(); ++it) it->point->unreserve({stop_.get_token()}, binding.cycle, binding.node);
   const PodInfo& pod = *binding.queued.pod;
   cache_.forget(pod.uid());
   // The room it held is free again for others.
   happened(scheduler::ClusterEvent::PodDeleted, &pod.object, nullptr);
-  if (error != nullptr) {
-    if (error->reason() == Reason::NotFound) {
-      queue_->done(pod.uid());  // Deleted before it was bound.
-    } else {
-      failed(binding.queued, *error);
-    }
-    return;
+}
+
+void Scheduler::refuse_binding(Binding& binding, const Verdict& refusal, const ProfilePlugin* plugin) {
+  take_back(binding);
+  scheduler::Refusals refusals;
+  refusals.nodes.push_back({nullptr, {}, refusal});
+  count_attempt(binding.framework, "unschedulable");
+  std::vector<std::size_t> rejected_by;
+  if (plugin != nullptr) rejected_by.push_back(plugin->index);
+  queue_->requeue_unschedulable(binding.queued.pod->uid(), std::move(rejected_by));
+  report(binding.framework, binding.queued.pod, "Unschedulable", refusals.message(1), std::nullopt);
+}
+
+void Scheduler::fail_binding(Binding& binding, const Error& error) {
+  take_back(binding);
+  if (error.reason() == Reason::NotFound) {
+    queue_->done(binding.queued.pod->uid());  // Deleted before it was bound.
+  } else {
+    failed(binding.framework, binding.queued, error);
   }
-  std::string message;
-  for (const std::string& reason : refusal->reasons()) message += (message.empty() ? "" : ", ") + reason;
-  count_attempt("unschedulable");
-  queue_->requeue_unschedulable(binding.queued, plugin == nullptr ? std::set<std::size_t>{} : std::set<std::size_t>{plugin->index});
-  report(pod, "Unschedulable", message);
 }
 
 void Scheduler::for_each_waiting(const std::function<void(scheduler::WaitingPod&)>& visit) {

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What the informers tell the scheduler, and which waiting pods that may help.
-#include "scheduler.h"
+#include <algorithm>
+#include <set>
+
+#include "scheduler_framework.h"
 
 namespace kubernel::plugins {
 
@@ -31,38 +34,115 @@ bool heartbeat_aside_equal(Value before, Value after) {
   return true;
 }
 
+// Whether a running pod now asks for less of something (KEP-1287 in-place resize).
+bool released_resources(const Object& before, const Object& after) {
+  if (before["spec"] == after["spec"]) return false;
+  const scheduler::Resources was = scheduler::pod_requests(before["spec"]);
+  scheduler::Resources most = scheduler::pod_requests(after["spec"]);
+  const scheduler::Resources is = most;
+  most.raise_to(was);
+  return !(most == is);
+}
+
 }  // namespace
 
-void Scheduler::happened(ClusterEvent event, const Object* before, const Object* after) {
+void Scheduler::listen() {
+  subscriptions_.push_back(nodes_->add_handler(
+      {[this](const Object& node) { node_changed(nullptr, &node); },
+       [this](const Object& before, const Object& after) { node_changed(&before, &after); },
+       [this](const Object& node) { node_changed(&node, nullptr); }}));
+  subscriptions_.push_back(pods_->add_handler(
+      {[this](const Object& pod) { pod_changed(nullptr, &pod); },
+       [this](const Object& before, const Object& after) { pod_changed(&before, &after); },
+       [this](const Object& pod) { pod_changed(&pod, nullptr); }}));
+  listen_to_resources();
+  nodes_->on_synced([this] { pump(); });
+  pods_->on_synced([this] { pump(); });
+}
+
+// What plugins asked for with ResourceChanged.
+void Scheduler::listen_to_resources() {
+  std::set<api::Resource> resources;
+  for (const auto& framework : frameworks_) {
+    for (const auto& plugin : framework->profile().interests()) {
+      for (const scheduler::EventInterest& interest : plugin) {
+        if (interest.event == ClusterEvent::ResourceChanged) resources.insert(interest.resource);
+      }
+    }
+  }
+  for (const api::Resource& resource : resources) {
+    const auto informer = context_.informers.informer(resource, {});
+    const auto tell = [this, resource](const Object* before, const Object* after) {
+      happened(ClusterEvent::ResourceChanged, before, after, resource);
+      pump();
+    };
+    subscriptions_.push_back(informer->add_handler({[tell](const Object& object) { tell(nullptr, &object); },
+                                                    [tell](const Object& before, const Object& after) { tell(&before, &after); },
+                                                    [tell](const Object& object) { tell(&object, nullptr); }}));
+    informer->on_synced([this] { pump(); });
+  }
+}
+
+void Scheduler::happened(ClusterEvent event, const Object* before, const Object* after, const api::Resource& resource) {
   static const Object kNone;
-  queue_->on_event(event, before == nullptr ? kNone : *before, after == nullptr ? kNone : *after);
+  queue_->on_event({event, before == nullptr ? kNone : *before, after == nullptr ? kNone : *after, resource});
 }
 
 void Scheduler::pod_changed(const Object* before, const Object* after) {
   const Object& now = after == nullptr ? *before : *after;
-  const bool gone = after == nullptr || has_ended(*after);
-  if (gone) {
-    const bool held = cache_.knows(now.uid());
-    queue_->remove(now.uid());
-    cache_.remove_pod(now.uid());
-    if (held) happened(ClusterEvent::PodDeleted, &now, nullptr);
+  if (after == nullptr || has_ended(*after)) {
+    pod_gone(now);
   } else if (is_assigned(now)) {
     queue_->remove(now.uid());
+    nominator_.remove(now.uid());
     cache_.set_pod(std::make_shared<const PodInfo>(now));
-    const bool labels_changed = before != nullptr && !(before->labels() == now.labels());
-    if (before == nullptr || !is_assigned(*before) || labels_changed) happened(ClusterEvent::PodAssigned, before, after);
-  } else if (now.head().deleting) {
-    queue_->remove(now.uid());
-  } else if (now.pointer("/spec/schedulerName").string("default-scheduler") == options_.scheduler_name) {
-    // A pod this scheduler has decided on comes back through its binding, not through the queue.
-    if (!cache_.knows(now.uid())) queue_->set(std::make_shared<const PodInfo>(now));
+    const bool was_assigned = before != nullptr && is_assigned(*before);
+    if (!was_assigned || !(before->labels() == now.labels())) happened(ClusterEvent::PodAssigned, before, after);
+    if (was_assigned && released_resources(*before, now)) happened(ClusterEvent::PodDeleted, before, after);
+  } else {
+    pending_pod_changed(before, now);
   }
   pump();
+}
+
+void Scheduler::pod_gone(const Object& pod) {
+  const bool nominated = !nominator_.node_of(pod.uid()).empty();
+  const bool held = cache_.knows(pod.uid());
+  queue_->remove(pod.uid());
+  nominator_.remove(pod.uid());
+  // Whoever waits for permission gives up what it reserved.
+  for_each_waiting([&](scheduler::WaitingPod& waiting) {
+    if (waiting.pod().uid() == pod.uid()) waiting.reject("", "the pod was deleted");
+  });
+  cache_.remove_pod(pod.uid());
+  if (held || nominated) happened(ClusterEvent::PodDeleted, &pod, nullptr);
+}
+
+void Scheduler::pending_pod_changed(const Object* before, const Object& pod) {
+  if (pod.head().deleting) {
+    queue_->remove(pod.uid());
+    return;
+  }
+  const std::string_view wanted = pod.pointer("/spec/schedulerName").string("default-scheduler");
+  const auto mine = std::ranges::find_if(frameworks_, [&](const auto& framework) { return framework->name() == wanted; });
+  if (mine == frameworks_.end()) return;
+  // A pod this scheduler has decided on comes back through its binding, not through the queue.
+  if (cache_.knows(pod.uid())) return;
+  const auto info = std::make_shared<const PodInfo>(pod);
+  const std::string_view nominated = pod.pointer("/status/nominatedNodeName").string();
+  if (!nominated.empty()) {
+    nominator_.set(info, nominated);
+  } else if (before != nullptr && !before->pointer("/status/nominatedNodeName").string().empty()) {
+    nominator_.remove(pod.uid());
+  }  // Otherwise what this process has decided counts, whose status write may be on its way.
+  queue_->set(info, (*mine)->index());
 }
 
 void Scheduler::node_changed(const Object* before, const Object* after) {
   if (after == nullptr) {
     cache_.remove_node(before->name());
+    happened(ClusterEvent::NodeDeleted, before, nullptr);
+    pump();
     return;
   }
   if (before == nullptr) {

@@ -103,10 +103,9 @@ class SchedulerTest : public testing::SchedulerPluginTest {
   }
 
   Result<void> start(SchedulerOptions options = {}) {
-    events_ = client::make_event_recorder(cluster_, {"default-scheduler", ""}, log_, clock_, random_, executor_);
     std::vector<plugin::Provided<PluginSpec>> provided;
     for (std::size_t i = 0; i < specs_.size(); ++i) provided.push_back({extensions_[i].get(), specs_[i].get()});
-    auto made = Scheduler::make({log_, metrics_, clock_, random_, executor_, executor_, cluster_, *informers_, *events_},
+    auto made = Scheduler::make({log_, metrics_, clock_, random_, executor_, executor_, cluster_, *informers_},
                                 std::move(options), provided);
     if (!made) return std::move(made).error();
     scheduler_ = *std::move(made);
@@ -135,10 +134,8 @@ class SchedulerTest : public testing::SchedulerPluginTest {
     return std::string(cluster_.find(kPods, {"default", name})->pointer("/status/conditions/0/message").string());
   }
 
-  testing::RecordingMetrics metrics_;
   std::vector<std::shared_ptr<const PluginSpec>> specs_;
   std::vector<std::unique_ptr<plugin::Extension>> extensions_;
-  std::unique_ptr<client::EventRecorder> events_;
   std::unique_ptr<Scheduler> scheduler_;
 };
 
@@ -233,7 +230,7 @@ TEST_F(SchedulerTest, APodHeldTooLongIsGivenBack) {
   ASSERT_TRUE(start());
   pass(30s);
   EXPECT_EQ(node_of("p"), "");
-  EXPECT_EQ(condition_message("p"), "timed out waiting for permission");
+  EXPECT_EQ(condition_message("p"), "0/1 nodes are available: 1 rejected due to timeout after waiting 30s at plugin Gate.");
 }
 
 TEST_F(SchedulerTest, ManyNodesAreLookedAtInTurn) {
@@ -246,12 +243,15 @@ TEST_F(SchedulerTest, ManyNodesAreLookedAtInTurn) {
 }
 
 TEST_F(SchedulerTest, NeedsExactlyOneQueueSortAndABinder) {
-  const auto without = start({.disabled = {"Binder"}});
+  SchedulerOptions options;
+  options.profiles.front().multi_point.disabled = {"Binder"};
+  const auto without = start(options);
   ASSERT_FALSE(without);
   EXPECT_THAT(without.error().message(), ::testing::HasSubstr("default-binder"));
-  const auto unknown = start({.disabled = {"Bindr"}});
+  options.profiles.front().multi_point.disabled = {"Bindr"};
+  const auto unknown = start(options);
   ASSERT_FALSE(unknown);
-  EXPECT_THAT(unknown.error().message(), ::testing::HasSubstr("no loaded plugin provides scheduler/Bindr"));
+  EXPECT_THAT(unknown.error().message(), ::testing::HasSubstr("no loaded plugin provides \"Bindr\"; did you mean \"Binder\"?"));
 }
 
 }  // namespace

@@ -137,9 +137,8 @@ TEST_F(NodeResourcesFitTest, AShapeIsALineBetweenItsPoints) {
 }
 
 TEST_F(NodeResourcesFitTest, AShapeMustRise) {
-  const scheduler::PluginContext context{R"({"scoringStrategy":{"type":"RequestedToCapacityRatio","requestedToCapacityRatio":
-      {"shape":[{"utilization":50,"score":0},{"utilization":50,"score":10}]}}})", 0, handle_, cluster_, *informers_, log_, clock_};
-  EXPECT_FALSE(make_node_resources_fit(context));
+  EXPECT_FALSE(make_node_resources_fit(context(R"({"scoringStrategy":{"type":"RequestedToCapacityRatio","requestedToCapacityRatio":
+      {"shape":[{"utilization":50,"score":0},{"utilization":50,"score":10}]}}})")));
 }
 
 }  // namespace

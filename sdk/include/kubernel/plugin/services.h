@@ -9,6 +9,7 @@
 
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -53,6 +54,10 @@ struct Extension {
   std::string config_json;   ///< The entry's `config:` as JSON, already checked, defaults filled; "{}" when absent.
   const std::type_info* type = nullptr;
   std::shared_ptr<const void> spec;
+  /// Checks another configuration of the plugin by its schema: the JSON with defaults filled in. For components whose own
+  /// configuration carries arguments of what they load; empty when the loader offers none (tests).
+  /// Errors: Invalid, naming each problem. Threads: any.
+  std::function<Result<std::string>(std::string_view config_json)> check_config = {};
 };
 
 /// Everything loaded, read-only and complete before the first component starts. Threads: any.

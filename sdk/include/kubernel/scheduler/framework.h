@@ -27,14 +27,19 @@
 #include <kubernel/base/context.h>
 #include <kubernel/base/export.h>
 #include <kubernel/base/log.h>
+#include <kubernel/base/metrics.h>
+#include <kubernel/base/random.h>
 #include <kubernel/base/result.h>
 #include <kubernel/client/client.h>
+#include <kubernel/client/events.h>
 #include <kubernel/client/informer.h>
 #include <kubernel/scheduler/node_info.h>
 
 namespace kubernel::scheduler {
 
 /// The answer to "may this pod run here?". A "no" is an answer, not an Error.
+///
+/// Copying one shares its reasons, so a filter that says the same "no" of many nodes makes it once and returns copies.
 class KUBERNEL_EXPORT Verdict {
  public:
   enum class Kind : std::uint8_t {
@@ -45,22 +50,24 @@ class KUBERNEL_EXPORT Verdict {
     Wait,           ///< From Permit: hold the pod until allowed, rejected or timed out.
   };
 
-  static Verdict fits() { return Verdict(Kind::Fits, {}); }
-  static Verdict unschedulable(std::string why) { return Verdict(Kind::Unschedulable, {std::move(why)}); }
-  static Verdict unresolvable(std::string why) { return Verdict(Kind::Unresolvable, {std::move(why)}); }
+  static Verdict fits() noexcept { return Verdict(Kind::Fits); }
+  static Verdict unschedulable(std::string why) { return refused(Kind::Unschedulable, {std::move(why)}); }
+  static Verdict unresolvable(std::string why) { return refused(Kind::Unresolvable, {std::move(why)}); }
   /// A "no" of either kind with several reasons ("Insufficient cpu", "Insufficient memory").
   static Verdict refused(Kind kind, std::vector<std::string> reasons) { return Verdict(kind, std::move(reasons)); }
-  static Verdict skip() { return Verdict(Kind::Skip, {}); }
-  static Verdict wait() { return Verdict(Kind::Wait, {}); }
+  static Verdict skip() noexcept { return Verdict(Kind::Skip); }
+  static Verdict wait() noexcept { return Verdict(Kind::Wait); }
 
   Kind kind() const noexcept { return kind_; }
   bool ok() const noexcept { return kind_ == Kind::Fits || kind_ == Kind::Skip; }
   /// Shown to users in the FailedScheduling event, upstream's wording; empty when the pod fits.
-  const std::vector<std::string>& reasons() const noexcept { return reasons_; }
+  const std::vector<std::string>& reasons() const noexcept;
 
  private:
-  Verdict(Kind kind, std::vector<std::string> reasons) : reasons_(std::move(reasons)), kind_(kind) {}
-  std::vector<std::string> reasons_;
+  explicit Verdict(Kind kind) noexcept : kind_(kind) {}
+  Verdict(Kind kind, std::vector<std::string> reasons)
+      : reasons_(std::make_shared<const std::vector<std::string>>(std::move(reasons))), kind_(kind) {}
+  std::shared_ptr<const std::vector<std::string>> reasons_;  // Null: none.
   Kind kind_;
 };
 
@@ -75,31 +82,39 @@ class KUBERNEL_EXPORT CycleData {
 /// One pod on its way through the scheduler.
 ///
 /// Threads: filter() and score() read it from several threads at once; data is written only by the points that run alone.
-struct Cycle {
+struct KUBERNEL_EXPORT Cycle {
   std::shared_ptr<const PodInfo> pod;
+  /// Null from PreBind on: a pod that is being bound, or that waits for permission, keeps no picture of the cluster alive.
   std::shared_ptr<const Snapshot> snapshot;
   std::vector<std::unique_ptr<CycleData>> data;  ///< One slot per plugin, at PluginContext::index.
+  std::vector<bool> skip_filter;  ///< Per plugin: its PreFilter said Skip. Empty: none did.
+  std::vector<bool> skip_score;   ///< Per plugin: its PreScore said Skip. Empty: none did.
+
+  /// A copy whose data may be changed (CycleData::clone()): for imagining other pods on a node.
+  Cycle clone() const;
 };
 
 /// What happened in the cluster, for deciding which waiting pods are worth another try.
 enum class ClusterEvent : std::uint8_t {
   NodeAdded,
+  NodeDeleted,
   NodeAllocatableChanged,
   NodeLabelsChanged,
   NodeTaintsChanged,      ///< Also spec.unschedulable.
   NodeConditionsChanged,
-  PodAssigned,            ///< A pod was bound, or a bound pod's labels changed.
-  PodDeleted,             ///< A bound pod went away or released resources.
+  PodAssigned,            ///< A pod was bound (or assumed to be), or a bound pod's labels changed.
+  PodDeleted,             ///< A bound pod went away, or (then `after` is set) asks for less than before.
   PodUpdated,             ///< The waiting pod itself changed.
-  VolumeChanged,
-  OtherChanged,
+  ResourceChanged,        ///< An object of EventInterest::resource was added, changed or deleted.
 };
 
 /// "Try again on this event", narrowed by a hint (KEP-4247): return false when the change cannot help the pod.
 struct EventInterest {
   ClusterEvent event = ClusterEvent::NodeAdded;
-  /// Empty: always worth a try. `before` is empty for additions, `after` for deletions.
+  /// Empty: always worth a try. `before` is empty for additions, `after` for deletions. Threads: any.
   std::function<bool(const PodInfo& pod, const api::Object& before, const api::Object& after)> helps;
+  /// With ResourceChanged: of what ("persistentvolumeclaims"). The scheduler then watches it.
+  api::Resource resource = {};
 };
 
 /// The base of every scheduler plugin.
@@ -113,7 +128,8 @@ class KUBERNEL_EXPORT Plugin {
   virtual std::vector<EventInterest> retry_on() const = 0;
 };
 
-/// Keeps a pod out of the queue (scheduling gates). Threads: any.
+/// Keeps a pod out of the queue (scheduling gates): it is not tried before an event of retry_on(), or a change of the pod itself, and this plugin
+/// agrees. Threads: any; must be quick, the queue waits for it.
 class KUBERNEL_EXPORT PreEnqueue {
  public:
   virtual ~PreEnqueue();
@@ -168,21 +184,34 @@ class KUBERNEL_EXPORT Filter {
 
 struct NodeVerdict {
   const NodeInfo* node = nullptr;
-  std::string plugin;
+  std::string_view plugin;  ///< Lives as long as the scheduler.
   Verdict verdict = Verdict::fits();
 };
 
-struct PostFilterResult {
-  std::string nominated_node;  ///< Empty: this plugin found no way.
-  std::string message;         ///< Added to the FailedScheduling event.
+/// Why no node fits.
+struct KUBERNEL_EXPORT Refusals {
+  std::vector<NodeVerdict> nodes;                ///< Of the nodes that were looked at, in the order of the snapshot.
+  Verdict others = Verdict::refused(Verdict::Kind::Unresolvable, {});  ///< Of all others: what a PreFilter said of the pod, or of nodes it left out.
+
+  /// The snapshot's nodes that evicting pods might open: those with a verdict Unschedulable.
+  std::vector<const NodeInfo*> preemptable(const Snapshot& snapshot) const;
+  const Verdict& of(std::string_view node) const;
+  /// "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable.": upstream's words and order.
+  std::string message(std::size_t all_nodes) const;
 };
 
-/// Runs when no node fits (preemption). The first plugin that nominates a node ends it.
+struct PostFilterResult {
+  /// Fits: a node is nominated. Unschedulable: no way found, and why; the next plugin is asked. Unresolvable: none will be found.
+  Verdict verdict = Verdict::refused(Verdict::Kind::Unschedulable, {});
+  /// Set: becomes status.nominatedNodeName, which "" clears. Absent: leave it as it is.
+  std::optional<std::string> nominated_node;
+};
+
+/// Runs when no node fits (preemption). The first plugin whose verdict is Fits or Unresolvable ends it.
 class KUBERNEL_EXPORT PostFilter {
  public:
   virtual ~PostFilter();
-  virtual Result<PostFilterResult> post_filter(const CallContext& ctx, const Cycle& cycle,
-                                               std::span<const NodeVerdict> verdicts) = 0;
+  virtual Result<PostFilterResult> post_filter(const CallContext& ctx, const Cycle& cycle, const Refusals& refusals) = 0;
 };
 
 struct PreScoreResult {
@@ -211,8 +240,8 @@ class KUBERNEL_EXPORT Score {
   virtual void normalize(const PodInfo& pod, const CycleData* data, std::span<std::int64_t> scores) const = 0;
 };
 
-/// Threads: this and the following interfaces are called for several pods at once, on the blocking executor; they may do
-/// I/O. For one pod they run in order.
+/// Threads: reserve() and permit() run in the scheduling cycle, one pod at a time, and must not block; the interfaces after
+/// them and unreserve() are called for several pods at once, on the blocking executor, and may do I/O. For one pod they run in order.
 class KUBERNEL_EXPORT Reserve {
  public:
   virtual ~Reserve();
@@ -232,7 +261,7 @@ class KUBERNEL_EXPORT WaitingPod {
 
 struct PermitResult {
   Verdict verdict = Verdict::fits();
-  std::chrono::milliseconds timeout{0};  ///< With Wait; the pod is rejected when it passes.
+  std::chrono::milliseconds timeout{0};  ///< With Wait; the pod is rejected when it passes. At most 15 minutes.
 };
 class KUBERNEL_EXPORT Permit {
  public:
@@ -259,14 +288,47 @@ class KUBERNEL_EXPORT PostBind {
   virtual void post_bind(const CallContext& ctx, const Cycle& cycle, std::string_view node) = 0;
 };
 
-/// What the scheduler offers its plugins beyond the cycle. Threads: any.
+/// A process outside that is asked too (KubeSchedulerConfiguration's extenders): the part preemption needs.
+class KUBERNEL_EXPORT PreemptExtender {
+ public:
+  virtual ~PreemptExtender();
+  virtual const std::string& name() const = 0;
+  /// True when its failure is no reason not to preempt.
+  virtual bool ignorable() const = 0;
+  /// True when the pod asks for something the extender manages.
+  virtual bool interested_in(const PodInfo& pod) const = 0;
+
+  struct Victims {
+    std::string node;
+    std::vector<std::shared_ptr<const PodInfo>> pods;
+    std::int64_t budget_violations = 0;
+  };
+  /// The candidates the extender agrees with, with the victims it wants.
+  virtual Result<std::vector<Victims>> preempt(const CallContext& ctx, const PodInfo& pod, std::vector<Victims> candidates,
+                                               const Snapshot& snapshot) = 0;
+};
+
+/// What the scheduler offers its plugins beyond the cycle. Threads: any; the functions that take a Cycle as the Cycle.
 class KUBERNEL_EXPORT Handle {
  public:
   virtual ~Handle();
   /// Calls `visit` for each pod that waits for permission.
   virtual void for_each_waiting(const std::function<void(WaitingPod&)>& visit) = 0;
-  /// Runs every Filter on one node as if it looked like `node`; for preemption.
+  /// Runs every Filter on one node as if it looked like `node`. Pods of no lower priority that are nominated to run there count, and
+  /// then also do not: the pod must fit either way (it may need them, by affinity, and they may never come).
   virtual Result<Verdict> run_filters(const Cycle& cycle, const NodeInfo& node) = 0;
+  /// Tells the PreFilterExtensions of every plugin that filters that `pod` is imagined on `node` (which shows it already), or gone from it.
+  virtual void pod_added(Cycle& cycle, const PodInfo& pod, const NodeInfo& node) = 0;
+  virtual void pod_removed(Cycle& cycle, const PodInfo& pod, const NodeInfo& node) = 0;
+  /// Pods that preemption made room for on the node, and that are not there yet.
+  virtual std::vector<std::shared_ptr<const PodInfo>> nominated_pods(std::string_view node) = 0;
+  /// Calls `work(i)` for each i below `count`, on the caller's thread and the compute pool; returns when all are done. `work` must not throw.
+  virtual void parallel_for(std::size_t count, const std::function<void(std::size_t)>& work) = 0;
+  /// Takes a pod that sleeps in the queue to the front of the line, without waiting for an event; nothing when it is not there.
+  virtual void activate(std::string_view uid) = 0;
+  /// Those that have a say in preemption, in the order of the configuration.
+  virtual std::vector<PreemptExtender*> preempt_extenders() = 0;
+  virtual client::EventRecorder& events() = 0;
 };
 
 /// Lent to a plugin for its whole life.
@@ -278,6 +340,8 @@ struct PluginContext {
   client::InformerFactory& informers;  ///< Ask in make(); they sync before the first pod is scheduled.
   Logger& log;
   Clock& clock;
+  Metrics& metrics;
+  Random& random;
 };
 
 /// Extension point "scheduler"; names are upstream's plugin names ("NodeResourcesFit").

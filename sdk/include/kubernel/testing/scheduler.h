@@ -51,10 +51,13 @@ class SchedulerPluginTest : public ::testing::Test {
 
   using Make = Result<std::unique_ptr<scheduler::Plugin>> (*)(const scheduler::PluginContext&);
   std::unique_ptr<scheduler::Plugin> make(Make factory, const std::string& config = "{}") {
-    const scheduler::PluginContext context{config, 0, handle_, cluster_, *informers_, log_, clock_};
-    auto made = factory(context);
+    auto made = factory(context(config));
     EXPECT_TRUE(made) << made.error().message();
     return *std::move(made);
+  }
+  /// What a plugin is made with; for tests of arguments that it refuses.
+  scheduler::PluginContext context(const std::string& config = "{}") {
+    return {config, 0, handle_, cluster_, *informers_, log_, clock_, metrics_, random_};
   }
 
   /// Runs PreFilter (when the plugin has one) and Filter: "" when the node fits, else the reasons joined by "; ".
@@ -127,20 +130,37 @@ class SchedulerPluginTest : public ::testing::Test {
     return out;
   }
 
-  class NoHandle final : public scheduler::Handle {
+  /// A scheduler that offers nothing: no pod waits, every node fits. Derive from it to offer what a plugin needs.
+  class NoHandle : public scheduler::Handle {
    public:
+    explicit NoHandle(client::EventRecorder& events) : events_(events) {}
     void for_each_waiting(const std::function<void(scheduler::WaitingPod&)>&) override {}
     Result<scheduler::Verdict> run_filters(const scheduler::Cycle&, const scheduler::NodeInfo&) override {
       return scheduler::Verdict::fits();
     }
+    void pod_added(scheduler::Cycle&, const scheduler::PodInfo&, const scheduler::NodeInfo&) override {}
+    void pod_removed(scheduler::Cycle&, const scheduler::PodInfo&, const scheduler::NodeInfo&) override {}
+    std::vector<std::shared_ptr<const scheduler::PodInfo>> nominated_pods(std::string_view) override { return {}; }
+    void parallel_for(std::size_t count, const std::function<void(std::size_t)>& work) override {
+      for (std::size_t i = 0; i < count; ++i) work(i);
+    }
+    void activate(std::string_view) override {}
+    std::vector<scheduler::PreemptExtender*> preempt_extenders() override { return {}; }
+    client::EventRecorder& events() override { return events_; }
+
+   private:
+    client::EventRecorder& events_;
   };
 
   FakeClock clock_;
   RecordingLogger log_;
-  NoHandle handle_;
+  RecordingMetrics metrics_;
   FakeCluster cluster_{clock_};
   ManualExecutor executor_;
   SeededRandom random_{1};
+  std::unique_ptr<client::EventRecorder> recorder_ =
+      client::make_event_recorder(cluster_, {"default-scheduler", ""}, log_, clock_, random_, executor_);
+  NoHandle handle_{*recorder_};
   std::unique_ptr<client::InformerFactory> informers_ =
       client::make_informer_factory({log_, clock_, random_, executor_}, cluster_);
 };

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "scheduler.h"
+
+namespace kubernel::plugins {
+
+class Scheduler::Framework final : public scheduler::Handle {
+ public:
+  Framework(Scheduler& scheduler, std::size_t index) : scheduler_(scheduler), index_(index) {}
+
+  // Errors: as Profile::make().
+  Result<void> make(const ProfileSettings& settings, const std::vector<plugin::Provided<scheduler::PluginSpec>>& plugins);
+
+  std::size_t index() const noexcept { return index_; }
+  const std::string& name() const noexcept { return profile_->name(); }
+  const Profile& profile() const noexcept { return *profile_; }
+  Algorithm& algorithm() noexcept { return *algorithm_; }
+
+  void for_each_waiting(const std::function<void(scheduler::WaitingPod&)>& visit) override;
+  Result<scheduler::Verdict> run_filters(const scheduler::Cycle& cycle, const scheduler::NodeInfo& node) override;
+  void pod_added(scheduler::Cycle& cycle, const scheduler::PodInfo& pod, const scheduler::NodeInfo& node) override;
+  void pod_removed(scheduler::Cycle& cycle, const scheduler::PodInfo& pod, const scheduler::NodeInfo& node) override;
+  std::vector<std::shared_ptr<const scheduler::PodInfo>> nominated_pods(std::string_view node) override;
+  void parallel_for(std::size_t count, const std::function<void(std::size_t)>& work) override;
+  void activate(std::string_view uid) override;
+  std::vector<scheduler::PreemptExtender*> preempt_extenders() override;
+  client::EventRecorder& events() override { return *events_; }
+
+ private:
+  Scheduler& scheduler_;
+  const std::size_t index_;
+  std::unique_ptr<client::EventRecorder> events_;
+  std::unique_ptr<Profile> profile_;
+  std::unique_ptr<Algorithm> algorithm_;
+};
+
+}  // namespace kubernel::plugins
