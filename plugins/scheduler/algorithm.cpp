@@ -50,8 +50,14 @@ std::string Decision::message(std::size_t nodes) const {
   return "0/" + std::to_string(nodes) + " nodes are available: " + pre_filter_message + ".";
 }
 
-Algorithm::Algorithm(const Profile& profile, const Nominator& nominator, Executor& compute, Random& random, Options options)
-    : profile_(profile), nominator_(nominator), compute_(compute), random_(random), options_(options) {}
+Algorithm::Algorithm(const Surroundings& surroundings, Options options)
+    : profile_(surroundings.profile),
+      nominator_(surroundings.nominator),
+      extenders_(surroundings.extenders),
+      compute_(surroundings.compute),
+      random_(surroundings.random),
+      log_(surroundings.log),
+      options_(options) {}
 
 Result<Decision> Algorithm::decide(const CallContext& ctx, Cycle& cycle) {
   Decision decision;
@@ -80,11 +86,39 @@ Result<Algorithm::Nodes> Algorithm::find_fitting(const CallContext& ctx, Cycle& 
       KUBERNEL_TRY(const NodeVerdict verdict, filter_node(cycle, **found));
       if (verdict.verdict.ok()) {
         decision.evaluated = 1;
-        return Nodes{*found};
+        KUBERNEL_TRY(Nodes agreed, ask_extenders(ctx, cycle, {*found}, decision));
+        if (!agreed.empty()) return agreed;
       }
     }
   }
-  return feasible(cycle, candidates, decision);
+  KUBERNEL_TRY(Nodes fitting, feasible(cycle, candidates, decision));
+  return ask_extenders(ctx, cycle, std::move(fitting), decision);
+}
+
+Result<Algorithm::Nodes> Algorithm::ask_extenders(const CallContext& ctx, const Cycle& cycle, Nodes nodes, Decision& decision) const {
+  for (const auto& extender : extenders_) {
+    if (nodes.empty()) break;
+    if (!extender->filters() || !extender->interested_in(*cycle.pod)) continue;
+    auto answer = extender->filter(ctx, *cycle.pod, nodes);
+    if (!answer && extender->ignorable()) {
+      log_warning(log_, "extender left out", {{"extender", extender->name()}, {"error", answer.error()}});
+      continue;
+    }
+    if (!answer) return std::move(answer).error();
+    for (const NodeInfo* node : nodes) {
+      if (std::ranges::find(answer->fitting, node) != answer->fitting.end()) continue;
+      const auto hopeless = answer->unresolvable.find(node->name);
+      const auto refused = answer->refused.find(node->name);
+      decision.rejected_by_extender = true;
+      if (hopeless != answer->unresolvable.end()) {
+        decision.refusals.nodes.push_back({node, {}, Verdict::unresolvable(hopeless->second)});
+      } else if (refused != answer->refused.end()) {
+        decision.refusals.nodes.push_back({node, {}, Verdict::unschedulable(refused->second)});
+      }
+    }
+    nodes = std::move(answer->fitting);
+  }
+  return nodes;
 }
 
 Result<Algorithm::Nodes> Algorithm::pre_filter(const CallContext& ctx, Cycle& cycle, Decision& decision) {
@@ -181,7 +215,8 @@ void Algorithm::pod_removed(Cycle& cycle, const PodInfo& pod, const NodeInfo& no
 
 Result<Algorithm::Nodes> Algorithm::feasible(const Cycle& cycle, const Nodes& candidates, Decision& decision) {
   // Without scores the first node that fits is as good as any.
-  const std::size_t wanted = profile_.score.empty() ? 1 : enough(candidates.size());
+  const bool any = profile_.score.empty() && std::ranges::none_of(extenders_, [](const auto& e) { return e->filters() || e->scores(); });
+  const std::size_t wanted = any ? 1 : enough(candidates.size());
   const std::size_t start = next_start_ % candidates.size();
   std::mutex mutex;  // Guards the three below; taken once a piece, not once a node.
   std::vector<std::size_t> fitting;
@@ -227,7 +262,8 @@ Result<Algorithm::Nodes> Algorithm::feasible(const Cycle& cycle, const Nodes& ca
   Nodes out;
   out.reserve(fitting.size());
   for (const std::size_t i : fitting) out.push_back(candidates[(start + i) % candidates.size()]);
-  if (!out.empty()) return out;
+  // Only extenders can still refuse those that fit; without them, who fits nowhere else is of no interest.
+  if (!out.empty() && extenders_.empty()) return out;
   for (auto& [i, verdict] : refused) {
     const auto plugin = std::ranges::find(profile_.plugins(), verdict.plugin, &ProfilePlugin::name);
     add_once(decision.rejected_by, plugin->index);
@@ -297,9 +333,23 @@ Result<std::vector<std::int64_t>> Algorithm::scores(const Cycle& cycle, const No
   return totals;
 }
 
+// An extender that cannot be asked leaves the choice to the others, as upstream.
+void Algorithm::add_extender_scores(const CallContext& ctx, const Cycle& cycle, const Nodes& nodes, std::vector<std::int64_t>& totals) const {
+  for (const auto& extender : extenders_) {
+    if (!extender->scores() || !extender->interested_in(*cycle.pod)) continue;
+    const auto added = extender->score(ctx, *cycle.pod, nodes);
+    if (!added) {
+      log_warning(log_, "extender does not score", {{"extender", extender->name()}, {"error", added.error()}});
+      continue;
+    }
+    for (std::size_t i = 0; i < nodes.size(); ++i) totals[i] += (*added)[i];
+  }
+}
+
 Result<std::string> Algorithm::best(const CallContext& ctx, Cycle& cycle, const Nodes& nodes) {
   KUBERNEL_CHECK_OK(pre_score(ctx, cycle, nodes));
-  KUBERNEL_TRY(const auto totals, scores(cycle, nodes));
+  KUBERNEL_TRY(auto totals, scores(cycle, nodes));
+  add_extender_scores(ctx, cycle, nodes, totals);
   const std::int64_t highest = *std::ranges::max_element(totals);
   const auto tied = static_cast<std::size_t>(std::ranges::count(totals, highest));
   std::size_t chosen = tied == 1 ? 0 : random_below(random_, tied);

@@ -9,6 +9,7 @@
 #include <kubernel/base/random.h>
 #include <kubernel/scheduler/framework.h>
 
+#include "extender.h"
 #include "nominator.h"
 #include "profile.h"
 
@@ -23,6 +24,7 @@ struct Decision {
   scheduler::Refusals refusals;
   std::string pre_filter_message;               // A PreFilter that refused the pod as such.
   std::vector<std::size_t> rejected_by;         // Plugin indexes, each once.
+  bool rejected_by_extender = false;
 
   // Upstream's FitError without what preemption adds.
   std::string message(std::size_t nodes) const;
@@ -38,8 +40,16 @@ class Algorithm {
     std::size_t helpers = 1;               // Threads of `compute` beside the caller's.
   };
 
-  // All references outlive the algorithm.
-  Algorithm(const Profile& profile, const Nominator& nominator, Executor& compute, Random& random, Options options);
+  // What it works with; all outlive the algorithm.
+  struct Surroundings {
+    const Profile& profile;
+    const Nominator& nominator;
+    const std::vector<std::unique_ptr<Extender>>& extenders;
+    Executor& compute;
+    Random& random;
+    Logger& log;
+  };
+  Algorithm(const Surroundings& surroundings, Options options);
 
   // Fills the cycle's data. Errors: a plugin's own, with its name.
   Result<Decision> decide(const CallContext& ctx, scheduler::Cycle& cycle);
@@ -59,6 +69,8 @@ class Algorithm {
   Result<scheduler::NodeVerdict> filter_once(const scheduler::Cycle& cycle, const scheduler::NodeInfo& node) const;
   Result<Nodes> feasible(const scheduler::Cycle& cycle, const Nodes& candidates, Decision& decision);
   Result<Nodes> find_fitting(const CallContext& ctx, scheduler::Cycle& cycle, Decision& decision);
+  Result<Nodes> ask_extenders(const CallContext& ctx, const scheduler::Cycle& cycle, Nodes nodes, Decision& decision) const;
+  void add_extender_scores(const CallContext& ctx, const scheduler::Cycle& cycle, const Nodes& nodes, std::vector<std::int64_t>& totals) const;
   Result<std::string> best(const CallContext& ctx, scheduler::Cycle& cycle, const Nodes& nodes);
   Result<void> pre_score(const CallContext& ctx, scheduler::Cycle& cycle, const Nodes& nodes) const;
   // Totals by node, weighted.
@@ -67,8 +79,10 @@ class Algorithm {
 
   const Profile& profile_;
   const Nominator& nominator_;
+  const std::vector<std::unique_ptr<Extender>>& extenders_;
   Executor& compute_;
   Random& random_;
+  Logger& log_;
   const Options options_;
   std::size_t next_start_ = 0;  // Where the next pass begins, so that all nodes get their turn.
 };

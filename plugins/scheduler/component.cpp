@@ -3,11 +3,10 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <utility>
-
-#include <nlohmann/json.hpp>
 
 #include <kubernel/client/leader_election.h>
 
@@ -16,36 +15,7 @@
 namespace kubernel::plugins {
 namespace {
 
-using nlohmann::json;
 using plugin::ComponentContext;
-
-struct Settings {
-  SchedulerOptions scheduler;
-  bool elect = false;
-  client::LeaderElection election;
-};
-
-// The schema has checked the configuration.
-Settings read_settings(const json& config) {
-  Settings out;
-  ProfileSettings& profile = out.scheduler.profiles.front();
-  profile.scheduler_name = config.value("schedulerName", profile.scheduler_name);
-  profile.multi_point.disabled = config.value("disabled", std::vector<std::string>{});
-  const json weights = config.value("weights", json::object());
-  for (const auto& [name, weight] : weights.items()) {
-    profile.points[static_cast<std::size_t>(Point::Score)].enabled.push_back({name, weight.get<int>()});
-  }
-  out.scheduler.algorithm.percentage_of_nodes_to_score = config.value("percentageOfNodesToScore", 0);
-  out.scheduler.queue.initial_backoff = std::chrono::seconds(config.value("podInitialBackoffSeconds", 1));
-  out.scheduler.queue.max_backoff = std::chrono::seconds(config.value("podMaxBackoffSeconds", 10));
-  const json election = config.value("leaderElection", json::object());
-  out.elect = election.value("enabled", false);
-  out.election.lease = {election.value("namespace", "kube-system"), election.value("name", "kube-scheduler")};
-  out.election.lease_duration = std::chrono::seconds(election.value("leaseDurationSeconds", 15));
-  out.election.renew_deadline = std::chrono::seconds(election.value("renewDeadlineSeconds", 10));
-  out.election.retry_period = std::chrono::seconds(election.value("retryPeriodSeconds", 2));
-  return out;
-}
 
 std::string identity(Random& random) {
   std::array<char, 256> host{};
@@ -55,7 +25,7 @@ std::string identity(Random& random) {
 
 class SchedulerComponent final : public plugin::Component {
  public:
-  SchedulerComponent(const ComponentContext& context, Settings settings) : context_(context), settings_(std::move(settings)) {}
+  SchedulerComponent(const ComponentContext& context, SchedulerSettings settings) : context_(context), settings_(std::move(settings)) {}
 
   Result<void> start(const CallContext&) override {
     connector_ = plugin::find<client::Connector>(context_.services);
@@ -64,13 +34,19 @@ class SchedulerComponent final : public plugin::Component {
     informers_ = client::make_informer_factory(informer_context, *client_);
     const SchedulerContext context{context_.log,      context_.metrics, context_.clock, context_.random,
                                    context_.blocking, context_.compute, *client_,       *informers_};
-    KUBERNEL_TRY(scheduler_, Scheduler::make(context, settings_.scheduler, plugin::all<scheduler::PluginSpec>(context_.extensions)));
-    if (!settings_.elect) {
+    KUBERNEL_TRY(auto extenders, make_extenders({context_.log, context_.metrics, context_.clock, context_.blocking}, settings_.extenders));
+    KUBERNEL_TRY(scheduler_, Scheduler::make(context, options(), plugin::all<scheduler::PluginSpec>(context_.extensions), std::move(extenders)));
+    if (!settings_.election.enabled) {
       run();
       return {};
     }
-    settings_.election.identity = identity(context_.random);
-    KUBERNEL_TRY(elector_, client::make_leader_elector(informer_context, *client_, settings_.election,
+    const ElectionSettings& election = settings_.election;
+    KUBERNEL_TRY(elector_, client::make_leader_elector(informer_context, *client_,
+                                                       {.lease = {election.ns, election.name},
+                                                        .identity = identity(context_.random),
+                                                        .lease_duration = election.lease_duration,
+                                                        .renew_deadline = election.renew_deadline,
+                                                        .retry_period = election.retry_period},
                                                        {.started_leading = [this] { run(); },
                                                         .stopped_leading = [this] { lost_leadership(); }}));
     elector_->start();
@@ -93,6 +69,24 @@ class SchedulerComponent final : public plugin::Component {
   }
 
  private:
+  SchedulerOptions options() const {
+    SchedulerOptions out;
+    out.profiles = settings_.profiles;
+    out.algorithm.percentage_of_nodes_to_score = settings_.percentage_of_nodes_to_score;
+    // More helpers than cores would only wait for each other; the caller's thread works too.
+    const auto cores = std::max<std::size_t>(1, static_cast<std::size_t>(sysconf(_SC_NPROCESSORS_ONLN)));
+    out.algorithm.helpers = std::min(static_cast<std::size_t>(settings_.parallelism), cores) - 1;
+    out.queue.initial_backoff = settings_.initial_backoff;
+    out.queue.max_backoff = settings_.max_backoff;
+    // What an extender answers for, NodeResourcesFit leaves alone.
+    for (const ExtenderSettings& extender : settings_.extenders) {
+      for (ProfileSettings& profile : out.profiles) {
+        profile.ignored_resources.insert(profile.ignored_resources.end(), extender.ignored_resources.begin(), extender.ignored_resources.end());
+      }
+    }
+    return out;
+  }
+
   void run() {
     scheduler_->start();
     informers_->start();
@@ -110,7 +104,7 @@ class SchedulerComponent final : public plugin::Component {
   }
 
   const ComponentContext context_;
-  Settings settings_;
+  const SchedulerSettings settings_;
   std::shared_ptr<client::Connector> connector_;
   std::unique_ptr<client::ApiClient> client_;
   std::unique_ptr<client::InformerFactory> informers_;
@@ -122,9 +116,8 @@ class SchedulerComponent final : public plugin::Component {
 }  // namespace
 
 Result<std::unique_ptr<plugin::Component>> make_scheduler_component(const ComponentContext& context) {
-  return catch_as_error("config", [&]() -> Result<std::unique_ptr<plugin::Component>> {
-    return std::make_unique<SchedulerComponent>(context, read_settings(json::parse(context.config_json)));
-  });
+  KUBERNEL_TRY(SchedulerSettings settings, read_settings(context.config_json));
+  return std::make_unique<SchedulerComponent>(context, std::move(settings));
 }
 
 }  // namespace kubernel::plugins

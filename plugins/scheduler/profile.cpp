@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include <nlohmann/json.hpp>
+
 #include <kubernel/base/suggestion.h>
 
 namespace kubernel::plugins {
@@ -142,6 +144,14 @@ class ProfileMaker {
   }
 
   Result<std::string> arguments_of(const Provided<PluginSpec>& provided) const {
+    KUBERNEL_TRY(std::string arguments, checked_arguments(provided));
+    if (settings_.ignored_resources.empty() || provided.extension->name != "NodeResourcesFit") return arguments;
+    auto changed = nlohmann::json::parse(arguments);
+    for (const std::string& resource : settings_.ignored_resources) changed["ignoredResources"].push_back(resource);
+    return changed.dump();
+  }
+
+  Result<std::string> checked_arguments(const Provided<PluginSpec>& provided) const {
     const auto own = std::ranges::find(settings_.arguments, provided.extension->name, &std::pair<std::string, std::string>::first);
     if (own == settings_.arguments.end()) return provided.extension->config_json;
     if (!provided.extension->check_config) return own->second;

@@ -44,8 +44,10 @@ Scheduler::Scheduler(const SchedulerContext& context, SchedulerOptions options)
 Scheduler::~Scheduler() = default;
 
 Result<std::unique_ptr<Scheduler>> Scheduler::make(const SchedulerContext& context, SchedulerOptions options,
-                                                   const std::vector<plugin::Provided<scheduler::PluginSpec>>& plugins) {
+                                                   const std::vector<plugin::Provided<scheduler::PluginSpec>>& plugins,
+                                                   std::vector<std::unique_ptr<Extender>> extenders) {
   std::unique_ptr<Scheduler> self(new Scheduler(context, std::move(options)));
+  self->extenders_ = std::move(extenders);
   for (const ProfileSettings& settings : self->options_.profiles) KUBERNEL_CHECK_OK(self->add_profile(settings, plugins));
   KUBERNEL_CHECK_OK(self->check_profiles());
   self->make_queue();
@@ -218,6 +220,8 @@ void Scheduler::unschedulable(Framework& framework, const QueuedPod& queued, con
   if (!attempts.empty()) message += " " + attempts;
   if (nominated && nominated->empty()) nominator_.remove(queued.pod->uid());
   if (nominated && !nominated->empty()) nominator_.set(queued.pod, *nominated);
+  // What changes an extender's mind is unknown: any event is worth a try.
+  if (decision.rejected_by_extender) decision.rejected_by.clear();
   queue_->requeue_unschedulable(queued.pod->uid(), std::move(decision.rejected_by));
   report(framework, queued.pod, "Unschedulable", message, std::move(nominated));
 }

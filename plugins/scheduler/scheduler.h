@@ -53,7 +53,8 @@ class Scheduler {
   // Makes the plugins; they ask for their informers now. Errors: as Profile::make(); Invalid for two profiles of one name or with
   // different queue sorts.
   static Result<std::unique_ptr<Scheduler>> make(const SchedulerContext& context, SchedulerOptions options,
-                                                 const std::vector<plugin::Provided<scheduler::PluginSpec>>& plugins);
+                                                 const std::vector<plugin::Provided<scheduler::PluginSpec>>& plugins,
+                                                 std::vector<std::unique_ptr<Extender>> extenders = {});
   ~Scheduler();
 
   // Begins to listen; pods are scheduled once the informers have synced.
@@ -118,6 +119,7 @@ class Scheduler {
 
   const SchedulerContext context_;
   const SchedulerOptions options_;
+  std::vector<std::unique_ptr<Extender>> extenders_;
   std::vector<std::unique_ptr<Framework>> frameworks_;
   Nominator nominator_;
   std::unique_ptr<SchedulingQueue> queue_;

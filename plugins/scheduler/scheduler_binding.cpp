@@ -209,6 +209,11 @@ Result<Verdict> Scheduler::bind(const CallContext& ctx, Binding& binding) {
     if (!verdict) return std::move(verdict).error().wrap("running PreBind plugin \"" + plugin->name + "\"");
     if (!verdict->ok()) return verdict;
   }
+  for (const auto& extender : extenders_) {
+    if (!extender->binds() || !extender->interested_in(*binding.queued.pod)) continue;
+    KUBERNEL_CHECK_OK(extender->bind(ctx, *binding.queued.pod, binding.node));
+    return Verdict::fits();
+  }
   for (const auto& [point, plugin] : binding.framework.profile().bind) {
     auto verdict = catch_as_error("bind", [&, p = point] { return p->bind(ctx, binding.cycle, binding.node); });
     if (!verdict) return std::move(verdict).error().wrap("binding rejected: running Bind plugin \"" + plugin->name + "\"");

@@ -17,7 +17,8 @@ Result<void> Scheduler::Framework::make(const ProfileSettings& settings,
                                                            context.metrics, context.random}));
   Algorithm::Options options = scheduler_.options_.algorithm;
   options.percentage_of_nodes_to_score = settings.percentage_of_nodes_to_score.value_or(options.percentage_of_nodes_to_score);
-  algorithm_ = std::make_unique<Algorithm>(*profile_, scheduler_.nominator_, context.compute, context.random, options);
+  algorithm_ = std::make_unique<Algorithm>(
+      Algorithm::Surroundings{*profile_, scheduler_.nominator_, scheduler_.extenders_, context.compute, context.random, context.log}, options);
   return {};
 }
 
@@ -54,7 +55,11 @@ void Scheduler::Framework::activate(std::string_view uid) {
 }
 
 std::vector<scheduler::PreemptExtender*> Scheduler::Framework::preempt_extenders() {
-  return {};
+  std::vector<scheduler::PreemptExtender*> out;
+  for (const auto& extender : scheduler_.extenders_) {
+    if (extender->preempts()) out.push_back(extender.get());
+  }
+  return out;
 }
 
 }  // namespace kubernel::plugins

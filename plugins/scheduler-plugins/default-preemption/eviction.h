@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "candidates.h"
+
+namespace kubernel::plugins {
+
+// Deletes the victims with the condition that says why, and takes back nominations of less important pods for the node.
+// Errors: of the first victim that could not be deleted; the others are then left alone.
+Result<void> evict(const CallContext& ctx, const scheduler::PluginContext& context, const scheduler::PodInfo& preemptor, const Candidate& chosen);
+
+}  // namespace kubernel::plugins
