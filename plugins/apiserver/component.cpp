@@ -171,6 +171,7 @@ class ApiServer final : public plugin::Component {
   std::unique_ptr<net::HttpClient> kubelet_client_;
   std::unique_ptr<KubeletProxy> kubelet_proxy_;
   std::unique_ptr<WorkloadProxy> workload_proxy_;
+  std::shared_ptr<ExtraPaths> extra_paths_ = std::make_shared<ExtraPaths>();
   std::unique_ptr<Front> front_;
   std::unique_ptr<net::Server> server_;
 
@@ -222,7 +223,7 @@ Result<void> ApiServer::open_server(net::TlsIdentity identity) {
   options.tls->identity = std::move(identity);
   options.tls->client_ca_pem = pki_.ca.certificate_pem;
 
-  FrontOptions front{*api_, context_.metrics, auth_->authenticators(), config_.anonymous, {}};
+  FrontOptions front{*api_, context_.metrics, auth_->authenticators(), config_.anonymous, {}, extra_paths_};
   front.readiness = [this]() -> std::vector<plugin::Process::Check> {
     const auto process = plugin::find<plugin::Process>(context_.services);
     return process ? process->readiness() : std::vector<plugin::Process::Check>();
@@ -292,6 +293,7 @@ Result<void> ApiServer::start(const CallContext& ctx) {
   if (config_.compaction_interval.count() > 0) every(config_.compaction_interval, &ApiServer::compact, compaction_timer_);
   every(kRenewalCheck, &ApiServer::renew, renewal_timer_);
   plugin::offer<client::Connector>(context_.services, connector_);
+  plugin::offer<net::Paths>(context_.services, extra_paths_);
   return {};
 }
 

@@ -2,6 +2,7 @@
 #include <kubernel/plugin/plugin.h>
 
 #include <kubernel/client/client.h>
+#include <kubernel/net/paths.h>
 
 #include "component.h"
 
@@ -9,7 +10,7 @@ KUBERNEL_PLUGIN("apiserver", "0.1.0", "Serves the Kubernetes API from the loaded
   kubernel::plugin::provide(
       registrar, "apiserver",
       kubernel::plugin::ComponentSpec{.group = kubernel::plugin::Group::Server,
-                                      .offers = {std::string(kubernel::client::Connector::kService)},
+                                      .offers = {std::string(kubernel::client::Connector::kService), std::string(kubernel::net::Paths::kService)},
                                       .make = kubernel::apiserver::make_component});
   return {};
 }

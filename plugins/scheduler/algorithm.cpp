@@ -54,17 +54,23 @@ Algorithm::Algorithm(const Surroundings& surroundings, Options options)
     : profile_(surroundings.profile),
       nominator_(surroundings.nominator),
       extenders_(surroundings.extenders),
+      metrics_(surroundings.metrics),
+      clock_(surroundings.clock),
       compute_(surroundings.compute),
       random_(surroundings.random),
       log_(surroundings.log),
       options_(options) {}
 
-Result<Decision> Algorithm::decide(const CallContext& ctx, Cycle& cycle) {
-  Decision decision;
+void Algorithm::begin(Cycle& cycle) const {
   cycle.data.clear();
   cycle.data.resize(profile_.plugins().size());
   cycle.skip_filter.assign(profile_.plugins().size(), false);
   cycle.skip_score.assign(profile_.plugins().size(), false);
+}
+
+Result<Decision> Algorithm::decide(const CallContext& ctx, Cycle& cycle) {
+  Decision decision;
+  begin(cycle);
   KUBERNEL_TRY(const Nodes fitting, find_fitting(ctx, cycle, decision));
   decision.feasible = fitting.size();
   if (fitting.empty()) return decision;
@@ -77,18 +83,15 @@ Result<Decision> Algorithm::decide(const CallContext& ctx, Cycle& cycle) {
 }
 
 Result<Algorithm::Nodes> Algorithm::find_fitting(const CallContext& ctx, Cycle& cycle, Decision& decision) {
-  KUBERNEL_TRY(const Nodes candidates, pre_filter(ctx, cycle, decision));
-  if (candidates.empty()) return Nodes{};
+  KUBERNEL_TRY(const Candidates candidates, pre_filter(ctx, cycle, decision));
+  if (candidates.size() == 0) return Nodes{};
   // Preemption made room there for this very pod: in all likelihood the only node that fits.
-  if (const std::string nominated = nominator_.node_of(cycle.pod->uid()); !nominated.empty()) {
-    const auto found = std::ranges::find(candidates, nominated, &NodeInfo::name);
-    if (found != candidates.end()) {
-      KUBERNEL_TRY(const NodeVerdict verdict, filter_node(cycle, **found));
-      if (verdict.verdict.ok()) {
-        decision.evaluated = 1;
-        KUBERNEL_TRY(Nodes agreed, ask_extenders(ctx, cycle, {*found}, decision));
-        if (!agreed.empty()) return agreed;
-      }
+  if (const NodeInfo* promised = nominated(cycle, candidates)) {
+    KUBERNEL_TRY(const NodeVerdict verdict, filter_node(cycle, *promised));
+    if (verdict.verdict.ok()) {
+      decision.evaluated = 1;
+      KUBERNEL_TRY(Nodes agreed, ask_extenders(ctx, cycle, {promised}, decision));
+      if (!agreed.empty()) return agreed;
     }
   }
   KUBERNEL_TRY(Nodes fitting, feasible(cycle, candidates, decision));
@@ -121,7 +124,22 @@ Result<Algorithm::Nodes> Algorithm::ask_extenders(const CallContext& ctx, const 
   return nodes;
 }
 
-Result<Algorithm::Nodes> Algorithm::pre_filter(const CallContext& ctx, Cycle& cycle, Decision& decision) {
+const NodeInfo* Algorithm::nominated(const Cycle& cycle, const Candidates& candidates) const {
+  const std::string name = nominator_.node_of(cycle.pod->uid());
+  const NodeInfo* const node = name.empty() ? nullptr : cycle.snapshot->find(name);
+  if (node == nullptr || !candidates.all.empty()) return node;
+  return std::ranges::find(candidates.some, node) == candidates.some.end() ? nullptr : node;
+}
+
+Result<Algorithm::Candidates> Algorithm::pre_filter(const CallContext& ctx, Cycle& cycle, Decision& decision) {
+  const Stopwatch watch(clock_);
+  auto candidates = run_pre_filters(ctx, cycle, decision);
+  const bool refused = candidates && candidates->size() == 0;
+  metrics_.point(Point::PreFilter, !candidates ? PointStatus::Error : refused ? PointStatus::Unschedulable : PointStatus::Success, watch.elapsed());
+  return candidates;
+}
+
+Result<Algorithm::Candidates> Algorithm::run_pre_filters(const CallContext& ctx, Cycle& cycle, Decision& decision) const {
   std::optional<std::set<std::string>> only;
   std::set<std::string_view> narrowed_by;
   for (const auto& [point, plugin] : profile_.pre_filter) {
@@ -134,7 +152,7 @@ Result<Algorithm::Nodes> Algorithm::pre_filter(const CallContext& ctx, Cycle& cy
       }
       decision.refusals.others = std::move(result->verdict);
       add_once(decision.rejected_by, plugin->index);
-      return Nodes{};
+      return Candidates{};
     }
     cycle.data[plugin->index] = std::move(result->data);
     if (!result->nodes) continue;
@@ -148,17 +166,16 @@ Result<Algorithm::Nodes> Algorithm::pre_filter(const CallContext& ctx, Cycle& cy
                                       ? "node(s) didn't satisfy plugin " + std::string(*narrowed_by.begin())
                                       : "node(s) didn't satisfy plugin(s) " + go_list(narrowed_by) + " simultaneously";
     decision.refusals.others = Verdict::unresolvable(decision.pre_filter_message);
-    return Nodes{};
+    return Candidates{};
   }
 
-  Nodes out;
+  Candidates out;
   if (!only) {
-    out.reserve(cycle.snapshot->nodes().size());
-    for (const auto& node : cycle.snapshot->nodes()) out.push_back(node.get());
+    out.all = cycle.snapshot->nodes();
     return out;
   }
   for (const std::string& name : *only) {
-    if (const NodeInfo* node = cycle.snapshot->find(name)) out.push_back(node);
+    if (const NodeInfo* node = cycle.snapshot->find(name)) out.some.push_back(node);
   }
   decision.refusals.others = Verdict::unresolvable("node(s) didn't satisfy plugin(s) " + go_list(narrowed_by));
   return out;
@@ -213,7 +230,21 @@ void Algorithm::pod_removed(Cycle& cycle, const PodInfo& pod, const NodeInfo& no
   }
 }
 
-Result<Algorithm::Nodes> Algorithm::feasible(const Cycle& cycle, const Nodes& candidates, Decision& decision) {
+// Waking a helper costs some ten microseconds: below that the caller is faster alone.
+void Algorithm::spread(double& cost, std::size_t count, std::size_t likely, const std::function<void(std::size_t, std::size_t)>& work,
+                       const std::function<bool()>& stop) const {
+  constexpr double kWorthHelp = 100'000;
+  constexpr double kNew = 0.1;  // Weight of the last measurement.
+  const bool alone = cost * static_cast<double>(likely) < kWorthHelp;
+  const Stopwatch watch(clock_);
+  parallel_for(compute_, alone ? 0 : options_.helpers, count, work, stop);
+  const double threads = alone ? 1 : static_cast<double>(options_.helpers + 1);
+  const double measured = static_cast<double>(watch.elapsed().count()) * threads / static_cast<double>(std::max<std::size_t>(likely, 1));
+  cost = cost == 0 ? measured : cost * (1 - kNew) + measured * kNew;
+}
+
+Result<Algorithm::Nodes> Algorithm::feasible(const Cycle& cycle, const Candidates& candidates, Decision& decision) {
+  const Stopwatch watch(clock_);
   // Without scores the first node that fits is as good as any.
   const bool any = profile_.score.empty() && std::ranges::none_of(extenders_, [](const auto& e) { return e->filters() || e->scores(); });
   const std::size_t wanted = any ? 1 : enough(candidates.size());
@@ -230,7 +261,7 @@ Result<Algorithm::Nodes> Algorithm::feasible(const Cycle& cycle, const Nodes& ca
     std::optional<Error> error;
     // A piece is finished once begun, so that which nodes count does not depend on which thread was faster.
     for (std::size_t i = first; i < last; ++i) {
-      auto verdict = filter_node(cycle, *candidates[(start + i) % candidates.size()]);
+      auto verdict = filter_node(cycle, candidates[(start + i) % candidates.size()]);
       if (!verdict) {
         error = std::move(verdict).error();
         break;
@@ -247,7 +278,8 @@ Result<Algorithm::Nodes> Algorithm::feasible(const Cycle& cycle, const Nodes& ca
     refused.insert(refused.end(), std::make_move_iterator(bad.begin()), std::make_move_iterator(bad.end()));
     if (error) failed = std::move(error);
   };
-  parallel_for(compute_, options_.helpers, candidates.size(), work, [&] { return found.load(std::memory_order_relaxed) >= wanted; });
+  spread(filter_cost_, candidates.size(), wanted, work, [&] { return found.load(std::memory_order_relaxed) >= wanted; });
+  metrics_.point(Point::Filter, failed ? PointStatus::Error : fitting.empty() ? PointStatus::Unschedulable : PointStatus::Success, watch.elapsed());
   if (failed) return *std::move(failed);
 
   // In node order, and no further than the last node that was wanted: the same seed gives the same decision.
@@ -261,7 +293,7 @@ Result<Algorithm::Nodes> Algorithm::feasible(const Cycle& cycle, const Nodes& ca
   next_start_ = (start + decision.evaluated) % candidates.size();
   Nodes out;
   out.reserve(fitting.size());
-  for (const std::size_t i : fitting) out.push_back(candidates[(start + i) % candidates.size()]);
+  for (const std::size_t i : fitting) out.push_back(&candidates[(start + i) % candidates.size()]);
   // Only extenders can still refuse those that fit; without them, who fits nowhere else is of no interest.
   if (!out.empty() && extenders_.empty()) return out;
   for (auto& [i, verdict] : refused) {
@@ -286,13 +318,13 @@ Result<void> Algorithm::pre_score(const CallContext& ctx, Cycle& cycle, const No
   return {};
 }
 
-Result<std::vector<std::int64_t>> Algorithm::scores(const Cycle& cycle, const Nodes& nodes) const {
+Result<Algorithm::ScoreTable> Algorithm::scores(const Cycle& cycle, const Nodes& nodes) const {
   const std::size_t count = nodes.size();
-  std::vector<std::size_t> scorers;
+  ScoreTable table;
   for (std::size_t i = 0; i < profile_.score.size(); ++i) {
-    if (!skips(cycle.skip_score, *profile_.score[i].plugin)) scorers.push_back(i);
+    if (!skips(cycle.skip_score, *profile_.score[i].plugin)) table.scorers.push_back(i);
   }
-  std::vector<std::int64_t> raw(scorers.size() * count);  // A row per plugin.
+  table.scores.resize(table.scorers.size() * count);
   std::mutex mutex;
   std::optional<Error> failed;
   const auto fail = [&](Error error, const ProfilePlugin& plugin) {
@@ -300,41 +332,48 @@ Result<std::vector<std::int64_t>> Algorithm::scores(const Cycle& cycle, const No
     failed = of_plugin(std::move(error), plugin);
   };
   const auto work = [&](std::size_t first, std::size_t last) {
-    for (std::size_t row = 0; row < scorers.size(); ++row) {
-      const auto& [point, plugin] = profile_.score[scorers[row]];
+    for (std::size_t row = 0; row < table.scorers.size(); ++row) {
+      const auto& [point, plugin] = profile_.score[table.scorers[row]];
       const scheduler::CycleData* const data = cycle.data[plugin->index].get();
+      std::int64_t* const out = table.scores.data() + row * count;
       try {
         for (std::size_t i = first; i < last; ++i) {
           auto score = point->score(*cycle.pod, data, *nodes[i], *cycle.snapshot);
           if (!score) return fail(std::move(score).error(), *plugin);
-          raw[row * count + i] = *score;
+          out[i] = *score;
         }
       } catch (const std::exception& e) {
         return fail(Error(Reason::Internal, std::string("score: ") + e.what()), *plugin);
       }
     }
   };
-  parallel_for(compute_, options_.helpers, count, work, [] { return false; });
+  spread(score_cost_, count, count, work, [] { return false; });
   if (failed) return *std::move(failed);
 
-  std::vector<std::int64_t> totals(count);
-  for (std::size_t row = 0; row < scorers.size(); ++row) {
-    const auto& [point, plugin] = profile_.score[scorers[row]];
-    const std::span<std::int64_t> of_nodes(raw.data() + row * count, count);
+  for (std::size_t row = 0; row < table.scorers.size(); ++row) {
+    const auto& [point, plugin] = profile_.score[table.scorers[row]];
+    const std::span<std::int64_t> of_nodes(table.scores.data() + row * count, count);
     point->normalize(*cycle.pod, cycle.data[plugin->index].get(), of_nodes);
-    for (std::size_t i = 0; i < count; ++i) {
-      if (of_nodes[i] < 0 || of_nodes[i] > scheduler::kMaxNodeScore) {
-        return of_plugin(Error(Reason::Internal, "returned an invalid score " + std::to_string(of_nodes[i]) +
-                                                     ", it should be in the range of [0, 100] after normalizing"), *plugin);
-      }
-      totals[i] += of_nodes[i] * profile_.score_weights[scorers[row]];
-    }
+    const auto wrong = std::ranges::find_if(of_nodes, [](std::int64_t score) { return score < 0 || score > scheduler::kMaxNodeScore; });
+    if (wrong == of_nodes.end()) continue;
+    return of_plugin(Error(Reason::Internal, "returned an invalid score " + std::to_string(*wrong) +
+                                                 ", it should be in the range of [0, 100] after normalizing"), *plugin);
   }
-  return totals;
+  return table;
+}
+
+std::vector<std::int64_t> Algorithm::totals(const ScoreTable& table, std::size_t nodes) const {
+  std::vector<std::int64_t> out(nodes);
+  for (std::size_t row = 0; row < table.scorers.size(); ++row) {
+    const std::int64_t weight = profile_.score_weights[table.scorers[row]];
+    const std::int64_t* const scores = table.scores.data() + row * nodes;
+    for (std::size_t i = 0; i < nodes; ++i) out[i] += scores[i] * weight;
+  }
+  return out;
 }
 
 // An extender that cannot be asked leaves the choice to the others, as upstream.
-void Algorithm::add_extender_scores(const CallContext& ctx, const Cycle& cycle, const Nodes& nodes, std::vector<std::int64_t>& totals) const {
+void Algorithm::add_extender_scores(const CallContext& ctx, const Cycle& cycle, const Nodes& nodes, std::vector<std::int64_t>& sums) const {
   for (const auto& extender : extenders_) {
     if (!extender->scores() || !extender->interested_in(*cycle.pod)) continue;
     const auto added = extender->score(ctx, *cycle.pod, nodes);
@@ -342,19 +381,26 @@ void Algorithm::add_extender_scores(const CallContext& ctx, const Cycle& cycle, 
       log_warning(log_, "extender does not score", {{"extender", extender->name()}, {"error", added.error()}});
       continue;
     }
-    for (std::size_t i = 0; i < nodes.size(); ++i) totals[i] += (*added)[i];
+    for (std::size_t i = 0; i < nodes.size(); ++i) sums[i] += (*added)[i];
   }
 }
 
 Result<std::string> Algorithm::best(const CallContext& ctx, Cycle& cycle, const Nodes& nodes) {
-  KUBERNEL_CHECK_OK(pre_score(ctx, cycle, nodes));
-  KUBERNEL_TRY(auto totals, scores(cycle, nodes));
-  add_extender_scores(ctx, cycle, nodes, totals);
-  const std::int64_t highest = *std::ranges::max_element(totals);
-  const auto tied = static_cast<std::size_t>(std::ranges::count(totals, highest));
+  const Stopwatch preparing(clock_);
+  const auto prepared = pre_score(ctx, cycle, nodes);
+  metrics_.point(Point::PreScore, prepared ? PointStatus::Success : PointStatus::Error, preparing.elapsed());
+  KUBERNEL_CHECK_OK(prepared);
+  const Stopwatch scoring(clock_);
+  auto scored = scores(cycle, nodes);
+  metrics_.point(Point::Score, scored ? PointStatus::Success : PointStatus::Error, scoring.elapsed());
+  KUBERNEL_TRY(const ScoreTable table, std::move(scored));
+  std::vector<std::int64_t> sums = totals(table, nodes.size());
+  add_extender_scores(ctx, cycle, nodes, sums);
+  const std::int64_t highest = *std::ranges::max_element(sums);
+  const auto tied = static_cast<std::size_t>(std::ranges::count(sums, highest));
   std::size_t chosen = tied == 1 ? 0 : random_below(random_, tied);
   for (std::size_t i = 0; i < nodes.size(); ++i) {
-    if (totals[i] == highest && chosen-- == 0) return nodes[i]->name;
+    if (sums[i] == highest && chosen-- == 0) return nodes[i]->name;
   }
   return Error(Reason::Internal, "no node has the highest score");
 }

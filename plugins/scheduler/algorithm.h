@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -9,7 +10,9 @@
 #include <kubernel/base/random.h>
 #include <kubernel/scheduler/framework.h>
 
+#include "explanation.h"
 #include "extender.h"
+#include "metrics.h"
 #include "nominator.h"
 #include "profile.h"
 
@@ -45,6 +48,8 @@ class Algorithm {
     const Profile& profile;
     const Nominator& nominator;
     const std::vector<std::unique_ptr<Extender>>& extenders;
+    const ProfileMetrics& metrics;
+    const Clock& clock;
     Executor& compute;
     Random& random;
     Logger& log;
@@ -53,6 +58,9 @@ class Algorithm {
 
   // Fills the cycle's data. Errors: a plugin's own, with its name.
   Result<Decision> decide(const CallContext& ctx, scheduler::Cycle& cycle);
+
+  // What all plugins say, without deciding. Threads: not beside decide().
+  Result<Explanation> explain(const CallContext& ctx, scheduler::Cycle& cycle) const;
 
   // Every filter on one node, twice when nominated pods count on it; the first refusal. Threads: any.
   Result<scheduler::NodeVerdict> filter_node(const scheduler::Cycle& cycle, const scheduler::NodeInfo& node) const;
@@ -64,27 +72,55 @@ class Algorithm {
  private:
   using Nodes = std::vector<const scheduler::NodeInfo*>;
 
-  // The nodes worth filtering; a refusal of the pod as such goes into `decision`.
-  Result<Nodes> pre_filter(const CallContext& ctx, scheduler::Cycle& cycle, Decision& decision);
+  // The nodes worth filtering: all of the snapshot's, or some.
+  struct Candidates {
+    std::span<const std::shared_ptr<const scheduler::NodeInfo>> all;
+    Nodes some;
+    std::size_t size() const { return all.empty() ? some.size() : all.size(); }
+    const scheduler::NodeInfo& operator[](std::size_t i) const { return all.empty() ? *some[i] : *all[i]; }
+    bool contains(const scheduler::NodeInfo& node) const { return !all.empty() || std::ranges::find(some, &node) != some.end(); }
+  };
+
+  // Scores after normalizing, a row of the nodes for each plugin.
+  struct ScoreTable {
+    std::vector<std::size_t> scorers;  // Index into the profile's score list.
+    std::vector<std::int64_t> scores;
+  };
+
+  void begin(scheduler::Cycle& cycle) const;
+  // A refusal of the pod as such goes into `decision`.
+  Result<Candidates> pre_filter(const CallContext& ctx, scheduler::Cycle& cycle, Decision& decision);
   Result<scheduler::NodeVerdict> filter_once(const scheduler::Cycle& cycle, const scheduler::NodeInfo& node) const;
-  Result<Nodes> feasible(const scheduler::Cycle& cycle, const Nodes& candidates, Decision& decision);
+  Result<Candidates> run_pre_filters(const CallContext& ctx, scheduler::Cycle& cycle, Decision& decision) const;
+  Result<std::vector<Explanation::Filtered>> explain_filters(const scheduler::Cycle& cycle, const scheduler::NodeInfo& node) const;
+  Result<void> explain_scores(const CallContext& ctx, scheduler::Cycle& cycle, const Nodes& fitting, Explanation& out) const;
+  Result<Nodes> feasible(const scheduler::Cycle& cycle, const Candidates& candidates, Decision& decision);
+  const scheduler::NodeInfo* nominated(const scheduler::Cycle& cycle, const Candidates& candidates) const;
   Result<Nodes> find_fitting(const CallContext& ctx, scheduler::Cycle& cycle, Decision& decision);
   Result<Nodes> ask_extenders(const CallContext& ctx, const scheduler::Cycle& cycle, Nodes nodes, Decision& decision) const;
-  void add_extender_scores(const CallContext& ctx, const scheduler::Cycle& cycle, const Nodes& nodes, std::vector<std::int64_t>& totals) const;
+  void add_extender_scores(const CallContext& ctx, const scheduler::Cycle& cycle, const Nodes& nodes, std::vector<std::int64_t>& sums) const;
   Result<std::string> best(const CallContext& ctx, scheduler::Cycle& cycle, const Nodes& nodes);
   Result<void> pre_score(const CallContext& ctx, scheduler::Cycle& cycle, const Nodes& nodes) const;
-  // Totals by node, weighted.
-  Result<std::vector<std::int64_t>> scores(const scheduler::Cycle& cycle, const Nodes& nodes) const;
+  Result<ScoreTable> scores(const scheduler::Cycle& cycle, const Nodes& nodes) const;
+  // By node, weighted.
+  std::vector<std::int64_t> totals(const ScoreTable& table, std::size_t nodes) const;
   std::size_t enough(std::size_t nodes) const;
 
   const Profile& profile_;
   const Nominator& nominator_;
   const std::vector<std::unique_ptr<Extender>>& extenders_;
+  const ProfileMetrics& metrics_;
+  const Clock& clock_;
   Executor& compute_;
   Random& random_;
   Logger& log_;
   const Options options_;
+  // parallel_for(), with as many helpers as work that usually takes `cost` nanoseconds a node is worth; learns the cost.
+  void spread(double& cost, std::size_t count, std::size_t likely, const std::function<void(std::size_t, std::size_t)>& work,
+              const std::function<bool()>& stop) const;
+
   std::size_t next_start_ = 0;  // Where the next pass begins, so that all nodes get their turn.
+  mutable double filter_cost_ = 0, score_cost_ = 0;
 };
 
 }  // namespace kubernel::plugins

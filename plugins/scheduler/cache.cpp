@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cache.h"
 
+#include <utility>
 #include <vector>
 
 namespace kubernel::plugins {
@@ -14,28 +15,32 @@ void SchedulerCache::set_node(const api::Object& node) {
   const std::lock_guard lock(mutex_);
   auto info = std::make_shared<NodeInfo>(node);
   const auto known = nodes_.find(info->name);
-  info->slot = known == nodes_.end() ? take_slot() : known->second->slot;
+  info->slot = known == nodes_.end() ? take_slot() : known->second.info->slot;
   log_->append({Kind::NodeSet, info->slot, info->name, nullptr});
   if (known != nodes_.end()) {
-    for (const auto& pod : known->second->pods) info->add_pod(pod);
-  } else {
-    for (const auto& [uid, placed] : pods_) {
-      if (placed.pod->node_name != info->name) continue;
-      info->add_pod(placed.pod);
-      log_->append({Kind::PodAdded, info->slot, {}, placed.pod});
+    for (const auto& pod : known->second.info->pods) info->add_pod(pod);
+  } else if (const auto waiting = homeless_.find(info->name); waiting != homeless_.end()) {
+    for (const std::string& uid : waiting->second) {
+      const auto& pod = pods_.find(uid)->second.pod;
+      info->add_pod(pod);
+      log_->append({Kind::PodAdded, info->slot, {}, pod});
     }
+    homeless_.erase(waiting);
   }
-  nodes_.insert_or_assign(info->name, std::move(info));
-  current_ = nullptr;
+  const std::string name = info->name;
+  nodes_.insert_or_assign(name, Node{std::move(info)});
+  forget_snapshot();
 }
 
 void SchedulerCache::remove_node(std::string_view name) {
   const std::lock_guard lock(mutex_);
-  current_ = nullptr;
   const auto found = nodes_.find(name);
   if (found == nodes_.end()) return;
-  log_->append({Kind::NodeRemoved, found->second->slot, {}, nullptr});
-  free_slots_.push_back(found->second->slot);
+  const NodeInfo& info = *found->second.info;
+  log_->append({Kind::NodeRemoved, info.slot, {}, nullptr});
+  free_slots_.push_back(info.slot);
+  for (const auto& pod : info.pods) homeless_[info.name].insert(pod->uid());
+  forget_snapshot();
   nodes_.erase(found);
 }
 
@@ -71,13 +76,29 @@ bool SchedulerCache::knows(std::string_view uid) const {
 
 std::shared_ptr<const Snapshot> SchedulerCache::snapshot() {
   const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<const NodeInfo>> nodes;
   if (current_ == nullptr) {
-    std::vector<std::shared_ptr<const NodeInfo>> nodes;
     nodes.reserve(nodes_.size());
-    for (const auto& [name, info] : nodes_) nodes.push_back(info);
-    current_ = std::make_shared<const Snapshot>(std::move(nodes), log_, log_->end());
+    for (const auto& [name, node] : nodes_) nodes.push_back(node.info);
+    current_ = std::make_shared<Snapshot>(std::move(nodes), log_, log_->end());
+    return current_;
   }
+  if (changed_.empty()) return current_;
+  for (Node* node : changed_) {
+    node->changed = false;
+    nodes.push_back(node->info);
+  }
+  changed_.clear();
+  // Only this mutex hands out new references, so a count of one stays one.
+  if (current_.use_count() > 1) current_ = std::make_shared<Snapshot>(*current_);
+  current_->update(nodes, log_->end());
   return current_;
+}
+
+void SchedulerCache::forget_snapshot() {
+  current_ = nullptr;
+  for (Node* node : changed_) node->changed = false;
+  changed_.clear();
 }
 
 std::uint32_t SchedulerCache::take_slot() {
@@ -90,26 +111,33 @@ std::uint32_t SchedulerCache::take_slot() {
 NodeInfo* SchedulerCache::edit(std::string_view name) {
   const auto found = nodes_.find(name);
   if (found == nodes_.end()) return nullptr;
-  current_ = nullptr;  // Before the count below: our own snapshot is no reason to copy.
-  // Only this mutex hands out new references, so a count of one stays one.
-  if (found->second.use_count() > 1) found->second = std::make_shared<NodeInfo>(*found->second);
-  return found->second.get();
+  Node& node = found->second;
+  if (!std::exchange(node.changed, true)) changed_.push_back(&node);
+  if (node.info.use_count() > 1) node.info = std::make_shared<NodeInfo>(*node.info);
+  return node.info.get();
 }
 
 void SchedulerCache::place(Placed placed) {
+  const std::string uid = placed.pod->uid();
   if (NodeInfo* node = edit(placed.pod->node_name)) {
     node->add_pod(placed.pod);
     log_->append({Kind::PodAdded, node->slot, {}, placed.pod});
+  } else {
+    homeless_[placed.pod->node_name].insert(uid);
   }
-  const std::string uid = placed.pod->uid();
   pods_.insert_or_assign(uid, std::move(placed));
 }
 
 void SchedulerCache::displace(std::string_view uid) {
   const auto found = pods_.find(uid);
   if (found == pods_.end()) return;
-  NodeInfo* node = edit(found->second.pod->node_name);
+  const PodInfo& pod = *found->second.pod;
+  NodeInfo* const node = edit(pod.node_name);
   if (node != nullptr && node->remove_pod(uid)) log_->append({Kind::PodRemoved, node->slot, {}, found->second.pod});
+  if (const auto waiting = homeless_.find(pod.node_name); node == nullptr && waiting != homeless_.end()) {
+    waiting->second.erase(found->first);
+    if (waiting->second.empty()) homeless_.erase(waiting);
+  }
   pods_.erase(found);
 }
 

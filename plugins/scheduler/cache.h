@@ -6,6 +6,8 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include <kubernel/scheduler/node_info.h>
@@ -31,7 +33,8 @@ class SchedulerCache {
   void forget(std::string_view uid);
   bool knows(std::string_view uid) const;
 
-  // Everything as of now; the same snapshot again when nothing has changed.
+  // Everything as of now; the same snapshot again when nothing has changed. What pods came or went on is exchanged in the last
+  // snapshot, in place when nobody holds it any more.
   std::shared_ptr<const scheduler::Snapshot> snapshot();
 
  private:
@@ -39,21 +42,32 @@ class SchedulerCache {
     std::shared_ptr<const scheduler::PodInfo> pod;
     bool assumed = false;
   };
+  struct Node {
+    std::shared_ptr<scheduler::NodeInfo> info;
+    bool changed = false;  // Since the last snapshot.
+  };
+  struct TextHash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const noexcept { return std::hash<std::string_view>()(text); }
+  };
 
   // The node for editing: a copy when a snapshot still shows it. Null when unknown. Caller holds the mutex.
   scheduler::NodeInfo* edit(std::string_view name);
   std::uint32_t take_slot();
   void place(Placed placed);
   void displace(std::string_view uid);
+  void forget_snapshot();
 
   mutable std::mutex mutex_;
-  std::map<std::string, std::shared_ptr<scheduler::NodeInfo>, std::less<>> nodes_;
-  std::map<std::string, Placed, std::less<>> pods_;  // By uid; also pods on nodes not seen yet.
+  std::map<std::string, Node, std::less<>> nodes_;
+  std::unordered_map<std::string, Placed, TextHash, std::equal_to<>> pods_;  // By uid; also pods on nodes not seen yet.
+  std::map<std::string, std::unordered_set<std::string>, std::less<>> homeless_;  // Uids of the latter, by node.
   // What plugins that keep counts of their own read between two snapshots.
   const std::shared_ptr<scheduler::ChangeLog> log_ = std::make_shared<scheduler::ChangeLog>();
   std::uint32_t next_slot_ = 0;
   std::vector<std::uint32_t> free_slots_;
-  std::shared_ptr<const scheduler::Snapshot> current_;  // Null when something changed.
+  std::shared_ptr<scheduler::Snapshot> current_;  // Null when nodes changed.
+  std::vector<Node*> changed_;                    // Whose pods changed since.
 };
 
 }  // namespace kubernel::plugins

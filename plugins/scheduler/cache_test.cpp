@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cache.h"
 
+#include <map>
+
 #include <kubernel/testing/scheduler.h>
 
 namespace kubernel::plugins {
@@ -85,6 +87,54 @@ TEST_F(SchedulerCacheTest, ALogThatHasForgottenTheBeginningSaysSo) {
   const auto before = cache_.snapshot();
   for (std::size_t i = 0; i <= scheduler::ChangeLog::kCapacity; ++i) cache_.set_node(node("n1").object);
   EXPECT_FALSE(cache_.snapshot()->changes_since(before->version()));
+}
+
+TEST_F(SchedulerCacheTest, ASnapshotNobodyHoldsIsBroughtUpToDateInPlace) {
+  cache_.set_node(node("n1").object);
+  const auto* const first = cache_.snapshot().get();
+  cache_.set_pod(bound("a", "n1"));
+  EXPECT_EQ(cache_.snapshot().get(), first);
+  EXPECT_EQ(used("n1"), 1000);
+  cache_.set_node(node("n2").object);
+  EXPECT_EQ(cache_.snapshot()->nodes().size(), 2U);
+}
+
+TEST_F(SchedulerCacheTest, PodsOfANodeThatWentCountAgainWhenItReturns) {
+  cache_.set_node(node("n1").object);
+  cache_.set_pod(bound("a", "n1"));
+  cache_.set_pod(bound("b", "n1"));
+  cache_.remove_node("n1");
+  cache_.remove_pod("u-b");
+  cache_.set_node(node("n1").object);
+  EXPECT_EQ(used("n1"), 1000);
+}
+
+TEST_F(SchedulerCacheTest, NodesAreLookedAtZoneByZone) {
+  for (const char* name : {"a1", "a2", "a3"}) cache_.set_node(node(name, R"("spec":{})", R"({"topology.kubernetes.io/zone":"a"})").object);
+  cache_.set_node(node("b1", R"("spec":{})", R"({"topology.kubernetes.io/zone":"b"})").object);
+  std::string order;
+  for (const auto& info : cache_.snapshot()->nodes()) order += info->name + " ";
+  EXPECT_EQ(order, "a1 b1 a2 a3 ");
+  EXPECT_EQ(cache_.snapshot()->find("b1")->name, "b1");
+}
+
+// Whatever happens, what the cache keeps up to date equals what is counted anew.
+TEST_F(SchedulerCacheTest, AfterAnyHistoryTheCountersAreRight) {
+  std::map<std::string, std::string> where;  // Pod to node.
+  for (int step = 0; step < 2000; ++step) {
+    const std::string node_name = "n" + std::to_string(random_below(random_, 6));
+    const std::string pod_name = "p" + std::to_string(random_below(random_, 20));
+    switch (random_below(random_, 6)) {
+      case 0: cache_.set_node(node(node_name).object); break;
+      case 1: cache_.remove_node(node_name); break;
+      case 2: cache_.remove_pod("u-" + pod_name); where.erase(pod_name); break;
+      case 3: cache_.assume(*bound(pod_name, ""), node_name); where[pod_name] = node_name; break;
+      default: cache_.set_pod(bound(pod_name, node_name)); where[pod_name] = node_name; break;
+    }
+    std::map<std::string, std::int64_t> expected;
+    for (const auto& [name, place] : where) expected[place] += 1000;
+    for (const auto& info : cache_.snapshot()->nodes()) ASSERT_EQ(info->requested.milli_cpu, expected[info->name]) << "step " << step;
+  }
 }
 
 TEST_F(SchedulerCacheTest, APodThatMovesLeavesItsOldNode) {

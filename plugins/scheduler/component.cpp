@@ -8,7 +8,10 @@
 #include <atomic>
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 #include <kubernel/client/leader_election.h>
+#include <kubernel/net/paths.h>
 
 #include "scheduler.h"
 
@@ -36,6 +39,9 @@ class SchedulerComponent final : public plugin::Component {
                                    context_.blocking, context_.compute, *client_,       *informers_};
     KUBERNEL_TRY(auto extenders, make_extenders({context_.log, context_.metrics, context_.clock, context_.blocking}, settings_.extenders));
     KUBERNEL_TRY(scheduler_, Scheduler::make(context, options(), plugin::all<scheduler::PluginSpec>(context_.extensions), std::move(extenders)));
+    if (const auto paths = plugin::find<net::Paths>(context_.services)) {
+      explain_path_ = paths->serve("/scheduler/explain", [this](const CallContext& ctx, const net::Request& request) { return explain(ctx, request); });
+    }
     if (!settings_.election.enabled) {
       run();
       return {};
@@ -55,6 +61,7 @@ class SchedulerComponent final : public plugin::Component {
 
   void stop(const CallContext& ctx) override {
     stopping_ = true;
+    explain_path_.reset();
     if (scheduler_) scheduler_->stop(ctx);  // Whoever still binds must still hold the lease.
     if (elector_) elector_->stop();
     if (informers_) informers_->stop();
@@ -87,6 +94,29 @@ class SchedulerComponent final : public plugin::Component {
     return out;
   }
 
+  // GET /scheduler/explain?namespace=NS&pod=NAME
+  net::Response explain(const CallContext& ctx, const net::Request& request) {
+    const auto pod = request.param("pod");
+    if (!pod) return answer(Error(Reason::BadRequest, "the parameter pod is missing"));
+    if (!scheduler_->has_synced()) return answer(Error(Reason::ServiceUnavailable, "the scheduler of this process is not active"));
+    const auto explained = scheduler_->explain(ctx, {std::string(request.param("namespace").value_or("default")), std::string(*pod)});
+    return explained ? answer(200, explained->json()) : answer(explained.error());
+  }
+  static net::Response answer(int status, std::string body) {
+    net::Response out{status, {}, std::move(body)};
+    out.headers.set("content-type", "application/json");
+    return out;
+  }
+  static net::Response answer(const Error& error) {
+    const nlohmann::json status = {{"kind", "Status"},
+                                   {"apiVersion", "v1"},
+                                   {"status", "Failure"},
+                                   {"message", error.message()},
+                                   {"reason", to_string(error.reason())},
+                                   {"code", error.http_status()}};
+    return answer(error.http_status(), status.dump());
+  }
+
   void run() {
     scheduler_->start();
     informers_->start();
@@ -110,6 +140,7 @@ class SchedulerComponent final : public plugin::Component {
   std::unique_ptr<client::InformerFactory> informers_;
   std::unique_ptr<Scheduler> scheduler_;
   std::unique_ptr<client::LeaderElector> elector_;
+  std::unique_ptr<Subscription> explain_path_;  // Withdrawn first.
   std::atomic<bool> stopping_ = false;
 };
 

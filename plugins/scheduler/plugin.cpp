@@ -7,6 +7,7 @@ KUBERNEL_PLUGIN("scheduler", "0.1.0", "Gives pending pods a node, as the loaded 
   kubernel::plugin::provide(registrar, "scheduler",
                             kubernel::plugin::ComponentSpec{.group = kubernel::plugin::Group::Control,
                                                             .needs = {"api"},
+                                                            .wants = {"paths"},
                                                             .make = kubernel::plugins::make_scheduler_component});
   return {};
 }

@@ -78,7 +78,7 @@ void SchedulingQueue::set(std::shared_ptr<const PodInfo> pod, std::size_t profil
     enter(entry, "PodAdd");
     return;
   }
-  const Happened updated{ClusterEvent::PodUpdated, entry.queued.pod->object, pod->object, {}};
+  const Happened updated{ClusterEvent::PodUpdated, entry.queued.pod->object, pod->object, {}, {}};
   const bool matters = differs(updated.before, updated.after);
   const Place place = entry.place;
   // A pod in the active order must not change under the set's comparator.
@@ -290,6 +290,7 @@ void SchedulingQueue::leave(Entry& entry) {
 }
 
 bool SchedulingQueue::helps(const Entry& entry, const Happened& happened) const {
+  if (!happened.released_by.empty() && happened.released_by == entry.queued.pod->uid()) return false;
   if (entry.rejected_by.empty()) return true;
   const auto& interests = profiles_[entry.profile].interests;
   for (const std::size_t plugin : entry.rejected_by) {

@@ -38,7 +38,8 @@ struct QueueProfile {
 struct Happened {
   scheduler::ClusterEvent event = scheduler::ClusterEvent::NodeAdded;
   api::Object before, after;
-  api::Resource resource;  // With ResourceChanged.
+  api::Resource resource;   // With ResourceChanged.
+  std::string released_by;  // Uid of a pod that only gave back what it had reserved: no news for itself.
 };
 
 // Pods that wait for a node, in upstream's places:

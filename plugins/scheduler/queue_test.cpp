@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "queue.h"
 
+#include <nlohmann/json.hpp>
+
 #include <kubernel/testing/scheduler.h>
 
 namespace kubernel::plugins {
@@ -22,7 +24,7 @@ class SchedulingQueueTest : public testing::SchedulerPluginTest {
     last_ = next->queued.pod->uid();
     return next->queued.pod->key().name;
   }
-  bool wakes(ClusterEvent event) { return queue_.on_event({event, {}, {}, {}}) && queue_.counts().unschedulable == 0; }
+  bool wakes(ClusterEvent event) { return queue_.on_event({event, {}, {}, {}, {}}) && queue_.counts().unschedulable == 0; }
 
   ByAge sort_;
   // Plugin 0 wants nodes; plugin 1 wants deleted pods, but only for pods named "p".
@@ -64,7 +66,7 @@ TEST_F(SchedulingQueueTest, AsksTheHintWhetherTheEventHelpsThisPod) {
 TEST_F(SchedulingQueueTest, AnEventWhileThePodWasBeingScheduledCounts) {
   queue_.set(pod("{}"));
   pop();
-  queue_.on_event({ClusterEvent::NodeAdded, {}, {}, {}});
+  queue_.on_event({ClusterEvent::NodeAdded, {}, {}, {}, {}});
   queue_.requeue_unschedulable(last_, {0});
   EXPECT_EQ(queue_.counts().backoff, 1U);
 }
@@ -80,6 +82,75 @@ TEST_F(SchedulingQueueTest, BacksOffLongerWithEachAttempt) {
   pop();
   queue_.requeue_after_error(last_);
   EXPECT_EQ(queue_.next_due(), clock_.now() + 2s);
+}
+
+TEST_F(SchedulingQueueTest, ARefusedPodsBackoffIsCutShortWhenNobodyElseWaits) {
+  queue_.set(pod("{}"));
+  pop();
+  queue_.requeue_unschedulable(last_, {});
+  EXPECT_TRUE(queue_.on_event({ClusterEvent::NodeAdded, {}, {}, {}, {}}));
+  EXPECT_EQ(queue_.counts().backoff, 1U);
+  queue_.set(pod("{}", "fresh"));
+  EXPECT_EQ(pop(), "fresh");
+  EXPECT_EQ(pop(), "p");
+}
+
+TEST_F(SchedulingQueueTest, AnErrorsBackoffIsNot) {
+  queue_.set(pod("{}"));
+  pop();
+  queue_.requeue_after_error(last_);
+  EXPECT_EQ(pop(), "");
+}
+
+TEST_F(SchedulingQueueTest, WhatAPodGaveBackItselfIsNoNewsForIt) {
+  queue_.set(pod("{}"));
+  pop();
+  queue_.on_event({ClusterEvent::PodDeleted, {}, {}, {}, "u-p"});
+  queue_.requeue_unschedulable(last_, {});
+  EXPECT_EQ(queue_.counts().unschedulable, 1U);
+  EXPECT_TRUE(queue_.on_event({ClusterEvent::PodDeleted, {}, {}, {}, "u-other"}));
+}
+
+TEST_F(SchedulingQueueTest, AStatusWriteWakesNobody) {
+  const auto plain = pod("{}");
+  queue_.set(plain);
+  pop();
+  queue_.requeue_unschedulable(last_, {});
+  const auto written = plain->object.with([](nlohmann::json& document) { document["status"]["phase"] = "Pending"; });
+  queue_.set(std::make_shared<const scheduler::PodInfo>(*written));
+  EXPECT_EQ(queue_.counts().unschedulable, 1U);
+  const auto labeled = plain->object.with([](nlohmann::json& document) { document["metadata"]["labels"]["a"] = "b"; });
+  queue_.set(std::make_shared<const scheduler::PodInfo>(*labeled));
+  EXPECT_EQ(queue_.counts().unschedulable, 0U);
+}
+
+TEST_F(SchedulingQueueTest, ActivateNeedsNoEvent) {
+  queue_.set(pod("{}"));
+  pop();
+  queue_.requeue_unschedulable(last_, {0});
+  EXPECT_TRUE(queue_.activate("u-p"));
+  EXPECT_EQ(queue_.counts().active, 1U);
+  EXPECT_FALSE(queue_.activate("u-unknown"));
+}
+
+// A gate that opens when the pod's label does.
+TEST(SchedulingQueueGates, AGatedPodWaitsForItsGate) {
+  testing::FakeClock clock;
+  ByAge sort;
+  QueueProfile profile;
+  profile.interests = {{{ClusterEvent::NodeAdded, {}, {}}}};
+  bool open = false;
+  profile.gate = [&](const scheduler::PodInfo&) { return open ? std::nullopt : std::optional<std::size_t>(0); };
+  SchedulingQueue queue(clock, sort, {profile}, {});
+  const auto object = api::Object::parse(R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","uid":"u"},"spec":{}})");
+  queue.set(std::make_shared<const scheduler::PodInfo>(*object));
+  EXPECT_EQ(queue.counts().gated, 1U);
+  EXPECT_FALSE(queue.pop());
+  open = true;
+  EXPECT_FALSE(queue.on_event({ClusterEvent::PodDeleted, {}, {}, {}, {}}));  // Not what its plugin asked for.
+  EXPECT_TRUE(queue.on_event({ClusterEvent::NodeAdded, {}, {}, {}, {}}));
+  EXPECT_EQ(queue.counts().gated, 0U);
+  EXPECT_TRUE(queue.pop());
 }
 
 TEST_F(SchedulingQueueTest, NobodyWaitsForeverForAMissedEvent) {

@@ -19,8 +19,6 @@ using scheduler::Verdict;
 
 namespace {
 
-constexpr double kAttemptBuckets[] = {0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192, 16.384};
-
 // An Event's message may be this long (events.k8s.io NoteLengthLimit).
 constexpr std::size_t kMessageLimit = 1024;
 
@@ -39,7 +37,11 @@ api::Value scheduled_condition(const api::Object& pod) {
 }  // namespace
 
 Scheduler::Scheduler(const SchedulerContext& context, SchedulerOptions options)
-    : context_(context), options_(std::move(options)), strand_(make_strand(context.blocking)), reports_(make_strand(context.blocking)) {}
+    : context_(context),
+      options_(std::move(options)),
+      metrics_(context.metrics),
+      strand_(make_strand(context.blocking)),
+      reports_(make_strand(context.blocking)) {}
 
 Scheduler::~Scheduler() = default;
 
@@ -101,6 +103,7 @@ void Scheduler::make_queue() {
     profiles.push_back(std::move(known));
   }
   queue_ = std::make_unique<SchedulingQueue>(context_.clock, frameworks_.front()->profile().queue_sort(), std::move(profiles), options_.queue);
+  queue_->on_incoming([this](std::string_view place, std::string_view event) { metrics_.incoming(place, event); });
 }
 
 void Scheduler::start() {
@@ -152,7 +155,9 @@ void Scheduler::pump() {
 }
 
 void Scheduler::drain() {
-  for (;;) {
+  constexpr int kShownEvery = 64;
+  for (int decided = 0;; ++decided) {
+    if (decided % kShownEvery == 0) show_pending();
     queue_->flush();
     auto popped = stop_.stop_requested() ? std::nullopt : queue_->pop();
     if (popped) {
@@ -165,6 +170,7 @@ void Scheduler::drain() {
     pumping_ = false;
     break;
   }
+  show_pending();
   arm_timer();
 }
 
@@ -183,23 +189,24 @@ void Scheduler::schedule_one(SchedulingQueue::Popped popped) {
     queue_->done(queued.pod->uid());
     return;
   }
+  const std::lock_guard deciding(deciding_);
   const auto started = context_.clock.now();
+  const Stopwatch watch(context_.clock);
   Cycle cycle{queued.pod, cache_.snapshot(), {}, {}, {}};
   auto decision = framework.algorithm().decide({stop_.get_token()}, cycle);
-  context_.metrics.histogram("scheduler_scheduling_algorithm_duration_seconds", "Scheduling algorithm latency in seconds",
-                             kAttemptBuckets, {})
-      .observe(std::chrono::duration<double>(context_.clock.now() - started).count());
+  metrics_.algorithm_duration.observe(std::chrono::duration<double>(watch.elapsed()).count());
   if (!decision) {
     failed(framework, queued, decision.error());
+    framework.metrics().attempt(Outcome::Error, watch.elapsed());
   } else if (decision->node.empty()) {
     unschedulable(framework, queued, cycle, *std::move(decision));
+    framework.metrics().attempt(Outcome::Unschedulable, watch.elapsed());
   } else {
-    begin_binding(framework, std::move(queued), std::move(cycle), std::move(decision->node));
+    begin_binding(std::make_shared<Binding>(Binding{framework, std::move(queued), std::move(cycle), std::move(decision->node), started}));
   }
 }
 
 void Scheduler::unschedulable(Framework& framework, const QueuedPod& queued, const Cycle& cycle, Decision decision) {
-  count_attempt(framework, "unschedulable");
   const std::size_t nodes = cycle.snapshot->nodes().size();
   std::string message = decision.message(nodes);
   std::optional<std::string> nominated;
@@ -227,7 +234,6 @@ void Scheduler::unschedulable(Framework& framework, const QueuedPod& queued, con
 }
 
 void Scheduler::failed(Framework& framework, const QueuedPod& queued, const Error& error) {
-  count_attempt(framework, "error");
   log_error(context_.log, "cannot schedule pod", {{"pod", api::to_string(queued.pod->key())}, {"error", error}});
   queue_->requeue_after_error(queued.pod->uid());
   report(framework, queued.pod, "SchedulerError", error.message(), std::nullopt);
@@ -269,13 +275,40 @@ void Scheduler::write_status(const std::shared_ptr<const PodInfo>& pod, std::str
   }
 }
 
-void Scheduler::count_attempt(const Framework& framework, std::string_view result) {
-  context_.metrics
-      .counter("scheduler_schedule_attempts_total",
-               "Number of attempts to schedule pods, by the result. 'unschedulable' means a pod could not be scheduled, while 'error' means an "
-               "internal scheduler problem.",
-               {{"profile", framework.name()}, {"result", std::string(result)}})
-      .add(1);
+Scheduler::Framework* Scheduler::framework_of(const api::Object& pod) {
+  const std::string_view wanted = pod.pointer("/spec/schedulerName").string("default-scheduler");
+  const auto mine = std::ranges::find_if(frameworks_, [&](const auto& framework) { return framework->name() == wanted; });
+  return mine == frameworks_.end() ? nullptr : mine->get();
+}
+
+Result<Explanation> Scheduler::explain(const CallContext& ctx, const api::ObjectKey& key) {
+  const auto pod = pods_->find(key);
+  if (!pod) return Error(Reason::NotFound, "pods \"" + key.name + "\" not found");
+  const std::string_view node = pod->pointer("/spec/nodeName").string();
+  if (!node.empty()) return Error(Reason::BadRequest, "pod " + api::to_string(key) + " is bound to " + std::string(node));
+  Framework* const framework = framework_of(*pod);
+  if (framework == nullptr) {
+    return Error(Reason::BadRequest, "pod " + api::to_string(key) + " belongs to another scheduler, " +
+                                         std::string(pod->pointer("/spec/schedulerName").string()));
+  }
+  const std::lock_guard deciding(deciding_);
+  const auto info = std::make_shared<const PodInfo>(*pod);
+  Cycle cycle{info, cache_.snapshot(), {}, {}, {}};
+  KUBERNEL_TRY(Explanation out, framework->algorithm().explain(ctx, cycle));
+  out.pod = api::to_string(key);
+  out.scheduler = framework->name();
+  for (const auto& [point, plugin] : framework->profile().pre_enqueue) {
+    for (const std::string& reason : point->pre_enqueue(*info).reasons()) out.refused += (out.refused.empty() ? "" : ", ") + reason;
+  }
+  return out;
+}
+
+void Scheduler::show_pending() {
+  const SchedulingQueue::Counts counts = queue_->counts();
+  metrics_.active.set(static_cast<double>(counts.active));
+  metrics_.backoff.set(static_cast<double>(counts.backoff));
+  metrics_.unschedulable.set(static_cast<double>(counts.unschedulable));
+  metrics_.gated.set(static_cast<double>(counts.gated));
 }
 
 }  // namespace kubernel::plugins

@@ -20,6 +20,7 @@
 
 #include "algorithm.h"
 #include "cache.h"
+#include "metrics.h"
 #include "nominator.h"
 #include "profile.h"
 #include "queue.h"
@@ -65,6 +66,9 @@ class Scheduler {
 
   void for_each_waiting(const std::function<void(scheduler::WaitingPod&)>& visit);
 
+  // What the plugins say of a pending pod now. Errors: NotFound; BadRequest for a pod that is bound or another scheduler's. Threads: any.
+  Result<Explanation> explain(const CallContext& ctx, const api::ObjectKey& pod);
+
  private:
   struct Binding;
   class Permission;
@@ -79,6 +83,7 @@ class Scheduler {
   void listen();
   void listen_to_resources();
   void pod_changed(const api::Object* before, const api::Object* after);
+  void place_pod(const api::Object* before, const api::Object* after, const api::Object& now);
   void pending_pod_changed(const api::Object* before, const api::Object& pod);
   void pod_gone(const api::Object& pod);
   void node_changed(const api::Object* before, const api::Object* after);
@@ -89,6 +94,7 @@ class Scheduler {
   void pump();
   void arm_timer();
 
+  Framework* framework_of(const api::Object& pod);
   void schedule_one(SchedulingQueue::Popped popped);
   void unschedulable(Framework& framework, const scheduler::QueuedPod& queued, const scheduler::Cycle& cycle, Decision decision);
   void failed(Framework& framework, const scheduler::QueuedPod& queued, const Error& error);
@@ -99,7 +105,7 @@ class Scheduler {
                     const std::optional<std::string>& nominated);
 
   // scheduler_binding.cpp: from a chosen node to a bound pod.
-  void begin_binding(Framework& framework, scheduler::QueuedPod queued, scheduler::Cycle cycle, std::string node);
+  void begin_binding(const std::shared_ptr<Binding>& binding);
   void ask_permission(const std::shared_ptr<Binding>& binding);
   void hold(const std::shared_ptr<Binding>& binding, std::vector<std::pair<const ProfilePlugin*, std::chrono::milliseconds>> holders);
   void permitted(Permission& held);
@@ -108,11 +114,13 @@ class Scheduler {
   void bind_all();
   void finish_binding(Binding& binding);
   Result<scheduler::Verdict> bind(const CallContext& ctx, Binding& binding);
+  Result<scheduler::Verdict> pre_bind(const CallContext& ctx, Binding& binding);
+  Result<scheduler::Verdict> write_binding(const CallContext& ctx, Binding& binding);
   // Undoes what was reserved and puts the pod back: refused by `plugin`, or failed.
   void refuse_binding(Binding& binding, const scheduler::Verdict& refusal, const ProfilePlugin* plugin);
   void fail_binding(Binding& binding, const Error& error);
   void take_back(Binding& binding);
-  void count_attempt(const Framework& framework, std::string_view result);
+  void show_pending();
 
   // Runs `task` on `executor` and keeps stop() waiting for it.
   void run_later(Executor& executor, std::function<void()> task);
@@ -120,6 +128,7 @@ class Scheduler {
   const SchedulerContext context_;
   const SchedulerOptions options_;
   std::vector<std::unique_ptr<Extender>> extenders_;
+  SchedulerMetrics metrics_;
   std::vector<std::unique_ptr<Framework>> frameworks_;
   Nominator nominator_;
   std::unique_ptr<SchedulingQueue> queue_;
@@ -128,8 +137,11 @@ class Scheduler {
   std::unique_ptr<Executor> reports_;  // Conditions, in order.
   std::shared_ptr<client::Informer> pods_;
   std::shared_ptr<client::Informer> nodes_;
+  bool tell_of_pods_ = false;  // Some plugin asked for ResourceChanged of pods.
   std::vector<std::unique_ptr<Subscription>> subscriptions_;
   std::stop_source stop_;
+
+  std::mutex deciding_;  // Held while plugins look at one pod.
 
   std::mutex mutex_;  // Guards the six below.
   std::condition_variable idle_;

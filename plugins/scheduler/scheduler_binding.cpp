@@ -25,18 +25,11 @@ constexpr std::chrono::minutes kLongestPermit{15};
 
 }  // namespace
 
-// A pod with a chosen node, until it is bound or given up.
-struct Scheduler::Binding {
-  Framework& framework;
-  QueuedPod queued;
-  Cycle cycle;
-  std::string node;
-};
-
 // A pod that at least one Permit plugin holds. The last allow(), the first reject() or a time-out decides, once.
 class Scheduler::Permission final : public scheduler::WaitingPod, public std::enable_shared_from_this<Permission> {
  public:
-  Permission(Scheduler& scheduler, std::shared_ptr<Binding> binding) : scheduler_(scheduler), binding_(std::move(binding)) {}
+  Permission(Scheduler& scheduler, std::shared_ptr<Binding> binding)
+      : scheduler_(scheduler), binding_(std::move(binding)), watch_(scheduler.context_.clock) {}
 
   const PodInfo& pod() const override { return *binding_->queued.pod; }
   const std::shared_ptr<Binding>& binding() const { return binding_; }
@@ -65,6 +58,7 @@ class Scheduler::Permission final : public scheduler::WaitingPod, public std::en
       if (!pending_.empty()) return;
       over_ = true;
     }
+    scheduler_.metrics_.permit_waited("Success", watch_.elapsed());
     scheduler_.permitted(*this);
   }
 
@@ -86,6 +80,7 @@ class Scheduler::Permission final : public scheduler::WaitingPod, public std::en
       if (found != pending_.end()) by = found->second.first;
       timers.swap(pending_);
     }
+    scheduler_.metrics_.permit_waited("Unschedulable", watch_.elapsed());
     const auto keep_alive = scheduler_.forget_permission(*this);
     scheduler_.refuse_binding(*binding_, Verdict::unschedulable(std::move(why)), by);
     scheduler_.pump();
@@ -93,39 +88,45 @@ class Scheduler::Permission final : public scheduler::WaitingPod, public std::en
 
   Scheduler& scheduler_;
   const std::shared_ptr<Binding> binding_;
+  const Stopwatch watch_;
   std::mutex mutex_;
   Pending pending_;
   bool over_ = false;
 };
 
-void Scheduler::begin_binding(Framework& framework, QueuedPod queued, Cycle cycle, std::string node) {
-  auto binding = std::make_shared<Binding>(Binding{framework, std::move(queued), std::move(cycle), std::move(node)});
+void Scheduler::begin_binding(const std::shared_ptr<Binding>& binding) {
   // The pod counts on its node from here on, so that the next pod is decided on with it in place.
   cache_.assume(*binding->queued.pod, binding->node);
   nominator_.remove(binding->queued.pod->uid());
   const CallContext ctx{stop_.get_token()};
-  for (const auto& [point, plugin] : framework.profile().reserve) {
+  const Stopwatch watch(context_.clock);
+  for (const auto& [point, plugin] : binding->framework.profile().reserve) {
     const Verdict verdict = point->reserve(ctx, binding->cycle, binding->node);
     if (!verdict.ok()) {
+      binding->framework.metrics().point(Point::Reserve, PointStatus::Unschedulable, watch.elapsed());
       refuse_binding(*binding, verdict, plugin);
       return;
     }
   }
+  binding->framework.metrics().point(Point::Reserve, PointStatus::Success, watch.elapsed());
   ask_permission(binding);
 }
 
 void Scheduler::ask_permission(const std::shared_ptr<Binding>& binding) {
   const CallContext ctx{stop_.get_token()};
+  const Stopwatch watch(context_.clock);
   std::vector<std::pair<const ProfilePlugin*, std::chrono::milliseconds>> holders;
   for (const auto& [point, plugin] : binding->framework.profile().permit) {
     const scheduler::PermitResult result = point->permit(ctx, binding->cycle, binding->node);
     if (result.verdict.kind() == Verdict::Kind::Wait) {
       holders.emplace_back(plugin, std::min<std::chrono::milliseconds>(result.timeout, kLongestPermit));
     } else if (!result.verdict.ok()) {
+      binding->framework.metrics().point(Point::Permit, PointStatus::Unschedulable, watch.elapsed());
       refuse_binding(*binding, result.verdict, plugin);
       return;
     }
   }
+  binding->framework.metrics().point(Point::Permit, PointStatus::Success, watch.elapsed());
   binding->cycle.snapshot = nullptr;
   if (holders.empty()) {
     go_on(binding);
@@ -197,18 +198,40 @@ void Scheduler::finish_binding(Binding& binding) {
   }
   const PodInfo& pod = *binding.queued.pod;
   queue_->done(pod.uid());
-  count_attempt(binding.framework, "scheduled");
+  const auto now = context_.clock.now();
+  binding.framework.metrics().attempt(Outcome::Scheduled, now - binding.started);
+  metrics_.pod_attempts.observe(binding.queued.attempts);
+  metrics_.sli_duration.observe(std::chrono::duration<double>(now - binding.queued.first_queued_at).count());
   binding.framework.events().record(pod.object, "Normal", "Scheduled",
                                     "Successfully assigned " + api::to_string(pod.key()) + " to " + binding.node);
   for (const auto& [point, plugin] : binding.framework.profile().post_bind) point->post_bind(ctx, binding.cycle, binding.node);
 }
 
 Result<Verdict> Scheduler::bind(const CallContext& ctx, Binding& binding) {
+  const ProfileMetrics& metrics = binding.framework.metrics();
+  const auto status = [](const Result<Verdict>& result) {
+    return !result ? PointStatus::Error : result->ok() ? PointStatus::Success : PointStatus::Unschedulable;
+  };
+  const Stopwatch preparing(context_.clock);
+  auto prepared = pre_bind(ctx, binding);
+  metrics.point(Point::PreBind, status(prepared), preparing.elapsed());
+  if (!prepared || !prepared->ok()) return prepared;
+  const Stopwatch binding_time(context_.clock);
+  auto bound = write_binding(ctx, binding);
+  metrics.point(Point::Bind, status(bound), binding_time.elapsed());
+  return bound;
+}
+
+Result<Verdict> Scheduler::pre_bind(const CallContext& ctx, Binding& binding) {
   for (const auto& [point, plugin] : binding.framework.profile().pre_bind) {
     auto verdict = catch_as_error("pre-bind", [&, p = point] { return p->pre_bind(ctx, binding.cycle, binding.node); });
     if (!verdict) return std::move(verdict).error().wrap("running PreBind plugin \"" + plugin->name + "\"");
     if (!verdict->ok()) return verdict;
   }
+  return Verdict::fits();
+}
+
+Result<Verdict> Scheduler::write_binding(const CallContext& ctx, Binding& binding) {
   for (const auto& extender : extenders_) {
     if (!extender->binds() || !extender->interested_in(*binding.queued.pod)) continue;
     KUBERNEL_CHECK_OK(extender->bind(ctx, *binding.queued.pod, binding.node));
@@ -228,14 +251,14 @@ void Scheduler::take_back(Binding& binding) {
   const PodInfo& pod = *binding.queued.pod;
   cache_.forget(pod.uid());
   // The room it held is free again for others.
-  happened(scheduler::ClusterEvent::PodDeleted, &pod.object, nullptr);
+  queue_->on_event({scheduler::ClusterEvent::PodDeleted, pod.object, {}, {}, pod.uid()});
 }
 
 void Scheduler::refuse_binding(Binding& binding, const Verdict& refusal, const ProfilePlugin* plugin) {
   take_back(binding);
   scheduler::Refusals refusals;
   refusals.nodes.push_back({nullptr, {}, refusal});
-  count_attempt(binding.framework, "unschedulable");
+  binding.framework.metrics().attempt(Outcome::Unschedulable, context_.clock.now() - binding.started);
   std::vector<std::size_t> rejected_by;
   if (plugin != nullptr) rejected_by.push_back(plugin->index);
   queue_->requeue_unschedulable(binding.queued.pod->uid(), std::move(rejected_by));
@@ -247,6 +270,7 @@ void Scheduler::fail_binding(Binding& binding, const Error& error) {
   if (error.reason() == Reason::NotFound) {
     queue_->done(binding.queued.pod->uid());  // Deleted before it was bound.
   } else {
+    binding.framework.metrics().attempt(Outcome::Error, context_.clock.now() - binding.started);
     failed(binding.framework, binding.queued, error);
   }
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What the informers tell the scheduler, and which waiting pods that may help.
-#include <algorithm>
 #include <set>
 
 #include "scheduler_framework.h"
@@ -47,6 +46,7 @@ bool released_resources(const Object& before, const Object& after) {
 }  // namespace
 
 void Scheduler::listen() {
+  listen_to_resources();
   subscriptions_.push_back(nodes_->add_handler(
       {[this](const Object& node) { node_changed(nullptr, &node); },
        [this](const Object& before, const Object& after) { node_changed(&before, &after); },
@@ -55,7 +55,6 @@ void Scheduler::listen() {
       {[this](const Object& pod) { pod_changed(nullptr, &pod); },
        [this](const Object& before, const Object& after) { pod_changed(&before, &after); },
        [this](const Object& pod) { pod_changed(&pod, nullptr); }}));
-  listen_to_resources();
   nodes_->on_synced([this] { pump(); });
   pods_->on_synced([this] { pump(); });
 }
@@ -70,6 +69,7 @@ void Scheduler::listen_to_resources() {
       }
     }
   }
+  tell_of_pods_ = resources.erase(api::resources::kPods) > 0;  // Their informer is there already.
   for (const api::Resource& resource : resources) {
     const auto informer = context_.informers.informer(resource, {});
     const auto tell = [this, resource](const Object* before, const Object* after) {
@@ -85,11 +85,17 @@ void Scheduler::listen_to_resources() {
 
 void Scheduler::happened(ClusterEvent event, const Object* before, const Object* after, const api::Resource& resource) {
   static const Object kNone;
-  queue_->on_event({event, before == nullptr ? kNone : *before, after == nullptr ? kNone : *after, resource});
+  queue_->on_event({event, before == nullptr ? kNone : *before, after == nullptr ? kNone : *after, resource, {}});
 }
 
 void Scheduler::pod_changed(const Object* before, const Object* after) {
   const Object& now = after == nullptr ? *before : *after;
+  place_pod(before, after, now);
+  if (tell_of_pods_) happened(ClusterEvent::ResourceChanged, before, after, api::resources::kPods);
+  pump();
+}
+
+void Scheduler::place_pod(const Object* before, const Object* after, const Object& now) {
   if (after == nullptr || has_ended(*after)) {
     pod_gone(now);
   } else if (is_assigned(now)) {
@@ -102,7 +108,6 @@ void Scheduler::pod_changed(const Object* before, const Object* after) {
   } else {
     pending_pod_changed(before, now);
   }
-  pump();
 }
 
 void Scheduler::pod_gone(const Object& pod) {
@@ -123,9 +128,8 @@ void Scheduler::pending_pod_changed(const Object* before, const Object& pod) {
     queue_->remove(pod.uid());
     return;
   }
-  const std::string_view wanted = pod.pointer("/spec/schedulerName").string("default-scheduler");
-  const auto mine = std::ranges::find_if(frameworks_, [&](const auto& framework) { return framework->name() == wanted; });
-  if (mine == frameworks_.end()) return;
+  const Framework* const mine = framework_of(pod);
+  if (mine == nullptr) return;
   // A pod this scheduler has decided on comes back through its binding, not through the queue.
   if (cache_.knows(pod.uid())) return;
   const auto info = std::make_shared<const PodInfo>(pod);
@@ -135,7 +139,7 @@ void Scheduler::pending_pod_changed(const Object* before, const Object& pod) {
   } else if (before != nullptr && !before->pointer("/status/nominatedNodeName").string().empty()) {
     nominator_.remove(pod.uid());
   }  // Otherwise what this process has decided counts, whose status write may be on its way.
-  queue_->set(info, (*mine)->index());
+  queue_->set(info, mine->index());
 }
 
 void Scheduler::node_changed(const Object* before, const Object* after) {

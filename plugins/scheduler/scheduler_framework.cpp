@@ -15,10 +15,12 @@ Result<void> Scheduler::Framework::make(const ProfileSettings& settings,
   events_ = client::make_event_recorder(context.api, {settings.scheduler_name, ""}, context.log, context.clock, context.random, context.blocking);
   KUBERNEL_TRY(profile_, Profile::make(plugins, settings, {*this, context.api, context.informers, context.log, context.clock,
                                                            context.metrics, context.random}));
+  metrics_ = std::make_unique<ProfileMetrics>(context.metrics, settings.scheduler_name);
   Algorithm::Options options = scheduler_.options_.algorithm;
   options.percentage_of_nodes_to_score = settings.percentage_of_nodes_to_score.value_or(options.percentage_of_nodes_to_score);
   algorithm_ = std::make_unique<Algorithm>(
-      Algorithm::Surroundings{*profile_, scheduler_.nominator_, scheduler_.extenders_, context.compute, context.random, context.log}, options);
+      Algorithm::Surroundings{*profile_, scheduler_.nominator_, scheduler_.extenders_, *metrics_, context.clock, context.compute,
+                              context.random, context.log}, options);
   return {};
 }
 

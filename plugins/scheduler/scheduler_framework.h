@@ -16,6 +16,7 @@ class Scheduler::Framework final : public scheduler::Handle {
   const std::string& name() const noexcept { return profile_->name(); }
   const Profile& profile() const noexcept { return *profile_; }
   Algorithm& algorithm() noexcept { return *algorithm_; }
+  const ProfileMetrics& metrics() const noexcept { return *metrics_; }
 
   void for_each_waiting(const std::function<void(scheduler::WaitingPod&)>& visit) override;
   Result<scheduler::Verdict> run_filters(const scheduler::Cycle& cycle, const scheduler::NodeInfo& node) override;
@@ -31,8 +32,18 @@ class Scheduler::Framework final : public scheduler::Handle {
   Scheduler& scheduler_;
   const std::size_t index_;
   std::unique_ptr<client::EventRecorder> events_;
+  std::unique_ptr<ProfileMetrics> metrics_;
   std::unique_ptr<Profile> profile_;
   std::unique_ptr<Algorithm> algorithm_;
+};
+
+// A pod with a chosen node, until it is bound or given up.
+struct Scheduler::Binding {
+  Framework& framework;
+  scheduler::QueuedPod queued;
+  scheduler::Cycle cycle;
+  std::string node;
+  Clock::TimePoint started;  // Of the attempt.
 };
 
 }  // namespace kubernel::plugins

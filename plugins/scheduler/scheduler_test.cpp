@@ -233,6 +233,94 @@ TEST_F(SchedulerTest, APodHeldTooLongIsGivenBack) {
   EXPECT_EQ(condition_message("p"), "0/1 nodes are available: 1 rejected due to timeout after waiting 30s at plugin Gate.");
 }
 
+// Makes room by nominating the node "a", once.
+class Nominating final : public Plugin, public scheduler::PostFilter {
+ public:
+  Result<scheduler::PostFilterResult> post_filter(const CallContext&, const scheduler::Cycle&, const scheduler::Refusals& refusals) override {
+    if (refusals.nodes.empty()) return scheduler::PostFilterResult{};
+    return scheduler::PostFilterResult{Verdict::fits(), "a"};
+  }
+  std::vector<scheduler::EventInterest> retry_on() const override { return {}; }
+};
+
+TEST_F(SchedulerTest, ANominatedNodeIsInTheStatusAndKeptFromLesserPods) {
+  provide("Single", make_plugin<Single>);
+  provide("Nominating", make_plugin<Nominating>);
+  put_node("a", R"({"allow":"yes"})");
+  ASSERT_TRUE(start());
+  put_pod("first");
+  settle();
+  put_pod("high", R"({"schedulerName":"default-scheduler","priority":10})");
+  settle();
+  EXPECT_EQ(cluster_.find(kPods, {"default", "high"})->pointer("/status/nominatedNodeName").string(), "a");
+  cluster_.edit(kPods, {"default", "high"}, [](nlohmann::json& pod) { pod["spec"]["schedulerName"] = "nobody"; });  // It does not come.
+  settle();
+  put_pod("low", R"({"schedulerName":"default-scheduler","priority":1})");
+  cluster_.erase(kPods, {"default", "first"});
+  settle();
+  EXPECT_EQ(node_of("low"), "");  // The room is promised.
+}
+
+TEST_F(SchedulerTest, ExplainsNodeByNode) {
+  put_node("a", R"({"allow":"yes","score":"10"})");
+  put_node("b", R"({"allow":"yes","score":"90"})");
+  put_node("c", "{}");
+  provide("Single", make_plugin<Single>);
+  ASSERT_TRUE(start());
+  put_pod("x");
+  settle();  // On b.
+  put_pod("held", R"({"schedulerName":"default-scheduler"})");
+  cluster_.fail_next("create/binding", kPods, Error(Reason::ServiceUnavailable, "away"));
+  settle();
+  const auto explained = scheduler_->explain({}, {"default", "held"});
+  ASSERT_TRUE(explained) << explained.error().message();
+  ASSERT_EQ(explained->nodes.size(), 3U);
+  EXPECT_TRUE(explained->nodes[0].fits);
+  EXPECT_EQ(explained->nodes[0].total, 10);
+  EXPECT_FALSE(explained->nodes[1].fits);
+  EXPECT_EQ(explained->nodes[1].filters[1].plugin, "Single");
+  EXPECT_EQ(explained->nodes[1].filters[1].verdict.reasons(), std::vector<std::string>{"Too many pods"});
+  EXPECT_FALSE(explained->nodes[2].fits);
+  const auto bound = scheduler_->explain({}, {"default", "x"});
+  ASSERT_FALSE(bound);
+  EXPECT_EQ(bound.error().message(), "pod default/x is bound to b");
+  EXPECT_FALSE(scheduler_->explain({}, {"default", "nobody"}));
+}
+
+TEST_F(SchedulerTest, SeveralProfilesShareTheNodes) {
+  put_node("a", R"({"allow":"yes","score":"10"})");
+  put_node("b", R"({"allow":"yes","score":"90"})");
+  SchedulerOptions options;
+  options.profiles.push_back({});
+  options.profiles.back().scheduler_name = "other";
+  options.profiles.back().points[static_cast<std::size_t>(Point::Filter)].disabled = {"*"};
+  put_node("c", R"({"score":"99"})");
+  put_pod("p");
+  put_pod("q", R"({"schedulerName":"other"})");
+  ASSERT_TRUE(start(options));
+  EXPECT_EQ(node_of("p"), "b");
+  EXPECT_EQ(node_of("q"), "c");  // Without the filter the best of all.
+  EXPECT_EQ(metrics_.value(R"(scheduler_schedule_attempts_total{profile="other",result="scheduled"})"), 1);
+}
+
+TEST_F(SchedulerTest, TwoProfilesOfOneNameAreRefused) {
+  SchedulerOptions options;
+  options.profiles.push_back({});
+  const auto started = start(options);
+  ASSERT_FALSE(started);
+  EXPECT_EQ(started.error().message(), "profiles: two of them have the schedulerName \"default-scheduler\"");
+}
+
+TEST_F(SchedulerTest, CountsPendingPodsAndHowTheyCame) {
+  put_node("a", "{}");
+  put_pod("p");
+  ASSERT_TRUE(start());
+  EXPECT_EQ(metrics_.value(R"(scheduler_pending_pods{queue="unschedulable"})"), 1);
+  EXPECT_EQ(metrics_.value(R"(scheduler_queue_incoming_pods_total{event="PodAdd",queue="active"})"), 1);
+  EXPECT_EQ(metrics_.value(R"(scheduler_queue_incoming_pods_total{event="ScheduleAttemptFailure",queue="unschedulable"})"), 1);
+  EXPECT_EQ(metrics_.value(R"(scheduler_framework_extension_point_duration_seconds{extension_point="Filter",profile="default-scheduler",status="Unschedulable"})"), 1);
+}
+
 TEST_F(SchedulerTest, ManyNodesAreLookedAtInTurn) {
   for (int i = 0; i < 300; ++i) put_node("n" + std::to_string(i), R"({"allow":"yes"})");
   SchedulerOptions options;

@@ -108,6 +108,9 @@ net::Response Front::serve_other(net::Exchange& exchange, const auth::User& user
     return status_response(allowed.error());
   }
   if (const auto handler = paths_.find(request.path); handler != paths_.end()) return handler->second(request);
+  if (options_.extra_paths) {
+    if (auto answer = options_.extra_paths->answer(exchange.context(), request)) return *std::move(answer);
+  }
   if (!reads(request.method)) return status_response(no_such_path());
   if (request.path == "/healthz" || request.path == "/livez" || request.path == "/readyz") return health(request);
   if (request.path == "/metrics") {

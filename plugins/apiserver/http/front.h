@@ -18,6 +18,7 @@
 #include <kubernel/net/http.h>
 #include <kubernel/plugin/component.h>
 
+#include "http/extra_paths.h"
 #include "http/request_info.h"
 #include "http/watch_stream.h"
 #include "pipeline/api.h"
@@ -31,6 +32,8 @@ struct FrontOptions {
   bool anonymous = true;
   /// What /readyz and /livez tell; may be null in tests.
   std::function<std::vector<plugin::Process::Check>()> readiness;
+  /// What other components serve; may be null.
+  std::shared_ptr<const ExtraPaths> extra_paths;
 };
 
 /// A request that is answered by something else than the generic verbs (a proxied pods/log or exec). Called after authorization.

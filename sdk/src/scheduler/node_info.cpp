@@ -29,6 +29,30 @@ TaintEffect effect_of(std::string_view text) {
   return text == "NoExecute" ? TaintEffect::NoExecute : TaintEffect::NoSchedule;
 }
 
+using Nodes = std::vector<std::shared_ptr<const NodeInfo>>;
+
+// One node of each zone in turn (upstream's nodeTree). `nodes`: sorted by name.
+Nodes interleaved(Nodes nodes) {
+  std::map<std::pair<std::string_view, std::string_view>, Nodes> zones;
+  for (auto& node : nodes) {
+    const Value labels = node->labels();
+    zones[{labels["topology.kubernetes.io/region"].string(), labels["topology.kubernetes.io/zone"].string()}].push_back(std::move(node));
+  }
+  Nodes out;
+  out.reserve(nodes.size());
+  for (std::size_t i = 0; out.size() < nodes.size(); ++i) {
+    for (auto& [zone, members] : zones) {
+      if (i < members.size()) out.push_back(std::move(members[i]));
+    }
+  }
+  return out;
+}
+
+const std::size_t* find_number(const std::vector<std::pair<std::string, std::size_t>>& sorted, std::string_view name) {
+  const auto at = std::ranges::lower_bound(sorted, name, {}, [](const auto& entry) { return std::string_view(entry.first); });
+  return at != sorted.end() && at->first == name ? &at->second : nullptr;
+}
+
 }  // namespace
 
 bool ports_conflict(const HostPort& a, const HostPort& b) noexcept {
@@ -57,12 +81,14 @@ NodeInfo::NodeInfo(api::Object node)
     taints.push_back(
         {std::string(taint["key"].string()), std::string(taint["value"].string()), effect_of(taint["effect"].string())});
   }
+  std::vector<std::pair<std::string, std::int64_t>> found;
   for (const Value image : object.body()["status"]["images"]) {
     for (const Value image_name : image["names"]) {
-      images.emplace_back(image_name.string(), image["sizeBytes"].integer());
+      found.emplace_back(image_name.string(), image["sizeBytes"].integer());
     }
   }
-  std::ranges::sort(images);
+  std::ranges::sort(found);
+  images = std::make_shared<const std::vector<std::pair<std::string, std::int64_t>>>(std::move(found));
 }
 
 void NodeInfo::add_pod(std::shared_ptr<const PodInfo> pod) {
@@ -105,13 +131,25 @@ std::optional<std::vector<SnapshotChange>> ChangeLog::between(std::uint64_t firs
   return std::vector<SnapshotChange>(begin, begin + static_cast<std::ptrdiff_t>(last - first));
 }
 
+struct Snapshot::Layout {
+  std::vector<std::pair<std::string, std::size_t>> positions;     // By node name, sorted.
+  std::vector<std::pair<std::string, std::size_t>> image_counts;  // Sorted by name.
+};
+
 Snapshot::Snapshot(std::vector<std::shared_ptr<const NodeInfo>> nodes) : nodes_(std::move(nodes)) {
-  std::ranges::sort(nodes_, {}, [](const auto& node) -> const std::string& { return node->name; });
+  const auto by_name = [](const auto& node) -> const std::string& { return node->name; };
+  if (!std::ranges::is_sorted(nodes_, {}, by_name)) std::ranges::sort(nodes_, {}, by_name);
+  nodes_ = interleaved(std::move(nodes_));
+
+  auto layout = std::make_shared<Layout>();
   std::map<std::string_view, std::size_t> counts;
-  for (const auto& node : nodes_) {
-    for (const auto& [image, size] : node->images) ++counts[image];
+  for (std::size_t i = 0; i < nodes_.size(); ++i) {
+    layout->positions.emplace_back(nodes_[i]->name, i);
+    for (const auto& [image, size] : *nodes_[i]->images) ++counts[image];
   }
-  for (const auto& [image, count] : counts) image_counts_.emplace_back(image, count);
+  std::ranges::sort(layout->positions);
+  for (const auto& [image, count] : counts) layout->image_counts.emplace_back(image, count);
+  layout_ = std::move(layout);
 }
 
 Snapshot::Snapshot(std::vector<std::shared_ptr<const NodeInfo>> nodes, std::shared_ptr<const ChangeLog> log, std::uint64_t version)
@@ -125,14 +163,20 @@ std::optional<std::vector<SnapshotChange>> Snapshot::changes_since(std::uint64_t
 }
 
 const NodeInfo* Snapshot::find(std::string_view name) const noexcept {
-  const auto at = std::ranges::lower_bound(nodes_, name, {}, [](const auto& node) { return std::string_view(node->name); });
-  return at != nodes_.end() && (*at)->name == name ? at->get() : nullptr;
+  const std::size_t* const at = layout_ == nullptr ? nullptr : find_number(layout_->positions, name);
+  return at == nullptr ? nullptr : nodes_[*at].get();
 }
 
 std::size_t Snapshot::nodes_with_image(std::string_view image) const noexcept {
-  const auto at =
-      std::ranges::lower_bound(image_counts_, image, {}, [](const auto& entry) { return std::string_view(entry.first); });
-  return at != image_counts_.end() && at->first == image ? at->second : 0;
+  const std::size_t* const count = layout_ == nullptr ? nullptr : find_number(layout_->image_counts, image);
+  return count == nullptr ? 0 : *count;
+}
+
+void Snapshot::update(std::span<const std::shared_ptr<const NodeInfo>> changed, std::uint64_t version) {
+  for (const auto& node : changed) {
+    if (const std::size_t* at = find_number(layout_->positions, node->name)) nodes_[*at] = node;
+  }
+  version_ = version;
 }
 
 std::string normalized_image_name(std::string_view name) {

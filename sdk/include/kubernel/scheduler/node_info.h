@@ -77,7 +77,8 @@ struct KUBERNEL_EXPORT NodeInfo {
   std::vector<Taint> taints;
   bool unschedulable = false;
   std::vector<HostPort> used_ports;
-  std::vector<std::pair<std::string, std::int64_t>> images;  ///< Name as the node reports it and bytes, sorted by name.
+  /// Name as the node reports it and bytes, sorted by name. Never null; shared by all states of the node.
+  std::shared_ptr<const std::vector<std::pair<std::string, std::int64_t>>> images;
   std::vector<std::shared_ptr<const PodInfo>> pods;
 
   api::Value labels() const { return object.labels(); }
@@ -121,10 +122,13 @@ class KUBERNEL_EXPORT ChangeLog {
 };
 
 /// All schedulable state at one moment.
+///
+/// Its nodes are in the order they are looked at: one of each zone in turn, by name within a zone, so that a pass that stops early has seen
+/// every zone.
 class KUBERNEL_EXPORT Snapshot {
  public:
   Snapshot() = default;
-  /// `nodes` in any order; they are sorted by name.
+  /// `nodes` in any order.
   explicit Snapshot(std::vector<std::shared_ptr<const NodeInfo>> nodes);
   /// As above, as of just before the change numbered `version` of `log`.
   Snapshot(std::vector<std::shared_ptr<const NodeInfo>> nodes, std::shared_ptr<const ChangeLog> log, std::uint64_t version);
@@ -141,9 +145,14 @@ class KUBERNEL_EXPORT Snapshot {
   /// long ago or no cache made this snapshot. Then everything must be read anew.
   std::optional<std::vector<SnapshotChange>> changes_since(std::uint64_t version) const;
 
+  /// Puts later states in the place of some nodes' earlier ones; only their pods may differ. For the snapshot's maker, while nobody
+  /// else has it.
+  void update(std::span<const std::shared_ptr<const NodeInfo>> changed, std::uint64_t version);
+
  private:
+  struct Layout;  // What stays as long as only pods come and go.
   std::vector<std::shared_ptr<const NodeInfo>> nodes_;
-  std::vector<std::pair<std::string, std::size_t>> image_counts_;  // Sorted by name.
+  std::shared_ptr<const Layout> layout_;
   std::shared_ptr<const ChangeLog> log_;
   std::uint64_t version_ = 0;
 };
