@@ -47,6 +47,7 @@ class OutOfTreePlugin(unittest.TestCase):
         cls.plugins = cls.scratch / "example-build"
         run("meson", "setup", cls.plugins, example, env=environment)
         run("ninja", "-C", cls.plugins, env=environment)
+        cls.environment = environment
         cls.manifest = example / "kernel.yaml"
 
     def test_they_load_into_the_installed_program(self):
@@ -54,6 +55,12 @@ class OutOfTreePlugin(unittest.TestCase):
         listed = json.loads(run(self.kernel, "plugin", "inspect", "-o", "json", *files))["plugins"]
         self.assertEqual([one["loadsHere"] for one in listed], [True, True], listed)
         self.assertEqual([one["provides"] for one in listed], [["component/greeter"], ["scheduler/QuietNodes"]])
+
+    def test_the_scheduler_plugin_of_the_tutorial_loads_and_passes_its_own_tests(self):
+        listed = json.loads(run(self.kernel, "plugin", "inspect", "-o", "json", self.plugins / "cheap-nodes.so"))["plugins"]
+        self.assertEqual([(one["loadsHere"], one["provides"]) for one in listed], [(True, ["scheduler/CheapNodes"])], listed)
+        libraries = str(self.installed / libdir)
+        self.assertIn("Ok:", run("meson", "test", "-C", self.plugins, env={**self.environment, "LD_LIBRARY_PATH": libraries}))
 
     def test_they_export_nothing_but_their_entry(self):
         for name in ("greeter", "quiet-nodes"):

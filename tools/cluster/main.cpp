@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// kubernel up, down, status, kubeconfig, image and logs: a development cluster whose nodes are sandboxes on this machine.
+// kubernel up, down, status, kubeconfig, image, logs and scheduler: a development cluster whose nodes are sandboxes on this machine.
 //
 // One program under several names; `kubernel VERB` runs it as kubernel-VERB. Its first argument may also be one of the roles of
 // sandbox.h, when it runs inside a cluster's namespaces.
@@ -20,6 +20,7 @@
 #include "files.h"
 #include "images.h"
 #include "sandbox.h"
+#include "scheduler.h"
 #include "up.h"
 
 namespace kubernel::cluster {
@@ -165,6 +166,30 @@ int image_verb(CLI::App& app, int argc, char** argv) {
   return done ? 0 : report("image", done.error());
 }
 
+int scheduler_verb(CLI::App& app, int argc, char** argv) {
+  Common common;
+  std::string ns = "default";
+  std::string pod;
+  app.description("Says what the cluster's scheduler thinks.");
+  app.footer("Examples:\n  kubernel scheduler explain web-0\n  kubernel scheduler explain web-0 -n shop -o json");
+  app.require_subcommand(1);
+  CLI::App* explain = app.add_subcommand("explain", "Print, node by node, what each filter and each score says of a pending pod");
+  explain->add_option("pod", pod, "Name of the pod")->required();
+  explain->add_option("-n,--namespace", ns, "Its namespace")->capture_default_str();
+  common.add_to(*explain);
+  if (const auto code = parse(app, argc, argv)) return *code;
+  const auto run = [&]() -> Result<void> {
+    KUBERNEL_TRY(const ClusterPaths paths, cluster_paths(common.state_directory, common.name));
+    KUBERNEL_TRY(const ClusterRecord record, load_record(paths));
+    KUBERNEL_TRY(const auto api, ApiAccess::open(paths, record.api_port));
+    KUBERNEL_TRY(const std::string text, explain_pod(*api, ns, pod, common.json));
+    std::cout << text;
+    return {};
+  };
+  const auto done = run();
+  return done ? 0 : report("scheduler", done.error());
+}
+
 int logs_verb(CLI::App& app, int argc, char** argv) {
   Common common;
   int node = 1;
@@ -207,13 +232,14 @@ int run(int argc, char** argv) {
   std::string verb = std::filesystem::path(argv[0]).filename();
   if (verb.starts_with("kubernel-")) verb.erase(0, std::strlen("kubernel-"));
   static constexpr std::pair<const char*, int (*)(CLI::App&, int, char**)> kVerbs[] = {
-      {"up", up_verb}, {"down", down_verb}, {"status", status_verb}, {"kubeconfig", kubeconfig_verb}, {"image", image_verb}, {"logs", logs_verb}};
+      {"up", up_verb}, {"down", down_verb}, {"status", status_verb}, {"kubeconfig", kubeconfig_verb}, {"image", image_verb}, {"logs", logs_verb},
+      {"scheduler", scheduler_verb}};
   for (const auto& [name, function] : kVerbs) {
     if (verb != name) continue;
     CLI::App app("", "kubernel " + verb);
     return function(app, argc, argv);
   }
-  std::fprintf(stderr, "%s: run this program as kubernel-up, -down, -status, -kubeconfig, -image or -logs\n", argv[0]);
+  std::fprintf(stderr, "%s: run this program as kubernel-up, -down, -status, -kubeconfig, -image, -logs or -scheduler\n", argv[0]);
   return kExitUsage;
 }
 
