@@ -251,12 +251,14 @@ Result<Algorithm::Nodes> Algorithm::feasible(const Cycle& cycle, const Candidate
   const std::size_t start = next_start_ % candidates.size();
   std::mutex mutex;  // Guards the three below; taken once a piece, not once a node.
   std::vector<std::size_t> fitting;
+  fitting.reserve(std::min(candidates.size(), wanted + kMinFeasible));
   std::vector<std::pair<std::size_t, NodeVerdict>> refused;
   std::optional<Error> failed;
   std::atomic<std::size_t> found = 0;
 
   const auto work = [&](std::size_t first, std::size_t last) {
     std::vector<std::size_t> good;
+    good.reserve(last - first);
     std::vector<std::pair<std::size_t, NodeVerdict>> bad;
     std::optional<Error> error;
     // A piece is finished once begun, so that which nodes count does not depend on which thread was faster.

@@ -18,8 +18,9 @@ using scheduler::Verdict;
 
 namespace {
 
-// How many pods are bound at once: enough that a store which commits in groups has groups to commit.
-constexpr int kBinders = 16;
+// How many pods are bound at once: enough that a store which commits in groups has groups to commit, and half of the pool's threads, so
+// that the informers and the API go on.
+constexpr int kBinders = 8;
 // Upstream's maxTimeout of the permit phase.
 constexpr std::chrono::minutes kLongestPermit{15};
 
