@@ -206,9 +206,8 @@ TEST_F(PodTopologySpreadTest, AListOfDefaultConstraintsTakesThePlaceOfTheSystems
 }
 
 TEST_F(PodTopologySpreadTest, DefaultConstraintsNeedTheListType) {
-  const scheduler::PluginContext context{R"({"defaultConstraints":[{"maxSkew":1,"topologyKey":"z","whenUnsatisfiable":"ScheduleAnyway"}]})",
-                                         0, handle_, cluster_, *informers_, log_, clock_};
-  const auto made = make_pod_topology_spread(context);
+  const auto made = make_pod_topology_spread(
+      context(R"({"defaultConstraints":[{"maxSkew":1,"topologyKey":"z","whenUnsatisfiable":"ScheduleAnyway"}]})"));
   ASSERT_FALSE(made);
   EXPECT_EQ(made.error().message(), "defaultConstraints: only with defaultingType List");
 }
