@@ -16,6 +16,96 @@ using testing::History;
 using testing::Moment;
 using testing::Operation;
 
+namespace {
+
+constexpr std::int64_t kWritesPerRun = 1'000'000;
+constexpr std::size_t kEventsAtOnce = 100;
+
+// Makes the clients' calls of the steps they told.
+class Replay {
+ public:
+  explicit Replay(History& history) : history_(history) {}
+
+  void step(const Step& step) {
+    switch (step.phase) {
+      case Step::Phase::Look: return look(step);
+      case Step::Phase::Begin: return begin(step);
+      case Step::Phase::Removed: return removed(step);
+      case Step::Phase::Failed: return;  // It may have happened all the same.
+      default: break;
+    }
+    Operation& write = answered(step);
+    write.applied = step.phase == Step::Phase::Applied;
+    write.revision = step.revision;
+  }
+
+ private:
+  struct Removal {
+    std::size_t operation = 0;
+    std::int64_t run = 0;
+    Revision seen_at = 0;
+  };
+
+  Operation& call(const Step& step, Operation::Kind kind) {
+    under_way_[step.client] = history_.operations.size();
+    Operation& out = history_.operations.emplace_back();
+    out.kind = kind;
+    out.client = step.client;
+    out.key = step.key_text();
+    out.terse = true;
+    out.called = ++history_.moments;
+    return out;
+  }
+
+  Operation& answered(const Step& step) {
+    Operation& out = history_.operations[under_way_.at(step.client)];
+    out.returned = ++history_.moments;
+    out.outcome = Operation::Outcome::Done;
+    return out;
+  }
+
+  void look(const Step& step) { call(step, Operation::Kind::Get); }
+
+  void begin(const Step& step) {
+    Operation& found = answered(step);
+    if (step.seen_at != 0) {
+      found.current = KeyValue{.key = step.key_text(), .value = step.seen.text(), .modified = step.seen_at};
+    }
+    Operation& write = call(step, step.remove ? Operation::Kind::Remove : Operation::Kind::Put);
+    write.expected = step.expected;
+    if (!step.remove) {
+      write.value = step.value.text();
+    } else if (step.expected == step.seen_at) {
+      removals_.push_back({under_way_[step.client], step.value.number / kWritesPerRun, step.seen_at});
+    }
+  }
+
+  // Of several clients that were about to remove the key, whoever began first: all of them had seen it, and nobody was
+  // told. The clients of an earlier run are dead, and did not.
+  void removed(const Step& step) {
+    const Removal* found = nullptr;
+    for (const Removal& removal : removals_) {
+      const Operation& operation = history_.operations[removal.operation];
+      if (operation.key != step.key_text() || removal.seen_at != step.seen_at) continue;
+      if (operation.outcome == Operation::Outcome::Done && operation.applied) return;
+      if (operation.outcome == Operation::Outcome::Done) continue;
+      if (found == nullptr || removal.run > found->run) found = &removal;
+    }
+    if (found == nullptr) return;
+    Operation& operation = history_.operations[found->operation];
+    operation.returned = ++history_.moments;
+    operation.outcome = Operation::Outcome::Done;
+    operation.applied = true;
+    operation.revision = step.revision;
+  }
+
+  History& history_;
+  std::map<std::int32_t, std::size_t> under_way_;  // By client.
+  std::vector<Removal> removals_;
+};
+
+}  // namespace
+
 Result<std::unique_ptr<storage::Backend>> Surroundings::open(const std::string& path, const std::string& synchronous) {
   const std::string config = R"({"path":")" + path + R"(","synchronous":")" + synchronous + R"("})";
   return storage_sqlite::open_sqlite({config, log, metrics, clock, blocking, poller});
@@ -60,7 +150,7 @@ Client::Client(storage::Backend& store, int client, std::uint64_t seed, std::int
     : store_(store),
       client_(client),
       random_(seed * 31 + static_cast<std::uint64_t>(client)),
-      number_(run * 1'000'000),
+      number_(run * kWritesPerRun),
       large_(large),
       tell_(std::move(tell)) {}
 
@@ -98,7 +188,30 @@ bool Client::compact() {
   const auto stats = store_.stats({});
   if (!stats) return false;
   const auto spread = static_cast<std::uint64_t>(stats->revision - stats->compacted + 1);
-  return store_.compact({}, stats->compacted + static_cast<Revision>(random_below(random_, spread))).has_value();
+  const Revision to = stats->compacted + static_cast<Revision>(random_below(random_, spread));
+  return tell_removed(stats->compacted + 1, to) && store_.compact({}, to).has_value();
+}
+
+bool Client::tell_removed(Revision from, Revision to) {
+  if (from > to) return true;
+  const auto watch = store_.watch({.from = from});
+  if (!watch) return false;
+  for (Revision told = from - 1; told < to;) {
+    const auto batch = (*watch)->take(kEventsAtOnce);
+    if (!batch) return false;
+    for (const storage::Event& event : batch->events) {
+      if (event.type != storage::Event::Type::Delete || !event.previous) continue;
+      Step step;
+      step.phase = Step::Phase::Removed;
+      step.client = client_;
+      step.key = std::stoll(event.kv.key.substr(2));
+      step.revision = event.kv.modified;
+      step.seen_at = event.previous->modified;
+      tell_(step);
+    }
+    told = batch->progress;
+  }
+  return true;
 }
 
 void Record::add(const Step& step) {
@@ -110,41 +223,9 @@ std::unique_ptr<History> Record::history() const {
   auto out = std::make_unique<History>();
   out->start = start_;
   out->initial = initial_;
-  std::map<std::int32_t, std::size_t> under_way;  // By client.
-  for (const Step& step : steps_) replay(step, under_way, *out);
+  Replay replay(*out);
+  for (const Step& step : steps_) replay.step(step);
   return out;
-}
-
-void Record::replay(const Step& step, std::map<std::int32_t, std::size_t>& under_way, History& history) {
-  Operation begun;
-  begun.client = step.client;
-  begun.key = step.key_text();
-  begun.terse = true;
-  begun.called = ++history.moments;
-  if (step.phase == Step::Phase::Look) {
-    begun.kind = Operation::Kind::Get;
-    under_way[step.client] = history.operations.size();
-    history.operations.push_back(std::move(begun));
-    return;
-  }
-  Operation& open = history.operations[under_way.at(step.client)];
-  if (step.phase == Step::Phase::Failed) return;  // It may have happened all the same.
-  open.returned = ++history.moments;
-  open.outcome = Operation::Outcome::Done;
-  if (step.phase != Step::Phase::Begin) {
-    open.applied = step.phase == Step::Phase::Applied;
-    open.revision = step.revision;
-    return;
-  }
-  if (step.seen_at != 0) {
-    open.current = KeyValue{.key = step.key_text(), .value = step.seen.text(), .modified = step.seen_at};
-  }
-  begun.kind = step.remove ? Operation::Kind::Remove : Operation::Kind::Put;
-  begun.called = ++history.moments;
-  if (!step.remove) begun.value = step.value.text();
-  begun.expected = step.expected;
-  under_way[step.client] = history.operations.size();
-  history.operations.push_back(std::move(begun));
 }
 
 // Reads everything, and goes on: no revision may be given again. Returns what the store holds in the end.

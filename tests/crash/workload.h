@@ -53,9 +53,9 @@ struct Signature {
 };
 
 /// One moment of a client's work, small enough to go through a pipe in one piece: it looks at a key, begins to write
-/// it, and is told.
+/// it, and is told. Or it finds that somebody removed the key.
 struct Step {
-  enum class Phase : std::uint8_t { Look, Begin, Applied, Lost, Failed };
+  enum class Phase : std::uint8_t { Look, Begin, Applied, Lost, Failed, Removed };
   Phase phase = Phase::Look;
   bool remove = false;
   std::int32_t client = 0;
@@ -84,11 +84,14 @@ class Client {
 
   /// False when the store failed.
   bool step();
-  /// Lets go of history up to a random revision.
+  /// Lets go of history up to a random revision; tells of what was removed up to there first. Whoever removed it may
+  /// not have been told yet, may never be, and nothing else shows it afterwards.
   bool compact();
 
  private:
   static constexpr std::int64_t kKeys = 6;
+
+  bool tell_removed(storage::Revision from, storage::Revision to);
 
   storage::Backend& store_;
   const int client_;
@@ -115,7 +118,6 @@ class Record {
 
  private:
   std::unique_ptr<testing::History> history() const;
-  static void replay(const Step& step, std::map<std::int32_t, std::size_t>& under_way, testing::History& history);
   static Result<storage::Page> read_and_write(testing::History& history, storage::Backend& store);
 
   storage::Revision start_ = 1;
