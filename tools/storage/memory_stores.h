@@ -60,11 +60,9 @@ class Unreliable final : public storage::Backend {
     KUBERNEL_CHECK_OK(count());
     return store_.remove(ctx, key, expected);
   }
-#if __has_include(<kubernel/storage/transaction.h>)
   Result<storage::TransactionResult> transact(const CallContext& ctx, const storage::Transaction& what) override {
     return store_.transact(ctx, what);
   }
-#endif
   Result<std::optional<storage::KeyValue>> get(const CallContext& ctx, std::string_view key,
                                                storage::Revision at) override {
     return store_.get(ctx, key, at);

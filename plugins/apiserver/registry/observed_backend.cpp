@@ -11,7 +11,8 @@ std::string ObservedBackend::problem() const {
 }
 
 // A call that was cancelled, came too late or met a damaged row says nothing about the store as a whole.
-Result<storage::CasResult> ObservedBackend::noted(Result<storage::CasResult> result) {
+template <class T>
+Result<T> ObservedBackend::noted(Result<T> result) {
   const std::lock_guard lock(mutex_);
   if (result) {
     problem_.clear();
@@ -28,6 +29,10 @@ Result<storage::CasResult> ObservedBackend::put(const CallContext& ctx, std::str
 
 Result<storage::CasResult> ObservedBackend::remove(const CallContext& ctx, std::string_view key, storage::Revision expected) {
   return noted(backend_->remove(ctx, key, expected));
+}
+
+Result<storage::TransactionResult> ObservedBackend::transact(const CallContext& ctx, const storage::Transaction& transaction) {
+  return noted(backend_->transact(ctx, transaction));
 }
 
 Result<std::optional<storage::KeyValue>> ObservedBackend::get(const CallContext& ctx, std::string_view key, storage::Revision at) {

@@ -23,6 +23,7 @@ class ObservedBackend final : public storage::Backend {
   Result<storage::CasResult> put(const CallContext& ctx, std::string_view key, std::string_view value, storage::Revision expected,
                                  storage::LeaseId lease) override;
   Result<storage::CasResult> remove(const CallContext& ctx, std::string_view key, storage::Revision expected) override;
+  Result<storage::TransactionResult> transact(const CallContext& ctx, const storage::Transaction& transaction) override;
   Result<std::optional<storage::KeyValue>> get(const CallContext& ctx, std::string_view key, storage::Revision at) override;
   Result<storage::Page> range(const CallContext& ctx, const storage::RangeOptions& options) override;
   Result<std::int64_t> count(const CallContext& ctx, std::string_view start, std::string_view end) override;
@@ -32,7 +33,8 @@ class ObservedBackend final : public storage::Backend {
   Result<storage::Stats> stats(const CallContext& ctx) override;
 
  private:
-  Result<storage::CasResult> noted(Result<storage::CasResult> result);
+  template <class T>
+  Result<T> noted(Result<T> result);
 
   const std::unique_ptr<storage::Backend> backend_;
   mutable std::mutex mutex_;
