@@ -14,7 +14,7 @@ KUBERNEL_FUZZ(input) {
   };
   const auto manifest = kubernel::config::parse_manifest(std::string(input), "m.yaml", environment, "/plugins");
   if (manifest) {
-    for (const auto& plugin : manifest->plugins) static_cast<void>(manifest->locate(plugin.path + ".config.a"));
+    for (const auto& plugin : manifest->plugins) static_cast<void>(plugin.error(".config", {{"a", "is odd"}}));
   } else {
     kubernel::fuzz::must(manifest.error().message().starts_with("m.yaml"), "an error begins with the file");
     kubernel::fuzz::must(manifest.error().message().find('\n') == std::string::npos, "an error is one line");

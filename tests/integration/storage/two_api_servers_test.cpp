@@ -40,7 +40,7 @@ class ApiServer {
     api_ = std::make_unique<apiserver::Api>(
         apiserver::ApiContext{*store_, around_.clock, random_, around_.blocking, around_.log, "10.96.0.0/24"});
     api_->set_authorizer(std::make_shared<AllowAll>());
-    apiserver::add_builtin_admission(*api_);
+    apiserver::add_admission(*api_, {});
     if (auto started = api_->start({}); !started) throw std::runtime_error(started.error().message());
     connector_ = std::make_unique<apiserver::LocalConnector>(*api_);
     client_ = connector_->connect({"admin", "", {"system:masters", "system:authenticated"}, {}});
