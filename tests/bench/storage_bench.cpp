@@ -225,6 +225,7 @@ void lag(Bench& bench) {
     changed.notify_one();
   });
   std::atomic<bool> stop = false;
+  std::atomic<bool> done = false;  // All writers have been told of their last write.
   std::atomic<std::int64_t> written = 0;
   std::map<storage::Revision, Steady::time_point> seen;
   {
@@ -246,13 +247,14 @@ void lag(Bench& bench) {
     std::jthread ender([&] {
       std::this_thread::sleep_for(std::chrono::duration<double>(bench.seconds));
       stop = true;
-      threads.clear();  // All have been told by now.
+      threads.clear();
+      done = true;
       const std::lock_guard lock(mutex);
       rung = true;
       changed.notify_one();
     });
     storage::Revision last = 0;
-    while (!stop || static_cast<std::int64_t>(seen.size()) < written) {
+    while (!done || static_cast<std::int64_t>(seen.size()) < written) {
       const auto batch = (*watch)->take(1000);
       if (!batch) fail(batch.error().message());
       const auto now = Steady::now();

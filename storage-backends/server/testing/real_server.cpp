@@ -114,7 +114,7 @@ void RealServer::create() {
   const std::string rules = (directory_ / "data" / "pg_hba.conf").string();
   std::FILE* file = std::fopen(rules.c_str(), "w");
   if (file == nullptr) fail("pg_hba.conf");
-  std::fputs("local all postgres,trusted,trusted_reader trust\nlocal all all scram-sha-256\n",
+  std::fputs("local all postgres,trusted,trusted_reader trust\nlocal all all scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\n",
              file);
   std::fclose(file);
 }
@@ -124,13 +124,19 @@ void RealServer::spawn() {
   const std::string data = (directory_ / "data").string();
   if (kind_ == Kind::Postgres) {
     command = {(postgres_programs() / "postgres").string(), "-D", data, "-k", directory_.string(), "-c",
-               "listen_addresses=", "-c", "max_connections=100"};
+               options_.port == 0 ? "listen_addresses=" : "listen_addresses=127.0.0.1", "-c",
+               "port=" + std::to_string(port()), "-c", "max_connections=100"};
     if (!options_.durable) command.insert(command.end(), {"-c", "fsync=off", "-c", "full_page_writes=off"});
   } else {
     command = {"/usr/sbin/mariadbd", "--no-defaults", "--datadir=" + data,
-               "--socket=" + (directory_ / "socket").string(), "--skip-networking", "--skip-log-bin",
+               "--socket=" + (directory_ / "socket").string(), "--skip-log-bin",
                "--innodb-buffer-pool-size=64M", "--innodb-log-file-size=64M"};
     if (!options_.durable) command.emplace_back("--innodb-flush-method=nosync");
+    if (options_.port == 0) {
+      command.emplace_back("--skip-networking");
+    } else {
+      command.insert(command.end(), {"--bind-address=127.0.0.1", "--port=" + std::to_string(port())});
+    }
   }
   command.insert(command.end(), options_.arguments.begin(), options_.arguments.end());
   std::array<int, 2> ends{};
@@ -185,7 +191,7 @@ std::vector<std::string> RealServer::as_owner(std::vector<std::string> command, 
 std::vector<std::string> RealServer::client(const std::string& database, const std::string& sql) const {
   if (kind_ == Kind::Postgres) {
     return {(postgres_programs() / "psql").string(), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h",
-            directory_.string(), "-U", "postgres", "-d", database.empty() ? "postgres" : database, "-c", sql};
+            directory_.string(), "-p", std::to_string(port()), "-U", "postgres", "-d", database.empty() ? "postgres" : database, "-c", sql};
   }
   return {"mariadb", "--no-defaults", "--batch", "--skip-column-names", "--socket=" + (directory_ / "socket").string(),
           "--user=root", database.empty() ? "mysql" : database, "-e", sql};
@@ -228,8 +234,20 @@ void RealServer::drop_database(const std::string& name) {
   run("", "DROP DATABASE " + name + (kind_ == Kind::Postgres ? " WITH (FORCE)" : ""));
 }
 
+int RealServer::port() const {
+  if (options_.port != 0) return options_.port;
+  return kind_ == Kind::Postgres ? 5432 : 3306;
+}
+
+std::string RealServer::tcp_url(const std::string& database, const std::string& user) const {
+  return std::string(kind_ == Kind::Postgres ? "postgresql" : "mysql") + "://" + user +
+         "@127.0.0.1:" + std::to_string(port()) + "/" + database;
+}
+
 std::string RealServer::url(const std::string& database, const std::string& user) const {
-  if (kind_ == Kind::Postgres) return "postgresql://" + user + "@/" + database + "?socket=" + directory_.string();
+  if (kind_ == Kind::Postgres) {
+    return "postgresql://" + user + "@:" + std::to_string(port()) + "/" + database + "?socket=" + directory_.string();
+  }
   return "mysql://" + user + "@/" + database + "?socket=" + (directory_ / "socket").string();
 }
 

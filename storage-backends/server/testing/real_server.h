@@ -23,6 +23,7 @@ enum class Kind { Postgres, MariaDb };
 
 struct ServerOptions {
   bool durable = false;  ///< Syncs its files, as a real server does. Slower.
+  int port = 0;          ///< Also listens there on 127.0.0.1; 0: on its socket only.
   std::vector<std::string> arguments;  ///< More of them for the server.
 };
 
@@ -48,6 +49,8 @@ class RealServer {
 
   /// For a backend's configuration.
   std::string url(const std::string& database, const std::string& user = "trusted") const;
+  /// The same through ServerOptions::port.
+  std::string tcp_url(const std::string& database, const std::string& user) const;
   const std::filesystem::path& directory() const { return directory_; }
 
   /// As kill -9.
@@ -61,6 +64,7 @@ class RealServer {
   RealServer(Kind kind, ServerOptions options);
   void create();
   void spawn();
+  int port() const;
   void end(int signal);
   std::vector<std::string> as_owner(std::vector<std::string> command, bool ends_with_us) const;
   std::vector<std::string> client(const std::string& database, const std::string& sql) const;

@@ -2,9 +2,15 @@
 //
 // What the backends on a server say and do when the server, the database or the rights are not as they should be.
 
+#include <netinet/in.h>
+#include <pwd.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <stop_token>
 #include <thread>
@@ -222,6 +228,67 @@ TEST_P(ServerTrouble, ALongKeyIsRefusedAlone) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().reason(), Reason::RequestEntityTooLarge);
   EXPECT_TRUE((*opened)->put({}, std::string(1024, 'k'), std::string(1'500'000, 'v'), 0, 0));
+}
+
+int free_port() {
+  const UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0 ||
+      ::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+    std::abort();
+  }
+  return ntohs(address.sin_port);
+}
+
+// A certificate for 127.0.0.1 that is its own authority, and its key, which `owner` can read.
+void make_certificate(const std::filesystem::path& base, const char* owner) {
+  const auto made =
+      run_child({}, {.argv = {"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+                              "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext",
+                              "subjectAltName=IP:127.0.0.1,DNS:localhost", "-keyout", base.string() + ".key", "-out",
+                              base.string() + ".crt"},
+                     .env = {"PATH=/usr/bin:/bin"}});
+  ASSERT_TRUE(made && made->exit_code == 0) << (made ? made->standard_error : made.error().message());
+  const passwd* user = ::getpwnam(owner);
+  if (::geteuid() == 0 && user != nullptr) {
+    ASSERT_EQ(::chown((base.string() + ".key").c_str(), user->pw_uid, user->pw_gid), 0);
+  }
+}
+
+TEST_P(ServerTrouble, TlsIsDemandedAndVerified) {
+  std::string pattern = (std::filesystem::temp_directory_path() / "kubernel-tls-XXXXXX").string();
+  ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+  const std::filesystem::path directory = pattern;
+  std::filesystem::permissions(directory, std::filesystem::perms::others_exec, std::filesystem::perm_options::add);
+  const bool postgres = GetParam().kind == Kind::Postgres;
+  make_certificate(directory / "server", postgres ? "postgres" : "mysql");
+  make_certificate(directory / "other", "root");
+  const std::string cert = (directory / "server.crt").string();
+  const std::string key = (directory / "server.key").string();
+  const auto tls = [&](const char* mode, const char* authority) {
+    const std::string ca = authority == nullptr ? "" : R"(,"caFile":")" + (directory / authority).string() + "\"";
+    return password_file("secret") + R"(,"tls":{"mode":")" + mode + "\"" + ca + "}";
+  };
+  const auto plain = RealServer::start(GetParam().kind, {.port = free_port()});
+  const std::string nowhere = plain->tcp_url(plain->make_database("guarded"), "guarded");
+  EXPECT_FALSE(open(nowhere, tls("require", nullptr))) << "the server has no TLS";
+  EXPECT_TRUE(open(nowhere, tls("disable", nullptr)));
+  const auto server = RealServer::start(
+      GetParam().kind,
+      {.port = free_port(),
+       .arguments = postgres ? std::vector<std::string>{"-c", "ssl=on", "-c", "ssl_cert_file=" + cert, "-c",
+                                                        "ssl_key_file=" + key}
+                             : std::vector<std::string>{"--ssl-cert=" + cert, "--ssl-key=" + key}});
+  const std::string url = server->tcp_url(server->make_database("guarded"), "guarded");
+  const auto trusted = open(url, tls("verify-full", "server.crt"));
+  EXPECT_TRUE(trusted) << trusted.error().message();
+  EXPECT_FALSE(open(url, tls("verify-full", "other.crt"))) << "the authority did not sign it";
+  const auto required = open(url, tls("require", nullptr));
+  EXPECT_TRUE(required) << required.error().message();
+  std::filesystem::remove_all(directory);
 }
 
 INSTANTIATE_TEST_SUITE_P(Servers, ServerTrouble, ::testing::ValuesIn(flavors()),
