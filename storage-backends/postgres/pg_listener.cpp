@@ -11,6 +11,9 @@
 
 #include "pg_session.h"
 
+// What libpqxx 6 has, and 7 replaces one by one.
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+
 namespace kubernel::storage_postgres {
 namespace {
 

@@ -11,6 +11,9 @@
 #include "checksum.h"
 #include "pg_listener.h"
 
+// What libpqxx 6 has, and 7 replaces one by one.
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+
 namespace kubernel::storage_postgres {
 
 using storage_common::Row;
@@ -222,10 +225,7 @@ class PgSession final : public Session {
 #if PQXX_VERSION_MAJOR < 7
     // A statement of a transaction must never run on another connection than the ones before it. Later versions do not
     // connect again by themselves.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
     link_->connection.inhibit_reactivation(true);
-#pragma GCC diagnostic pop
 #endif
   }
 
