@@ -16,6 +16,7 @@
 #include <kubernel/net/client.h>
 #include <kubernel/net/server.h>
 #include <kubernel/storage/backend.h>
+#include <kubernel/storage/store.h>
 
 #include "admission/builtin.h"
 #include "auth/auth.h"
@@ -184,15 +185,7 @@ class ApiServer final : public plugin::Component {
 };
 
 Result<void> ApiServer::open_store() {
-  const auto stores = plugin::all<storage::BackendSpec>(context_.extensions);
-  if (stores.size() != 1) {
-    std::string names;
-    for (const auto& store : stores) names += (names.empty() ? "" : ", ") + store.extension->plugin;
-    return Error(Reason::Invalid, stores.empty() ? "no storage backend is loaded; name one in the manifest, such as storage-sqlite"
-                                                 : "several storage backends are loaded (" + names + "); name one in the manifest");
-  }
-  KUBERNEL_TRY(auto opened, stores.front().spec->open({stores.front().extension->config_json, context_.log, context_.metrics,
-                                                       context_.clock, context_.blocking, context_.poller}));
+  KUBERNEL_TRY(auto opened, storage::open_loaded(context_));
   backend_ = std::make_unique<ObservedBackend>(std::move(opened));
   return {};
 }
@@ -294,6 +287,7 @@ Result<void> ApiServer::start(const CallContext& ctx) {
   every(kRenewalCheck, &ApiServer::renew, renewal_timer_);
   plugin::offer<client::Connector>(context_.services, connector_);
   plugin::offer<net::Paths>(context_.services, extra_paths_);
+  plugin::offer<storage::Store>(context_.services, std::make_shared<storage::Store>(*backend_));
   return {};
 }
 

@@ -3,6 +3,7 @@
 
 #include <kubernel/client/client.h>
 #include <kubernel/net/paths.h>
+#include <kubernel/storage/store.h>
 
 #include "component.h"
 
@@ -10,7 +11,9 @@ KUBERNEL_PLUGIN("apiserver", "0.1.0", "Serves the Kubernetes API from the loaded
   kubernel::plugin::provide(
       registrar, "apiserver",
       kubernel::plugin::ComponentSpec{.group = kubernel::plugin::Group::Server,
-                                      .offers = {std::string(kubernel::client::Connector::kService), std::string(kubernel::net::Paths::kService)},
+                                      .offers = {std::string(kubernel::client::Connector::kService),
+                                                 std::string(kubernel::net::Paths::kService),
+                                                 std::string(kubernel::storage::Store::kService)},
                                       .make = kubernel::apiserver::make_component});
   return {};
 }

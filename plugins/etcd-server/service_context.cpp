@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "service_context.h"
+
+#include <string_view>
+
+namespace kubernel::etcd_server {
+
+namespace {
+
+// FNV-1a: the same name is the same id after a restart.
+std::uint64_t id_of(std::string_view text) {
+  std::uint64_t hash = 14695981039346656037U;
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211U;
+  return hash;
+}
+
+std::string_view code_name(grpc::StatusCode code) {
+  switch (code) {
+    case grpc::StatusCode::OK: return "OK";
+    case grpc::StatusCode::CANCELLED: return "Canceled";
+    case grpc::StatusCode::INVALID_ARGUMENT: return "InvalidArgument";
+    case grpc::StatusCode::NOT_FOUND: return "NotFound";
+    case grpc::StatusCode::FAILED_PRECONDITION: return "FailedPrecondition";
+    case grpc::StatusCode::OUT_OF_RANGE: return "OutOfRange";
+    case grpc::StatusCode::RESOURCE_EXHAUSTED: return "ResourceExhausted";
+    case grpc::StatusCode::UNIMPLEMENTED: return "Unimplemented";
+    case grpc::StatusCode::UNAVAILABLE: return "Unavailable";
+    default: return "Internal";
+  }
+}
+
+}  // namespace
+
+ServiceContext::ServiceContext(const Config& c, storage::Backend& s, Clock& k, Executor& b, Logger& l, Metrics& m)
+    : config(c),
+      store(s),
+      clock(k),
+      blocking(b),
+      log(l),
+      metrics(m),
+      identity{id_of("cluster " + c.name), id_of("member " + c.name)},
+      watchers(m.gauge("kubernel_etcd_server_watchers", "Watches on those streams.", {})),
+      events(m.counter("kubernel_etcd_server_watch_events_total", "Events sent to watches.", {})),
+      streams_(m.gauge("kubernel_etcd_server_streams", "Open watch and keep-alive streams.", {})) {}
+
+void ServiceContext::count(const char* method, const grpc::Status& status) {
+  metrics
+      .counter("grpc_server_handled_total", "RPCs completed by the server, with their outcome.",
+               {{"grpc_method", method}, {"grpc_code", std::string(code_name(status.error_code()))}})
+      .add(1);
+}
+
+void ServiceContext::opened(const std::shared_ptr<Stream>& stream) {
+  streams_.add(1);
+  bool close = false;
+  {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(open_, [](const auto& other) { return other.expired(); });
+    open_.push_back(stream);
+    ++open_count_;
+    close = closing_;
+  }
+  if (close) stream->close();
+}
+
+void ServiceContext::over() {
+  streams_.add(-1);
+  const std::lock_guard lock(mutex_);
+  if (--open_count_ == 0) none_left_.notify_all();
+}
+
+void ServiceContext::close_streams() {
+  std::vector<std::weak_ptr<Stream>> open;
+  {
+    const std::lock_guard lock(mutex_);
+    closing_ = true;
+    open.swap(open_);
+  }
+  for (const auto& stream : open) {
+    if (const auto alive = stream.lock()) alive->close();
+  }
+}
+
+void ServiceContext::wait_for_streams() {
+  std::unique_lock lock(mutex_);
+  none_left_.wait(lock, [this] { return open_count_ == 0; });
+}
+
+Result<storage::Revision> ServiceContext::revision(const CallContext& ctx) const {
+  KUBERNEL_TRY(const auto stats, store.stats(ctx));
+  return stats.revision;
+}
+
+CallContext ServiceContext::context_of(const grpc::ServerContextBase& call) const {
+  CallContext out{.stop = stop_.get_token()};
+  const gpr_timespec deadline = call.raw_deadline();
+  if (gpr_time_cmp(deadline, gpr_inf_future(deadline.clock_type)) != 0) {
+    const gpr_timespec left = gpr_time_sub(deadline, gpr_now(deadline.clock_type));
+    out.deadline = clock.now() + std::chrono::seconds(left.tv_sec) + std::chrono::nanoseconds(left.tv_nsec);
+  }
+  return out;
+}
+
+}  // namespace kubernel::etcd_server

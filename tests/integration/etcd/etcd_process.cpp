@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "etcd_process.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <stdexcept>
+#include <string_view>
+
+namespace kubernel::testing {
+
+bool have_etcd() { return ::access("/usr/bin/etcd", X_OK) == 0; }
+
+int free_port() {
+  const UniqueFd probe(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  if (::bind(probe.get(), reinterpret_cast<sockaddr*>(&address), size) != 0 ||
+      ::getsockname(probe.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+    throw std::runtime_error("no free port");
+  }
+  return ntohs(address.sin_port);
+}
+
+std::unique_ptr<EtcdProcess> EtcdProcess::start(std::vector<std::string> arguments) {
+  std::unique_ptr<EtcdProcess> etcd(new EtcdProcess);
+  std::string pattern = (std::filesystem::temp_directory_path() / "kubernel-etcd-XXXXXX").string();
+  if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no directory for etcd");
+  etcd->directory_ = pattern;
+  etcd->arguments_ = std::move(arguments);
+  bool secure = false;
+  for (const std::string& argument : etcd->arguments_) secure |= argument.starts_with("--cert-file");
+  etcd->url_ = (secure ? "https" : "http") + std::string("://127.0.0.1:") + std::to_string(free_port());
+  etcd->peer_url_ = "http://127.0.0.1:" + std::to_string(free_port());
+  etcd->run();
+  return etcd;
+}
+
+void EtcdProcess::run() {
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
+  UniqueFd read_end(ends[0]);
+  UniqueFd write_end(ends[1]);
+  ChildOptions options;
+  options.argv = {"/usr/bin/etcd", "--name", "n1", "--data-dir", (directory_ / "data").string(),
+                  "--listen-client-urls", url_, "--advertise-client-urls", url_,
+                  "--listen-peer-urls", peer_url_, "--initial-advertise-peer-urls", peer_url_,
+                  "--initial-cluster", "n1=" + peer_url_, "--unsafe-no-fsync"};
+  options.argv.insert(options.argv.end(), arguments_.begin(), arguments_.end());
+  options.stderr_fd = write_end.get();
+  auto spawned = spawn_child(options);
+  if (!spawned) throw std::runtime_error(spawned.error().message());
+  pid_ = *spawned;
+  write_end.reset();
+  std::string log;
+  std::array<char, 4096> buffer{};
+  while (log.find("ready to serve client requests") == std::string::npos &&
+         log.find("serving insecure client requests") == std::string::npos) {
+    const auto got = ::read(read_end.get(), buffer.data(), buffer.size());
+    if (got <= 0) throw std::runtime_error("etcd did not start: " + log);
+    log.append(buffer.data(), static_cast<std::size_t>(got));
+  }
+  reader_ = std::jthread([fd = std::move(read_end)] {
+    std::array<char, 4096> dropped{};
+    while (::read(fd.get(), dropped.data(), dropped.size()) > 0) {
+    }
+  });
+}
+
+void EtcdProcess::kill() {
+  if (pid_ < 0) return;
+  ::kill(pid_, SIGKILL);
+  const auto ended = wait_child({}, pid_);
+  if (!ended) std::fprintf(stderr, "etcd: %s\n", ended.error().message().c_str());
+  pid_ = -1;
+  if (reader_.joinable()) reader_.join();
+}
+
+void EtcdProcess::start_again() { run(); }
+
+EtcdProcess::~EtcdProcess() {
+  kill();
+  std::error_code ignored;
+  std::filesystem::remove_all(directory_, ignored);
+}
+
+}  // namespace kubernel::testing
