@@ -7,10 +7,10 @@
 #include <iterator>
 #include <utility>
 
-#include <grpc/support/log.h>
 #include <grpcpp/grpcpp.h>
 
 #include "admin_service.h"
+#include "callbacks.h"
 #include "kv_service.h"
 #include "lease_service.h"
 #include "service_context.h"
@@ -83,7 +83,8 @@ Server::~Server() { stop({}); }
 const std::vector<std::string>& Server::addresses() const noexcept { return state_->addresses; }
 
 Result<std::unique_ptr<Server>> Server::open(const Surroundings& surroundings, Config config) {
-  gpr_set_log_function([](gpr_log_func_args*) {});  // gRPC's remarks on standard error; what matters is in our errors.
+  etcd_api::silence_log();
+  etcd_api::keep_callback_threads();
   auto state = std::make_unique<State>(surroundings, std::move(config));
   KUBERNEL_TRY(const auto credentials, credentials_of(state->config));
   grpc::ServerBuilder builder;

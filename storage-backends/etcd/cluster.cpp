@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cluster.h"
 
+#include <algorithm>
+#include <cctype>
 #include <stop_token>
 #include <string_view>
 #include <utility>
@@ -16,21 +18,21 @@ constexpr int kPingTimeoutMs = 5000;
 
 bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
 
-// The part of gRPC's text that a person can use, when we know one.
-std::string hint_for(const std::string& message) {
-  if (contains(message, "CERTIFICATE_VERIFY_FAILED") || contains(message, "Hostname Verification")) {
+// The part of gRPC's text that a person can use, when we know one. OpenSSL writes its reasons in several ways.
+std::string hint_for(std::string message) {
+  for (char& c : message) c = c == '_' ? ' ' : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  if (contains(message, "certificate verify failed") || contains(message, "hostname verification")) {
     return "its certificate is not one that caFile vouches for, or is for another name (serverName)";
   }
-  if (contains(message, "WRONG_VERSION_NUMBER") || contains(message, "wrong version number")) {
-    return "it does not speak TLS; use http:// or start it with TLS";
-  }
-  if (contains(message, "Connection refused")) return "connection refused; is etcd running there?";
-  if (contains(message, "BAD_CERTIFICATE") || contains(message, "CERTIFICATE_REQUIRED") ||
-      contains(message, "bad certificate")) {
+  if (contains(message, "wrong version number")) return "it does not speak TLS; use http:// or start it with TLS";
+  if (contains(message, "connection refused")) return "connection refused; is etcd running there?";
+  if (contains(message, "bad certificate") || contains(message, "certificate required") ||
+      contains(message, "unknown ca")) {
     return "it refuses our client certificate; set certFile and keyFile to one it trusts";
   }
-  if (contains(message, "DNS resolution failed")) return "its host name cannot be resolved";
-  if (contains(message, "Socket closed") || contains(message, "Connection reset") || contains(message, "tls handshake eof")) {
+  if (contains(message, "dns resolution failed")) return "its host name cannot be resolved";
+  if (contains(message, "socket closed") || contains(message, "connection reset") || contains(message, "handshake eof") ||
+      contains(message, "broken pipe")) {
     return "it closed the connection; if it speaks TLS, use https:// and, when it asks for one, a client certificate";
   }
   return {};

@@ -9,8 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include <grpc/support/log.h>
-
+#include "callbacks.h"
 #include "cluster.h"
 #include "feed.h"
 #include "feeder.h"
@@ -336,15 +335,11 @@ class EtcdBackend final : public storage::Backend {
   Feeder feeder_;  // Last: it uses all of the above until it is destroyed.
 };
 
-// gRPC writes its own remarks to standard error; what matters of them is in our errors.
-void silence_grpc() {
-  gpr_set_log_function([](gpr_log_func_args*) {});
-}
-
 }  // namespace
 
 Result<std::unique_ptr<storage::Backend>> open_etcd(const storage::BackendContext& context) {
-  silence_grpc();
+  etcd_api::silence_log();
+  etcd_api::keep_callback_threads();
   KUBERNEL_TRY(Config config, read_config(context.config_json));
   KUBERNEL_TRY(auto cluster, Cluster::make(std::move(config), context.clock));
   KUBERNEL_CHECK_OK(cluster->log_in({}));

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+namespace kubernel::etcd_api {
+
+/// Keeps the threads that run gRPC's callbacks for the rest of the process. Without, gRPC 1.51 ends them with the last
+/// server or channel that uses callbacks, and aborts when an event is still on its way to them. To be called before
+/// the first such server or channel is made. Threads: any.
+void keep_callback_threads();
+
+/// gRPC's own remarks would go to standard error; what matters of them is in the errors we report.
+void silence_log();
+
+}  // namespace kubernel::etcd_api
