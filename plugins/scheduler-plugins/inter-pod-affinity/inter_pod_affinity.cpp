@@ -17,9 +17,12 @@ namespace {
 using namespace scheduler;
 using api::Value;
 
-constexpr const char* kAffinityRefusal = "node(s) didn't match pod affinity rules";
-constexpr const char* kAntiAffinityRefusal = "node(s) didn't match pod anti-affinity rules";
-constexpr const char* kExistingRefusal = "node(s) didn't satisfy existing pods anti-affinity rules";
+// Made once: copies share their reasons, and a pod may be refused by thousands of nodes.
+struct Refusals {
+  Verdict affinity = Verdict::unresolvable("node(s) didn't match pod affinity rules");
+  Verdict anti_affinity = Verdict::unschedulable("node(s) didn't match pod anti-affinity rules");
+  Verdict existing = Verdict::unschedulable("node(s) didn't satisfy existing pods anti-affinity rules");
+};
 
 struct Arguments {
   std::int64_t hard_pod_affinity_weight = 1;
@@ -142,10 +145,10 @@ class InterPodAffinity final : public Plugin,
   Result<Verdict> filter(const PodInfo&, const CycleData* data, const NodeInfo& node) const override {
     const auto& state = static_cast<const FilterData&>(*data);
     const std::uint32_t slot = index_.slot(node);
-    if (!has_company(state, slot, node)) return Verdict::unresolvable(kAffinityRefusal);
+    if (!has_company(state, slot, node)) return refusals_.affinity;
     const auto occupied = [&](const Keyed& keyed) { return keyed.pods(slot, node) > 0; };
-    if (std::ranges::any_of(state.required_anti, occupied)) return Verdict::unschedulable(kAntiAffinityRefusal);
-    if (std::ranges::any_of(state.existing_anti, occupied)) return Verdict::unschedulable(kExistingRefusal);
+    if (std::ranges::any_of(state.required_anti, occupied)) return refusals_.anti_affinity;
+    if (std::ranges::any_of(state.existing_anti, occupied)) return refusals_.existing;
     return Verdict::fits();
   }
 
@@ -244,7 +247,7 @@ class InterPodAffinity final : public Plugin,
   static bool has_company(const FilterData& state, std::uint32_t slot, const NodeInfo& node) {
     bool company = true;
     for (const Keyed& keyed : state.required) {
-      if (!node.labels()[keyed.key]) return false;
+      if (keyed.counts.front()->domains->of(slot) < 0) return false;
       company = company && keyed.pods(slot, node) > 0;
     }
     if (company) return true;
@@ -293,6 +296,7 @@ class InterPodAffinity final : public Plugin,
   }
 
   const Arguments arguments_;
+  const Refusals refusals_;
   const std::shared_ptr<client::Informer> namespaces_;
   const NamespaceLabels labels_ = [this](std::string_view name) {
     return namespaces_->find({{}, std::string(name)}).value_or(api::Object());

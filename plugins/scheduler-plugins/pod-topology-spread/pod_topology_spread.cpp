@@ -18,8 +18,11 @@ using namespace scheduler;
 using api::Value;
 using Constraints = std::vector<SpreadConstraint>;
 
-constexpr const char* kRefusal = "node(s) didn't match pod topology spread constraints";
-constexpr const char* kMissingLabel = "node(s) didn't match pod topology spread constraints (missing required label)";
+// Made once: copies share their reasons, and a pod may be refused by thousands of nodes.
+struct Refusals {
+  Verdict skew = Verdict::unschedulable("node(s) didn't match pod topology spread constraints");
+  Verdict missing_label = Verdict::unresolvable("node(s) didn't match pod topology spread constraints (missing required label)");
+};
 constexpr std::string_view kHostname = "kubernetes.io/hostname";
 
 // The score() of a node that cannot be compared: it lacks a label that the others have.
@@ -133,9 +136,9 @@ class PodTopologySpread final : public Plugin,
     for (std::size_t i = 0; i < state.spreads.size(); ++i) {
       const Spread& spread = state.spreads[i];
       const std::int32_t domain = spread.counts->domains->of(slot);
-      if (domain < 0) return Verdict::unresolvable(kMissingLabel);
+      if (domain < 0) return refusals_.missing_label;
       const std::int64_t skew = spread.pods_in(domain) + spread.self - spread.minimum;
-      if (skew > (*state.constraints)[i].max_skew) return Verdict::unschedulable(kRefusal);
+      if (skew > (*state.constraints)[i].max_skew) return refusals_.skew;
     }
     return Verdict::fits();
   }
@@ -291,6 +294,7 @@ class PodTopologySpread final : public Plugin,
   }
 
   const Arguments arguments_;
+  const Refusals refusals_;
   std::unique_ptr<DefaultSelector> default_selector_;
   TopologyIndex index_;
 };

@@ -254,11 +254,13 @@ class Run {
 
 // "name{a="b",le="0.5"} 3": the series without its le, and the bound.
 std::optional<std::pair<std::string, double>> bucket_of(std::string& series) {
-  const auto at = series.find("le=\"");
+  auto at = series.find(",le=\"");
+  if (at == std::string::npos) at = series.find("{le=\"");
   if (at == std::string::npos) return std::nullopt;
-  const auto end = series.find('"', at + 4);
-  const std::string bound = series.substr(at + 4, end - at - 4);
-  series.erase(at, end + 1 - at);
+  const auto begin = at + 5;
+  const auto end = series.find('"', begin);
+  const std::string bound = series.substr(begin, end - begin);
+  series.erase(at + 1, end - at);
   return std::pair(series, bound == "+Inf" ? 1e9 : std::strtod(bound.c_str(), nullptr));
 }
 

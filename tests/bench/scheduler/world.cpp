@@ -95,7 +95,7 @@ struct World::State {
   explicit State(const Options& options)
       : data(options.data),
         manifest(read_manifest(options)),
-        sink(STDERR_FILENO, LogLevel::Warning, core::LogFormat::Text, clock),
+        sink(STDERR_FILENO, manifest.log_level, manifest.log_format, clock),
         log(sink.logger("bench")),
         blocking({"blocking", manifest.blocking_threads, std::max<std::size_t>(manifest.blocking_queue, 65536)}, *log, metrics),
         compute({"compute", std::max<std::size_t>(1, std::thread::hardware_concurrency()), 65536}, *log, metrics),
