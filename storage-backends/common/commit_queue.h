@@ -2,8 +2,9 @@
 //
 // CommitQueue: group commit without a thread of its own.
 //
-// Writers that arrive while a commit is under way gather in a batch; when it is done, one of them commits the
-// whole batch for all. One writer alone never waits for company.
+// Writers that arrive while a commit is under way gather in a batch; when it is done, whoever made it makes the next
+// one too, for all of them: handing over costs as long as it takes the next thread to get a processor. After a few
+// batches it does hand over, and its own caller is told. One writer alone never waits for company.
 
 #pragma once
 
@@ -62,11 +63,13 @@ class CommitQueue {
   struct Batch {
     std::vector<Write*> writes;
     const std::function<After()>* exclusive = nullptr;
-    std::atomic<int> state = kWaiting;
+    std::atomic<int> state = kWaiting;  // Waited for as a futex.
+    std::atomic<bool> told = false;     // Somebody wakes all who wait for it.
   };
 
   void join(const std::shared_ptr<Batch>& batch, bool lead_now);
-  void lead(Batch& batch);
+  void lead(std::shared_ptr<Batch> batch);
+  std::shared_ptr<Batch> next(bool go_on);
 
   const Commit commit_;
   const std::size_t max_batch_;

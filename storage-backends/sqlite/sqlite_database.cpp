@@ -234,7 +234,7 @@ class SqliteDatabase::SqliteWriter final : public storage_common::Writer {
       : db_(db), log_(context.log), checkpointer_(db, context.blocking, context.log) {}
 
   Result<Marks> begin() override {
-    if (const auto why = stopped(); !why.empty()) return Error(Reason::ServiceUnavailable, why);
+    if (broken_) return Error(Reason::ServiceUnavailable, stopped());
     KUBERNEL_CHECK_OK(guard(Query(db_, "BEGIN IMMEDIATE").done()));
     if (!known_) {  // Nobody else writes to the file.
       auto marks = guard(read_marks(db_));
@@ -252,7 +252,7 @@ class SqliteDatabase::SqliteWriter final : public storage_common::Writer {
   /// Threads: any.
   std::string stopped() const {
     const std::lock_guard lock(stopped_mutex_);
-    return stopped_;
+    return stopped_.empty() ? full_ : stopped_;
   }
 
   std::vector<Result<std::optional<Row>>> newest(std::span<const std::string_view> keys) override {
@@ -318,6 +318,7 @@ class SqliteDatabase::SqliteWriter final : public storage_common::Writer {
       return committed;
     }
     marks_ = changed_;
+    set_full({});
     checkpointer_.after_commit();
     return {};
   }
@@ -350,8 +351,9 @@ class SqliteDatabase::SqliteWriter final : public storage_common::Writer {
     const int code = db_.code();
     const int primary = code & 0xff;
     if (primary == SQLITE_FULL) {
-      return Error(Reason::ServiceUnavailable,
-                   "storage-sqlite: " + db_.path() + ": no space left; free some, nothing was written");
+      const std::string why = "storage-sqlite: " + db_.path() + ": no space left; free some, nothing was written";
+      set_full(why);
+      return Error(Reason::ServiceUnavailable, why);
     }
     if (primary == SQLITE_IOERR || primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB ||
         primary == SQLITE_READONLY || primary == SQLITE_CANTOPEN) {
@@ -359,15 +361,24 @@ class SqliteDatabase::SqliteWriter final : public storage_common::Writer {
       log_error(log_, why, {{"code", code}});
       const std::lock_guard lock(stopped_mutex_);
       stopped_ = why;
+      broken_ = true;
       return Error(Reason::ServiceUnavailable, why);
     }
     return result;
+  }
+
+  void set_full(const std::string& why) {
+    if (full_.empty() && why.empty()) return;  // Only this thread changes it.
+    const std::lock_guard lock(stopped_mutex_);
+    full_ = why;
   }
 
   Connection& db_;
   Logger& log_;
   mutable std::mutex stopped_mutex_;
   std::string stopped_;  // Why no more writes are taken; empty: they are.
+  std::string full_;     // The same, for as long as there is no space. Each write tries whether there is some again.
+  bool broken_ = false;
   bool known_ = false;
   Marks marks_;    // As committed, once known.
   Marks changed_;  // As the transaction leaves it.

@@ -302,6 +302,7 @@ TEST_F(SqliteTrouble, AfterAFailedSyncNoWriteIsTakenAndReadsGoOn) {
   EXPECT_THAT(refused.error().message(), AllOf(HasSubstr(path_), HasSubstr("writes have stopped")));
   EXPECT_EQ((*store_->get({}, "/a", 0))->value, "1");
   EXPECT_EQ(store_->stats({})->revision, revision);
+  EXPECT_THAT(store_->stats({})->stopped, AllOf(HasSubstr(path_), HasSubstr("writes have stopped")));
   ASSERT_EQ(around_.log.lines().size(), 1U);
   store_.reset();
   open();
@@ -340,8 +341,10 @@ TEST_F(SqliteTrouble, AFullDiskFailsTheWriteAndNothingElse) {
     EXPECT_THAT(failed.error().message(), AllOf(HasSubstr(path_), HasSubstr("no space left")));
   }
   EXPECT_EQ((*store_->get({}, "/a", 0))->value, "1");
+  EXPECT_THAT(store_->stats({})->stopped, HasSubstr("no space left"));
   FaultyDisk::write_result() = SQLITE_OK;
   EXPECT_EQ(put("/a", "2", revision), revision + 1);
+  EXPECT_EQ(store_->stats({})->stopped, "");
   EXPECT_EQ((*events)->take(10)->events.size(), 1U);
   events->reset();  // A watch goes before its store.
   store_.reset();
