@@ -127,7 +127,7 @@ TEST(ObjectRules, Autoscalers) {
   check_creates(kHorizontalPodAutoscalers, "default",
                 R"({"metadata":{"name":"h"},"spec":{"maxReplicas":3,"scaleTargetRef":{"kind":"Deployment","name":"d"}}})", {
       {"bounds", R"({"spec":{"minReplicas":0,"maxReplicas":-1}})",
-       {"Invalid spec.minReplicas: Invalid value: 0: must be greater than or equal to 1", "Invalid spec.maxReplicas: Invalid value: -1: must be greater than 0",
+       {"Invalid spec.minReplicas: Invalid value: 0: must be greater than or equal to 1", "Invalid spec.maxReplicas: Invalid value: -1: must be greater than or equal to 1",
         "Invalid spec.maxReplicas: Invalid value: -1: must be greater than or equal to `minReplicas`"}},
       {"in order", R"({"spec":{"minReplicas":4}})", {"Invalid spec.maxReplicas: Invalid value: 3: must be greater than or equal to `minReplicas`"}},
       {"a metric has its source", R"({"spec":{"metrics":[{"type":"Resource"}]}})",

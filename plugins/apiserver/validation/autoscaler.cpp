@@ -150,7 +150,7 @@ void check_autoscaler(const Field& scaler) {
   const Field low = spec["minReplicas"];
   const Field high = spec["maxReplicas"];
   if (low.set() && low.number() < 1) low.invalid("must be greater than or equal to 1");
-  if (high.number() < 1) high.with(high.set() ? high.value() : json(0)).invalid("must be greater than 0");
+  if (!high.set()) high.with(json(0)).invalid("must be greater than 0");  // The schema has the rule for a number that is there.
   if (low.set() && high.number() < low.number()) high.invalid("must be greater than or equal to `minReplicas`");
   check_reference(spec["scaleTargetRef"]);
   spec["metrics"].each([](const Field& metric, std::size_t) { check_metric(metric); });

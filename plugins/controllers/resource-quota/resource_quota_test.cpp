@@ -15,6 +15,8 @@ const api::Resource kQuotas{"", "v1", "resourcequotas"};
 
 class ResourceQuotaTest : public ::testing::Test {
  protected:
+  ResourceQuotaTest() { bench_.cluster.serve(kQuotas, "ResourceQuota", true); }
+
   void put_quota(const char* spec) {
     bench_.cluster.put(kQuotas, {{"metadata", {{"name", "q"}, {"namespace", "n"}}}, {"spec", json::parse(spec)}});
   }
