@@ -39,9 +39,9 @@ class Labels final : public admission::Admission {
 };
 
 Result<std::unique_ptr<admission::Admission>> make(const admission::AdmissionContext& context) {
-  const auto config = nlohmann::json::parse(context.config_json, nullptr, false);
-  if (!config.is_object() || !config.contains("value")) return Error(Reason::BadRequest, "value: is required");
-  return std::unique_ptr<admission::Admission>(std::make_unique<Labels>(context.client, config["value"].get<std::string>()));
+  auto value = nlohmann::json::parse(context.config_json).at("value").get<std::string>();
+  if (value.empty()) return Error(Reason::BadRequest, "value: must not be empty");
+  return std::unique_ptr<admission::Admission>(std::make_unique<Labels>(context.client, std::move(value)));
 }
 
 }  // namespace

@@ -43,9 +43,9 @@ class AdmissionPlugin:
 
     def test_a_plugin_that_cannot_be_made_ends_the_start_in_one_line(self):
         try:
-            api_server.ApiServer(PLUGIN.replace("value:", "other:"), plugin_path=os.environ["KUBERNEL_TEST_PLUGINS"]).close()
+            api_server.ApiServer(PLUGIN.replace("us", "''"), plugin_path=os.environ["KUBERNEL_TEST_PLUGINS"]).close()
         except AssertionError as error:
-            assert "admission plugin test-admission: value: is required" in str(error), error
+            assert "admission plugin test-admission: value: must not be empty" in str(error), error
         else:
             raise AssertionError("the server started")
 
