@@ -2,7 +2,7 @@
 //
 // scheduler-bench: one of upstream's scheduler_perf workloads against a control plane in this process.
 //
-//   scheduler-bench --plugins DIR --manifest FILE --data DIR [--memory] [--scale X] [--details] WORKLOAD.yaml
+//   scheduler-bench --plugins DIR --manifest FILE [--data DIR] [--memory] [--scale X] [--details] WORKLOAD.yaml
 //
 // Prints one line: pods bound a second from the first create to the last binding, as a multiple of what upstream's CI asks for, CPU time
 // per pod (of everything: creating, storing, watching, scheduling, binding), and peak memory. --details adds a line for each of the
@@ -53,6 +53,12 @@ double cpu_seconds() {
   getrusage(RUSAGE_SELF, &usage);
   const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6; };
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+std::filesystem::path temporary_directory() {
+  std::string name = (std::filesystem::temp_directory_path() / "scheduler-bench-XXXXXX").string();
+  if (mkdtemp(name.data()) == nullptr) fail("cannot make a temporary directory");
+  return name;
 }
 
 long peak_kb() {
@@ -311,7 +317,8 @@ int main(int argc, char** argv) {
     else if (word.starts_with("--")) fail("unknown option " + word);
     else file = word;
   }
-  if (file.empty() || options.plugins.empty() || options.data.empty() || scale <= 0) fail("needs --plugins, --manifest, --data and a workload");
+  if (file.empty() || options.plugins.empty() || options.manifest.empty() || scale <= 0) fail("needs --plugins, --manifest and a workload");
+  if (options.data.empty()) options.data = temporary_directory();
   bench::Workload workload;
   if (const std::string problem = bench::Workload::load(file, scale, workload); !problem.empty()) fail(problem);
   bench::World world(options);

@@ -109,6 +109,7 @@ struct World::State {
   lifecycle::Surroundings lent() {
     return {[this](std::string_view name) { return sink.logger(name); },
             metrics, clock, random, blocking, compute, poller,
+            {}, {},
             [](std::string_view component) { fail("component " + std::string(component) + " does not stop"); }};
   }
 
