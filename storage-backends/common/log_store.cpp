@@ -35,6 +35,9 @@ constexpr Revision kSmallestStep = 64;
 constexpr Revision kFirstStep = 128;
 constexpr Revision kLargestStep = 4096;
 
+// Writes after which the size is asked for anew.
+constexpr Revision kSizeFresh = 256;
+
 constexpr std::array kCommitBuckets = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5};
 
 struct Instruments {
@@ -160,7 +163,7 @@ class LogStore final : public storage::Backend {
   Result<Stats> stats(const CallContext& ctx) override {
     KUBERNEL_CHECK_OK(check(ctx));
     if (shared_) KUBERNEL_CHECK_OK(follow());
-    KUBERNEL_TRY(const std::int64_t bytes, database_->size_bytes());
+    KUBERNEL_TRY(const std::int64_t bytes, size_bytes());
     return Stats{.revision = log_.head(),
                  .compacted = compacted_,
                  .keys = live_,
@@ -169,6 +172,17 @@ class LogStore final : public storage::Backend {
   }
 
  private:
+  // Asking the database costs a statement, and every consistent read of the API server asks for the store's revision.
+  Result<std::int64_t> size_bytes() {
+    const Revision head = log_.head();
+    const std::lock_guard lock(size_mutex_);
+    const Revision moved = head - size_.head;
+    if (size_.bytes > 0 && size_.compacted == compacted_ && moved >= 0 && moved < kSizeFresh) return size_.bytes;
+    KUBERNEL_TRY(const std::int64_t bytes, database_->size_bytes());
+    size_ = {bytes, head, compacted_};
+    return bytes;
+  }
+
   Result<void> check(const CallContext& ctx) const {
     if (ctx.stopping()) return Error(Reason::Cancelled, "storage: the call was cancelled");
     if (ctx.deadline != CallContext::Clock::time_point::max() && clock_.now() >= ctx.deadline) {
@@ -464,6 +478,13 @@ class LogStore final : public storage::Backend {
   Writer& writer_;  // Used inside queue_'s turns only.
   const bool shared_;
   const Instruments instruments_;
+
+  struct Size {
+    std::int64_t bytes = 0;
+    Revision head = 0, compacted = 0;  // When it was asked for.
+  };
+  std::mutex size_mutex_;
+  Size size_;
 
   std::mutex compact_mutex_;
   std::atomic<Revision> compacted_;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include <kubernel/admission/admission.h>
@@ -12,6 +13,9 @@
 #include "pipeline/api.h"
 
 namespace kubernel::apiserver {
+
+/// What steps after NamespaceLifecycle read with: it has brought the caches up to the moment a request for a namespaced object came.
+inline constexpr std::string_view kCached = "0";
 
 /// NamespaceLifecycle: nothing is created in a namespace that is missing or terminating; default and kube-* stay.
 std::unique_ptr<admission::Admission> make_namespace_lifecycle(const Api& api);

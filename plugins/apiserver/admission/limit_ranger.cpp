@@ -127,7 +127,7 @@ class LimitRanger final : public admission::Admission {
 
   Result<void> mutate(const CallContext& ctx, admission::Request& request) override {
     if (request.resource != api::resources::kPods || request.operation != admission::Operation::Create) return {};
-    KUBERNEL_TRY(const std::vector<api::Object> ranges, find_ranges(ctx, request.key.ns));
+    KUBERNEL_TRY(const std::vector<api::Object> ranges, find_ranges(ctx, request));
     std::map<std::string, std::string> limits;
     std::map<std::string, std::string> requests;
     for (const api::Object& range : ranges) {
@@ -143,7 +143,7 @@ class LimitRanger final : public admission::Admission {
   }
 
   Result<void> validate(const CallContext& ctx, const admission::Request& request) override {
-    KUBERNEL_TRY(const std::vector<api::Object> ranges, find_ranges(ctx, request.key.ns));
+    KUBERNEL_TRY(const std::vector<api::Object> ranges, find_ranges(ctx, request));
     if (ranges.empty()) return {};
     KUBERNEL_TRY(const api::Object object, api::Object::from_json(*request.object));
     Complaints complaints;
@@ -162,9 +162,10 @@ class LimitRanger final : public admission::Admission {
   }
 
  private:
-  Result<std::vector<api::Object>> find_ranges(const CallContext& ctx, const std::string& ns) const {
+  Result<std::vector<api::Object>> find_ranges(const CallContext& ctx, const admission::Request& request) const {
     ListQuery query;
-    query.filter.ns = ns;
+    query.filter.ns = request.key.ns;
+    if (request.operation == admission::Operation::Create) query.resource_version = kCached;
     KUBERNEL_TRY(ListResult found, api_.store(ranges_)->list(ctx, query));
     return std::move(found.items);
   }

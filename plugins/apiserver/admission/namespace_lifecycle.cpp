@@ -15,11 +15,12 @@ class NamespaceLifecycle final : public admission::Admission {
     return operation == admission::Operation::Delete && resource == api::resources::kNamespaces && subresource.empty();
   }
 
-  Result<void> mutate(const CallContext& ctx, admission::Request& request) override { return check(ctx, request); }
-  Result<void> validate(const CallContext& ctx, const admission::Request& request) override { return check(ctx, request); }
+  // The first step of all looks at everything that was written before the request came; the later ones need not wait for that again.
+  Result<void> mutate(const CallContext& ctx, admission::Request& request) override { return check(ctx, request, ""); }
+  Result<void> validate(const CallContext& ctx, const admission::Request& request) override { return check(ctx, request, kCached); }
 
  private:
-  Result<void> check(const CallContext& ctx, const admission::Request& request) const {
+  Result<void> check(const CallContext& ctx, const admission::Request& request, std::string_view resource_version) const {
     if (request.operation == admission::Operation::Delete) {
       const std::string& name = request.key.name;
       if (name == "default" || name == "kube-system" || name == "kube-public") {
@@ -28,7 +29,7 @@ class NamespaceLifecycle final : public admission::Admission {
       return {};
     }
     if (request.key.ns.empty() || request.resource == api::resources::kNamespaces) return {};
-    KUBERNEL_TRY(const api::Object ns, api_.store(info_)->get(ctx, {"", request.key.ns}, ""));
+    KUBERNEL_TRY(const api::Object ns, api_.store(info_)->get(ctx, {"", request.key.ns}, resource_version));
     if (!ns.head().deleting) return {};
     const schema::ResourceInfo* about =
         schema::find_resource(request.resource.group, request.resource.version, request.resource.plural);

@@ -77,10 +77,10 @@ class Priority final : public admission::Admission {
     std::string name = text(spec, {"priorityClassName"});
     std::optional<api::Object> found;
     if (name.empty()) {
-      KUBERNEL_TRY(found, find_default(ctx, ""));
+      KUBERNEL_TRY(found, find_default(ctx, "", kCached));
       if (found) spec["priorityClassName"] = name = found->name();
     } else {
-      auto got = api_.store(classes_)->get(ctx, {"", name}, "");
+      auto got = api_.store(classes_)->get(ctx, {"", name}, kCached);
       if (!got && got.error().reason() != Reason::NotFound) return std::move(got).error();
       if (!got) return refuse(request, "no PriorityClass with name " + name + " was found");
       found = *std::move(got);
@@ -100,7 +100,7 @@ class Priority final : public admission::Admission {
 
   Result<void> validate(const CallContext& ctx, const admission::Request& request) override {
     if (request.resource != api::resources::kPriorityClasses || !flag(*request.object, {"globalDefault"})) return {};
-    KUBERNEL_TRY(const auto other, find_default(ctx, request.key.name));
+    KUBERNEL_TRY(const auto other, find_default(ctx, request.key.name, ""));
     if (!other) return {};
     return forbidden(classes_, request.key.name,
                      "PriorityClass " + quote(other->name()) + " is already marked as default. Only one default can exist");
@@ -113,8 +113,10 @@ class Priority final : public admission::Admission {
   }
 
   // Of several (written behind our back), the smallest, as upstream.
-  Result<std::optional<api::Object>> find_default(const CallContext& ctx, std::string_view except) const {
-    KUBERNEL_TRY(const ListResult all, api_.store(classes_)->list(ctx, {}));
+  Result<std::optional<api::Object>> find_default(const CallContext& ctx, std::string_view except, std::string_view resource_version) const {
+    ListQuery query;
+    query.resource_version = resource_version;
+    KUBERNEL_TRY(const ListResult all, api_.store(classes_)->list(ctx, query));
     std::optional<api::Object> out;
     for (const api::Object& one : all.items) {
       if (!one["globalDefault"].boolean() || one.name() == except) continue;

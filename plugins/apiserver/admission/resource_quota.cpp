@@ -81,6 +81,7 @@ class ResourceQuota final : public admission::Admission {
     if (request.key.ns.empty()) return {};
     ListQuery query;
     query.filter.ns = request.key.ns;
+    if (request.operation == admission::Operation::Create) query.resource_version = kCached;
     KUBERNEL_TRY(const ListResult quotas, api_.store(quotas_)->list(ctx, query));
     if (quotas.items.empty()) return {};
     KUBERNEL_TRY(const api::Object object, api::Object::from_json(*request.object));

@@ -78,7 +78,7 @@ class ServiceAccountAdmission final : public admission::Admission {
 
   Result<api::Object> find(const CallContext& ctx, const admission::Request& request, const std::string& name) const {
     const Store* accounts = api_.store(*api_.find("", "v1", "serviceaccounts"));
-    auto found = accounts->get(ctx, {request.key.ns, name}, "");
+    auto found = accounts->get(ctx, {request.key.ns, name}, kCached);
     if (!found && found.error().reason() == Reason::NotFound) {
       return refuse(request, "error looking up service account " + request.key.ns + "/" + name + ": serviceaccount " + quote(name) +
                                  " not found");

@@ -206,12 +206,10 @@ void check_pod(const Field& pod) {
 }
 
 void check_pod_create(const Field& pod) {
-  check_pod(pod);
   if (!pod["spec"]["ephemeralContainers"].zero()) pod["spec"]["ephemeralContainers"].forbidden("cannot be set on create");
 }
 
 void check_pod_update(const Field& pod, const json& old) {
-  check_pod(pod);
   const Field spec = pod["spec"];
   const json& before = member(old, {"spec"});
   for (const char* list : {"containers", "initContainers"}) {

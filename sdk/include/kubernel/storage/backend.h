@@ -105,7 +105,7 @@ struct Stats {
   Revision revision = 0;
   Revision compacted = 0;  ///< History before this revision is gone.
   std::int64_t keys = 0;
-  std::int64_t size_bytes = 0;
+  std::int64_t size_bytes = 0;  ///< As of at most a few hundred writes ago.
   std::string stopped;  ///< Why no more writes are taken, as one line; empty while they are.
 };
 
