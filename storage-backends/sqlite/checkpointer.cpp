@@ -2,6 +2,7 @@
 #include "checkpointer.h"
 
 #include <atomic>
+#include <cstdint>
 #include <mutex>
 
 namespace kubernel::storage_sqlite {
@@ -47,18 +48,21 @@ Copied copy(Connection& db, Outcome& outcome, Logger& log) {
 
 }  // namespace
 
+// Whose turn it is to copy; see checkpointer.h.
+enum class Turn : std::uint8_t { Writer, PoolMay, PoolCopies, WriterRest };
+
 struct Checkpointer::Shared {
   std::mutex mutex;  // Held while a copy runs on the pool.
   std::string path;
   std::unique_ptr<Connection> connection;
   bool closed = false;
-  std::atomic<bool> under_way = false;
-  std::atomic<bool> rest_is_left = false;
+  std::atomic<Turn> turn = Turn::Writer;
   Outcome outcome;
 
   void run(Logger& log) {
     const std::lock_guard lock(mutex);
-    if (closed) return;
+    Turn expected = Turn::PoolMay;
+    if (closed || !turn.compare_exchange_strong(expected, Turn::PoolCopies)) return;
     if (!connection) {
       auto opened = Connection::open(path, true);
       if (opened) {
@@ -68,8 +72,7 @@ struct Checkpointer::Shared {
       }
     }
     if (connection) copy(*connection, outcome, log);
-    rest_is_left = true;
-    under_way = false;
+    turn = Turn::WriterRest;
   }
 };
 
@@ -93,18 +96,24 @@ Checkpointer::~Checkpointer() {
 
 void Checkpointer::after_commit() {
   if (pages_ < kCopyFrom) return;
-  if (shared_->rest_is_left.exchange(false)) {
+  Turn turn = shared_->turn;
+  if (turn == Turn::PoolCopies) return;  // However long the log gets: the copy comes to its end.
+  if (turn == Turn::WriterRest) {
+    shared_->turn = Turn::Writer;
     copy_rest();
     return;
   }
   if (pages_ < again_at_) return;
   if (pages_ >= kTooLong) {
+    // Takes the turn back from a copy that has not begun.
+    if (turn == Turn::PoolMay && !shared_->turn.compare_exchange_strong(turn, Turn::Writer)) return;
     copy_rest();
     return;
   }
-  if (shared_->under_way.exchange(true)) return;
+  if (turn == Turn::PoolMay) return;
+  shared_->turn = Turn::PoolMay;
   const auto submitted = executor_.submit([shared = shared_, log = &log_] { shared->run(*log); });
-  if (!submitted) shared_->under_way = false;  // Tried again at the next commit.
+  if (!submitted) shared_->turn = Turn::Writer;  // Tried again at the next commit.
 }
 
 void Checkpointer::copy_rest() {
