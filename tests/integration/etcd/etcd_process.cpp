@@ -53,7 +53,9 @@ void EtcdProcess::run() {
   options.argv = {"/usr/bin/etcd", "--name", "n1", "--data-dir", (directory_ / "data").string(),
                   "--listen-client-urls", url_, "--advertise-client-urls", url_,
                   "--listen-peer-urls", peer_url_, "--initial-advertise-peer-urls", peer_url_,
-                  "--initial-cluster", "n1=" + peer_url_, "--unsafe-no-fsync"};
+                  "--initial-cluster", "n1=" + peer_url_, "--unsafe-no-fsync",
+                  // A member alone elects itself after one time-out, and gives no lease less than one and a half.
+                  "--heartbeat-interval", "10", "--election-timeout", "100"};
   options.argv.insert(options.argv.end(), arguments_.begin(), arguments_.end());
   options.stderr_fd = write_end.get();
   auto spawned = spawn_child(options);

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <latch>
 #include <memory>
 #include <string>
 #include <thread>
@@ -62,16 +63,17 @@ TEST_F(EtcdTrouble, WhatWasAcknowledgedIsThereAfterEtcdWasKilledAndWatchesGoOn) 
   std::vector<std::string> acknowledged;
   for (int round = 0; round < 3; ++round) {
     std::atomic<bool> stop = false;
+    std::latch enough(20);
     std::jthread writer([&] {
       for (int i = 0; !stop; ++i) {
         const std::string key = "/" + std::to_string(round) + "/" + std::to_string(i);
         const auto written = store->put({}, key, "1", 0, 0);
-        if (written && written->applied) acknowledged.push_back(key);
+        if (!written || !written->applied) continue;
+        acknowledged.push_back(key);
+        if (!enough.try_wait()) enough.count_down();
       }
     });
-    while (store->count({}, "/" + std::to_string(round) + "/", "/" + std::to_string(round) + "0") && acknowledged.size() < 20U * static_cast<unsigned>(round + 1)) {
-      std::this_thread::yield();
-    }
+    enough.wait();
     etcd->kill();
     stop = true;
     writer.join();

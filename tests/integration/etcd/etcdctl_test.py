@@ -131,8 +131,8 @@ class Etcdctl(unittest.TestCase):
         self.assertEqual(self.ctl("get", "/leased"), "")
         self.assertIn("already expired", self.ctl("lease", "timetolive", lease))
         short = self.ctl("lease", "grant", "1").split()[1]
-        watch = self.watch("/short")
         self.ctl("put", "/short", "1", f"--lease={short}")
+        watch = self.watch("/short", "--rev", "1")
         self.assertEqual(self.lines(watch, 3), ["PUT", "/short", "1"])
         self.assertEqual(self.lines(watch, 2), ["DELETE", "/short"])
 
@@ -202,10 +202,9 @@ class Etcdctl(unittest.TestCase):
         self.assertIn(lease, etcdctl(client, "lease", "list"))
 
     def test_a_watch_goes_on_after_the_server_was_started_again(self):
-        watch = self.watch("/w/", "--prefix")
+        watch = self.watch("/w/", "--prefix", "--rev", "1")
         self.ctl("put", "/w/ready", "1")
-        while watch.stdout.readline().strip() != "1":  # It may have begun after the put; then the next one is seen.
-            pass
+        self.assertEqual(self.lines(watch, 3), ["PUT", "/w/ready", "1"])
         address = self.server.address
         self.assertEqual(self.server.stop(), 0)
         self.server = Server(self.directory, listen=address)
