@@ -161,7 +161,8 @@ Result<void> Kubelet::make_parts(const CallContext& ctx) {
   puller_ = std::make_unique<ImagePuller>(*runtime_.images, tasks_, config_.parallel_pulls);
   objects_ = std::make_unique<ObjectSource>(*api_, tasks_, context_.log, wake_pod);
   volumes_ = std::make_unique<PodVolumes>(config_.root_directory, *api_, *objects_, context_.clock, context_.log, system_mounts());
-  handlers_ = std::make_unique<NodeProbeHandlers>(*runtime_.containers, tasks_);
+  KUBERNEL_TRY(handlers_, NodeProbeHandlers::make(*runtime_.containers, tasks_,
+                                                  {context_.log, context_.metrics, context_.clock, context_.blocking}));
   prober_ = std::make_unique<Prober>(*handlers_, tasks_, *events_, wake_pod);
   informers_ = client::make_informer_factory({context_.log, context_.clock, context_.random, context_.blocking}, *api_);
   kit_.reset(new Kit{config_, node_, tasks_, context_.log, *api_, *events_, *runtime_.containers, runtime_.name, *cache_, *puller_,

@@ -5,10 +5,12 @@
 #pragma once
 
 #include <chrono>
+#include <memory>
 #include <string>
 #include <string_view>
 
 #include <kubernel/api/object.h>
+#include <kubernel/net/client.h>
 #include <kubernel/runtime/container_runtime.h>
 
 #include "pods/spec.h"
@@ -39,16 +41,19 @@ class ProbeHandlers {
 // connections can be made.
 class NodeProbeHandlers final : public ProbeHandlers {
  public:
-  NodeProbeHandlers(runtime::ContainerRuntime& runtime, Tasks& tasks);
+  // Errors: as net::make_http_client().
+  static Result<std::unique_ptr<NodeProbeHandlers>> make(runtime::ContainerRuntime& runtime, Tasks& tasks, const net::NetContext& net);
   ProbeOutcome run(const ProbeTarget& target, api::Value handler, std::chrono::seconds timeout) override;
 
  private:
+  NodeProbeHandlers(runtime::ContainerRuntime& runtime, Tasks& tasks, std::unique_ptr<net::HttpClient> https);
   ProbeOutcome run_exec(const ProbeTarget& target, api::Value exec, std::chrono::seconds timeout);
   ProbeOutcome run_http(const ProbeTarget& target, api::Value get, std::chrono::seconds timeout);
   ProbeOutcome run_tcp(const ProbeTarget& target, api::Value socket, std::chrono::seconds timeout);
 
   runtime::ContainerRuntime& runtime_;
   Tasks& tasks_;
+  const std::unique_ptr<net::HttpClient> https_;
 };
 
 // The number of a port given as such or by its name in the container; 0 when there is none.

@@ -155,8 +155,11 @@ Result<TlsContext> make_server_context(const ServerTls& tls) {
 
 Result<TlsContext> make_client_context(const ClientTls* tls, bool http2) {
   KUBERNEL_TRY(TlsContext context, new_context(TLS_client_method()));
-  SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
-  if (tls != nullptr && !tls->ca_pem.empty()) {
+  const bool verify = tls == nullptr || tls->verify;
+  SSL_CTX_set_verify(context.get(), verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
+  if (!verify) {
+    // Roots would prove nothing.
+  } else if (tls != nullptr && !tls->ca_pem.empty()) {
     KUBERNEL_CHECK_OK(trust(context.get(), tls->ca_pem, false));
   } else if (SSL_CTX_set_default_verify_paths(context.get()) != 1) {
     return openssl_error(Reason::Invalid, "cannot read the system's CA certificates");
@@ -204,7 +207,7 @@ IoStatus TlsSession::failed(int result, const char* what) {
   const unsigned long detail = ERR_peek_error();
   plain_http_ = ERR_GET_LIB(detail) == ERR_LIB_SSL && ERR_GET_REASON(detail) == SSL_R_HTTP_REQUEST;
   const long verdict = SSL_get_verify_result(ssl_);
-  if (!SSL_is_server(ssl_) && verdict != X509_V_OK) {
+  if (SSL_get_verify_mode(ssl_) != SSL_VERIFY_NONE && !SSL_is_server(ssl_) && verdict != X509_V_OK) {
     ERR_clear_error();
     error_ = Error(Reason::Unauthorized,
                    std::string("the server's certificate is not valid: ") + X509_verify_cert_error_string(verdict));

@@ -19,6 +19,7 @@ struct ClientTls {
   std::string ca_pem;          ///< Trusted roots; empty: the system's.
   std::string server_name;     ///< Name to verify instead of the URL's host; empty: the URL's host.
   std::unique_ptr<TlsIdentity> identity;  ///< Client certificate; null: none.
+  bool verify = true;  ///< False: whoever answers is taken for the server, for probes of it only. Nothing secret may be sent.
 };
 
 struct ClientOptions {
