@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "claim_cache.h"
+
+#include <algorithm>
+
+#include <nlohmann/json.hpp>
+
+namespace kubernel::plugins {
+
+using api::Object;
+using api::ObjectKey;
+using api::Value;
+
+const api::Resource kResourceClaims{"resource.k8s.io", "v1", "resourceclaims"};
+const api::Resource kResourceSlices{"resource.k8s.io", "v1", "resourceslices"};
+const api::Resource kDeviceClasses{"resource.k8s.io", "v1", "deviceclasses"};
+
+namespace {
+
+void add_devices(const Object& claim, std::set<DeviceId>& out) {
+  for (const Value result : claim.pointer("/status/allocation/devices/results")) {
+    if (result["adminAccess"].boolean()) continue;
+    out.insert({std::string(result["driver"].string()), std::string(result["pool"].string()), std::string(result["device"].string())});
+  }
+}
+
+std::string pod_text(const scheduler::PodInfo& pod) {
+  return "pod \"" + pod.key().ns + "/" + pod.key().name + "\"";
+}
+
+// What status.resourceClaimStatuses says of one entry; missing when it says nothing.
+Value status_of(const scheduler::PodInfo& pod, std::string_view entry) {
+  for (const Value status : pod.object.pointer("/status/resourceClaimStatuses")) {
+    if (status["name"].string() == entry) return status;
+  }
+  return {};
+}
+
+}  // namespace
+
+ClaimCache::ClaimCache(client::InformerFactory& informers)
+    : claims_(informers.informer(kResourceClaims, {})),
+      slices_(informers.informer(kResourceSlices, {})),
+      classes_(informers.informer(kDeviceClasses, {})) {
+  subscriptions_.push_back(claims_->add_handler({[this](const Object& claim) { see(claim, false); },
+                                                 [this](const Object&, const Object& claim) { see(claim, false); },
+                                                 [this](const Object& claim) { see(claim, true); }}));
+  const auto changed = [this] {
+    const std::lock_guard lock(mutex_);
+    inventory_.reset();
+    ++slices_version_;
+  };
+  subscriptions_.push_back(slices_->add_handler(
+      {[changed](const Object&) { changed(); }, [changed](const Object&, const Object&) { changed(); }, [changed](const Object&) { changed(); }}));
+}
+
+void ClaimCache::see(const Object& claim, bool gone) {
+  const std::lock_guard lock(mutex_);
+  allocated_.reset();
+  Entry& entry = entries_[claim.uid()];
+  entry.seen = gone ? Object() : claim;
+  if (gone || (entry.written && entry.written.head().resource_version <= claim.head().resource_version)) entry.written = Object();
+  if (gone && !entry.pending) entries_.erase(claim.uid());
+}
+
+const Object& ClaimCache::latest(const Entry& entry) {
+  return entry.written ? entry.written : entry.seen;
+}
+
+std::optional<Object> ClaimCache::claim(const ObjectKey& key) const {
+  auto found = claims_->find(key);
+  if (!found) return std::nullopt;
+  const std::lock_guard lock(mutex_);
+  const auto entry = entries_.find(found->uid());
+  if (entry != entries_.end() && entry->second.written &&
+      entry->second.written.head().resource_version > found->head().resource_version) {
+    return entry->second.written;
+  }
+  return found;
+}
+
+std::optional<Object> ClaimCache::device_class(const std::string& name) const {
+  return classes_->find({{}, name});
+}
+
+std::shared_ptr<const std::set<DeviceId>> ClaimCache::allocated() const {
+  const std::lock_guard lock(mutex_);
+  if (!allocated_) {
+    auto made = std::make_shared<std::set<DeviceId>>();
+    for (const auto& [uid, entry] : entries_) {
+      if (latest(entry)) add_devices(latest(entry), *made);
+      if (entry.pending) add_devices(*entry.pending, *made);
+    }
+    allocated_ = std::move(made);
+  }
+  return allocated_;
+}
+
+std::shared_ptr<const Inventory> ClaimCache::inventory() const {
+  std::uint64_t version = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    if (inventory_) return inventory_;
+    version = slices_version_;
+  }
+  auto made = std::make_shared<const Inventory>(slices_->list({}, api::LabelSelector::everything()));
+  const std::lock_guard lock(mutex_);
+  if (version == slices_version_) inventory_ = made;  // Else it is out of date already.
+  return made;
+}
+
+bool ClaimCache::is_pending(const std::string& claim_uid) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(claim_uid);
+  return found != entries_.end() && found->second.pending;
+}
+
+bool ClaimCache::begin_allocation(const std::string& claim_uid, const nlohmann::json& allocation) {
+  auto pending = Object::from_json({{"status", {{"allocation", allocation}}}});
+  const std::lock_guard lock(mutex_);
+  Entry& entry = entries_[claim_uid];
+  if (!pending || entry.pending) return false;
+  entry.pending = *std::move(pending);
+  allocated_.reset();
+  return true;
+}
+
+void ClaimCache::end_allocation(const std::string& claim_uid, const std::optional<Object>& written) {
+  const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(claim_uid);
+  if (found == entries_.end()) return;
+  Entry& entry = found->second;
+  entry.pending.reset();
+  const bool newer = written && entry.seen && entry.seen.head().resource_version < written->head().resource_version;
+  if (newer) entry.written = *written;
+  if (!entry.seen) entries_.erase(found);
+  allocated_.reset();
+}
+
+std::vector<std::string> claim_names_of(const scheduler::PodInfo& pod) {
+  std::vector<std::string> out;
+  for (const Value entry : pod.spec["resourceClaims"]) {
+    const Value name = entry["resourceClaimName"];
+    const Value made = name ? name : status_of(pod, entry["name"].string())["resourceClaimName"];
+    if (made) out.emplace_back(made.string());
+  }
+  return out;
+}
+
+PodResourceClaims PodResourceClaims::read(const scheduler::PodInfo& pod, const ClaimCache& cache) {
+  PodResourceClaims out;
+  for (const Value entry : pod.spec["resourceClaims"]) {
+    const bool shared = static_cast<bool>(entry["resourceClaimName"]);
+    Value name = entry["resourceClaimName"];
+    if (!shared) {
+      const Value status = status_of(pod, entry["name"].string());
+      if (!entry["resourceClaimTemplateName"]) {
+        out.problem = pod_text(pod) + ", spec.resourceClaim \"" + std::string(entry["name"].string()) + "\": none of the supported fields are set";
+      } else if (!status) {
+        out.problem = pod_text(pod) + ": ResourceClaim not created yet";
+      }
+      if (!out.problem.empty()) return out;
+      name = status["resourceClaimName"];
+      if (!name) continue;  // None is needed.
+    }
+    const auto claim = cache.claim({pod.key().ns, std::string(name.string())});
+    if (!claim) {
+      out.problem = "resourceclaim.resource.k8s.io \"" + std::string(name.string()) + "\" not found";
+    } else if (claim->head().deleting) {
+      out.problem = "resourceclaim \"" + claim->name() + "\" is being deleted";
+    } else if (!shared && claim->head().controller_uid != pod.uid()) {
+      out.problem = "ResourceClaim " + api::to_string(claim->key()) + " was not created for pod " + api::to_string(pod.key()) + " (pod is not owner)";
+    }
+    if (!out.problem.empty()) return out;
+    const bool repeated = std::ranges::any_of(out.claims, [&](const Object& one) { return one.uid() == claim->uid(); });
+    if (!repeated) out.claims.push_back(*claim);
+  }
+  return out;
+}
+
+}  // namespace kubernel::plugins

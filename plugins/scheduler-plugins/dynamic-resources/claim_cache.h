@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <kubernel/client/informer.h>
+#include <kubernel/scheduler/node_info.h>
+
+#include "inventory.h"
+
+namespace kubernel::plugins {
+
+extern const api::Resource kResourceClaims, kResourceSlices, kDeviceClasses;
+
+// Claims, classes and slices as the informers show them, and on top what this scheduler has decided: allocations that are being written
+// ("pending") and those written but not seen yet.
+//
+// Threads: all members may be called concurrently.
+class ClaimCache {
+ public:
+  explicit ClaimCache(client::InformerFactory& informers);
+
+  std::optional<api::Object> claim(const api::ObjectKey& key) const;
+  std::optional<api::Object> device_class(const std::string& name) const;
+  // Devices that a claim has or is about to get, but not those used with admin access.
+  std::shared_ptr<const std::set<DeviceId>> allocated() const;
+  std::shared_ptr<const Inventory> inventory() const;
+
+  bool is_pending(const std::string& claim_uid) const;
+  // False when it is already.
+  bool begin_allocation(const std::string& claim_uid, const nlohmann::json& allocation);
+  // `written`: the claim as the API has it now, when it was written.
+  void end_allocation(const std::string& claim_uid, const std::optional<api::Object>& written);
+
+ private:
+  struct Entry {
+    api::Object seen;                  // By the informer.
+    api::Object written;               // By this scheduler; counts while it is newer.
+    std::optional<api::Object> pending;  // {"status": {"allocation": …}}
+  };
+  void see(const api::Object& claim, bool gone);
+  // With the mutex held.
+  static const api::Object& latest(const Entry& entry);
+
+  const std::shared_ptr<client::Informer> claims_, slices_, classes_;
+  mutable std::mutex mutex_;
+  std::map<std::string, Entry> entries_;  // By uid.
+  mutable std::shared_ptr<const std::set<DeviceId>> allocated_;  // Null: to be made anew.
+  mutable std::shared_ptr<const Inventory> inventory_;           // Likewise.
+  std::uint64_t slices_version_ = 0;
+  std::vector<std::unique_ptr<Subscription>> subscriptions_;     // Last: they end before what they change.
+};
+
+// The claims of a pod.
+struct PodResourceClaims {
+  std::vector<api::Object> claims;
+  std::string problem;  // Why the pod has to wait, or nothing.
+
+  static PodResourceClaims read(const scheduler::PodInfo& pod, const ClaimCache& cache);
+};
+
+// Those the pod names or that were made for it; what is not known yet is left out.
+std::vector<std::string> claim_names_of(const scheduler::PodInfo& pod);
+
+}  // namespace kubernel::plugins

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "dynamic_resources.h"
+
+#include <algorithm>
+
+#include <nlohmann/json.hpp>
+
+#include "allocator.h"
+#include "claim_cache.h"
+
+namespace kubernel::plugins {
+namespace {
+
+using namespace scheduler;
+using api::Object;
+using api::Value;
+using nlohmann::json;
+
+constexpr const char* kFinalizer = "resource.kubernetes.io/delete-protection";
+constexpr std::size_t kMaxReservations = 256;  // ResourceClaimReservedForMaxSize.
+constexpr int kMaxWrites = 5;                  // client-go's DefaultRetry.
+
+bool is_allocated(const Object& claim) {
+  return static_cast<bool>(claim.pointer("/status/allocation"));
+}
+
+bool is_reserved_for(const Object& claim, const PodInfo& pod) {
+  const Value users = claim.pointer("/status/reservedFor");
+  return std::any_of(users.begin(), users.end(), [&](Value user) { return user["uid"].string() == pod.uid(); });
+}
+
+struct Data final : CycleData {
+  std::vector<Object> claims;
+  std::vector<ClaimRequests> to_allocate;
+  std::shared_ptr<const Inventory> inventory;
+  std::shared_ptr<const std::set<DeviceId>> allocated;
+  std::map<std::string, json> decided;  // By uid: allocations that are pending from Reserve on.
+
+  std::unique_ptr<CycleData> clone() const override { return std::make_unique<Data>(*this); }
+};
+
+// Why a node will not do, made once.
+struct Refusals {
+  const Verdict elsewhere = Verdict::unresolvable("resourceclaim not available on the node");
+  const Verdict no_devices = Verdict::unresolvable("cannot allocate all claims");
+  const Verdict gave_up = Verdict::unresolvable("timed out trying to allocate devices");
+};
+
+class DynamicResources final : public Plugin, public PreEnqueue, public PreFilter, public Filter, public PostFilter, public Reserve, public PreBind {
+ public:
+  explicit DynamicResources(const PluginContext& context)
+      : index_(context.index), api_(context.api), log_(context.log), cache_(context.informers) {}
+
+  Verdict pre_enqueue(const PodInfo& pod) const override {
+    const std::string problem = PodResourceClaims::read(pod, cache_).problem;
+    return problem.empty() ? Verdict::fits() : Verdict::unresolvable(problem);
+  }
+
+  Result<PreFilterResult> pre_filter(const CallContext&, const PodInfo& pod, const Snapshot&) override {
+    PreFilterResult result;
+    if (pod.spec["resourceClaims"].empty()) {
+      result.verdict = Verdict::skip();
+      return result;
+    }
+    auto data = std::make_unique<Data>();
+    const std::string problem = read(pod, *data);
+    if (!problem.empty()) {
+      result.verdict = Verdict::unresolvable(problem);
+    } else if (data->claims.empty()) {
+      result.verdict = Verdict::skip();
+    } else {
+      result.data = std::move(data);
+    }
+    return result;
+  }
+
+  Result<Verdict> filter(const PodInfo&, const CycleData* data, const NodeInfo& node) const override {
+    const auto& known = static_cast<const Data&>(*data);
+    for (const Object& claim : known.claims) {
+      if (!reachable(claim, node)) return refusals_.elsewhere;
+    }
+    if (known.to_allocate.empty()) return Verdict::fits();
+    KUBERNEL_TRY(const auto found, find_devices(known.to_allocate, known.inventory->on(node), *known.allocated));
+    switch (found.outcome) {
+      case SearchOutcome::Found: return Verdict::fits();
+      case SearchOutcome::GaveUp: return refusals_.gave_up;
+      case SearchOutcome::Impossible: break;
+    }
+    return refusals_.no_devices;
+  }
+
+  // A claim that nobody else uses and that keeps the pod from some node is given back, to be allocated anew.
+  Result<PostFilterResult> post_filter(const CallContext& ctx, const Cycle& cycle, const scheduler::Refusals&) override {
+    PostFilterResult result;
+    const Data* data = data_of(cycle);
+    if (cycle.pod->spec["resourceClaims"].empty()) return result;
+    if (data == nullptr) {
+      result.verdict = Verdict::unschedulable("no new claims to deallocate");
+      return result;
+    }
+    for (const Object& claim : data->claims) {
+      const Value users = claim.pointer("/status/reservedFor");
+      const bool unused = users.empty() || (users.size() == 1 && is_reserved_for(claim, *cycle.pod));
+      const bool in_the_way = std::ranges::any_of(cycle.snapshot->nodes(), [&](const auto& node) { return !reachable(claim, *node); });
+      if (!is_allocated(claim) || !unused || !in_the_way) continue;
+      json document = claim.to_json();
+      document["status"].erase("allocation");
+      document["status"].erase("reservedFor");
+      KUBERNEL_CHECK_OK(api_.update(ctx, kResourceClaims, claim.key(), document, {.subresource = "status"}));
+      result.verdict = Verdict::unschedulable("deallocation of ResourceClaim completed");
+      return result;
+    }
+    result.verdict = Verdict::unschedulable("still not schedulable");
+    return result;
+  }
+
+  Verdict reserve(const CallContext&, const Cycle& cycle, std::string_view node) override {
+    Data* data = data_of(cycle);
+    if (data == nullptr || data->to_allocate.empty()) return Verdict::fits();
+    const NodeInfo* info = cycle.snapshot->find(node);
+    if (info == nullptr) return Verdict::unschedulable("node \"" + std::string(node) + "\" not found");
+    // Read anew: another pod may have taken a device, or allocated the same claim, since this one was filtered.
+    const std::string problem = read(*cycle.pod, *data);
+    if (!problem.empty()) return Verdict::unresolvable(problem);
+    const auto found = find_devices(data->to_allocate, data->inventory->on(*info), *data->allocated);
+    if (!found) return Verdict::unresolvable(found.error().message());
+    if (found->outcome != SearchOutcome::Found) return refusals_.no_devices;
+    for (std::size_t i = 0; i < data->to_allocate.size(); ++i) {
+      const ClaimRequests& claim = data->to_allocate[i];
+      json allocation = allocation_json(claim, found->allocations[i], info->name);
+      if (!cache_.begin_allocation(claim.claim.uid(), allocation)) {
+        return Verdict::unresolvable("resource claim " + api::to_string(claim.claim.key()) + " is in the process of being allocated");
+      }
+      data->decided.insert_or_assign(claim.claim.uid(), std::move(allocation));
+    }
+    return Verdict::fits();
+  }
+
+  void unreserve(const CallContext& ctx, const Cycle& cycle, std::string_view) override {
+    Data* data = data_of(cycle);
+    if (data == nullptr) return;
+    for (const auto& [uid, allocation] : std::exchange(data->decided, {})) cache_.end_allocation(uid, std::nullopt);
+    for (Object& claim : data->claims) {
+      if (!is_allocated(claim) || !is_reserved_for(claim, *cycle.pod)) continue;
+      if (auto released = release(ctx, claim, *cycle.pod); released) {
+        claim = *std::move(released);
+      } else {  // Tried again with the pod.
+        log_warning(log_, "claim stays reserved",
+                    {{"claim", api::to_string(claim.key())}, {"pod", api::to_string(cycle.pod->key())}, {"error", released.error().message()}});
+      }
+    }
+  }
+
+  Result<Verdict> pre_bind(const CallContext& ctx, const Cycle& cycle, std::string_view) override {
+    Data* data = data_of(cycle);
+    if (data == nullptr) return Verdict::fits();
+    for (Object& claim : data->claims) {
+      if (is_reserved_for(claim, *cycle.pod)) continue;
+      const auto decided = data->decided.find(claim.uid());
+      const json* allocation = decided == data->decided.end() ? nullptr : &decided->second;
+      auto written = bind_claim(ctx, claim, allocation, *cycle.pod);
+      if (allocation != nullptr) {
+        cache_.end_allocation(claim.uid(), written ? std::optional(*written) : std::nullopt);
+        data->decided.erase(decided);
+      }
+      if (!written) return std::move(written).error();
+      claim = *std::move(written);
+    }
+    return Verdict::fits();
+  }
+
+  std::vector<EventInterest> retry_on() const override {
+    return {{ClusterEvent::NodeAdded, {}},
+            {ClusterEvent::NodeLabelsChanged, {}},
+            {ClusterEvent::NodeTaintsChanged, {}},
+            {ClusterEvent::PodUpdated,
+             [this](const PodInfo&, const Object&, const Object& after) {
+               return !after || PodResourceClaims::read(PodInfo(after), cache_).problem.empty();
+             }},
+            {ClusterEvent::ResourceChanged, claim_change_helps, kResourceClaims},
+            {ClusterEvent::ResourceChanged, {}, kDeviceClasses},
+            {ClusterEvent::ResourceChanged, {}, kResourceSlices}};
+  }
+
+ private:
+  // Devices were given back, or the pod's own claim has come or changed in what counts.
+  static bool claim_change_helps(const PodInfo& pod, const Object& before, const Object& after) {
+    if (before && is_allocated(before) && (!after || !is_allocated(after))) return true;
+    if (!after || after.ns() != pod.key().ns) return false;
+    const auto own = claim_names_of(pod);
+    if (std::ranges::find(own, after.name()) == own.end() && after.head().controller_uid != pod.uid()) return false;
+    return !before || !(before["status"] == after["status"]);
+  }
+
+  static bool reachable(const Object& claim, const NodeInfo& node) {
+    const Value selector = claim.pointer("/status/allocation/nodeSelector");
+    return !selector || matches_node_selector(selector, node);
+  }
+
+  // Null when pre_filter had nothing to say about the pod.
+  Data* data_of(const Cycle& cycle) const {
+    return index_ < cycle.data.size() ? static_cast<Data*>(cycle.data[index_].get()) : nullptr;
+  }
+
+  // What the pod's claims are and need now; why it has to wait, or nothing.
+  std::string read(const PodInfo& pod, Data& data) {
+    auto claims = PodResourceClaims::read(pod, cache_);
+    if (!claims.problem.empty()) return claims.problem;
+    data.claims = std::move(claims.claims);
+    data.to_allocate.clear();
+    for (const Object& claim : data.claims) {
+      if (is_allocated(claim)) {
+        if (claim.pointer("/status/reservedFor").size() >= kMaxReservations && !is_reserved_for(claim, pod)) return "resourceclaim in use";
+        continue;
+      }
+      if (cache_.is_pending(claim.uid())) return "resource claim " + api::to_string(claim.key()) + " is in the process of being allocated";
+      auto requests = read_requests(claim, [this](const std::string& name) { return cache_.device_class(name); }, selectors_);
+      if (!requests) return requests.error().message();
+      data.to_allocate.push_back(*std::move(requests));
+    }
+    data.inventory = cache_.inventory();
+    data.allocated = cache_.allocated();
+    return {};
+  }
+
+  // Adds the pod to the claim's users, with the allocation when there is one. Others may write the claim meanwhile.
+  Result<Object> bind_claim(const CallContext& ctx, Object claim, const json* allocation, const PodInfo& pod) {
+    const std::string name = "claim " + api::to_string(claim.key());
+    for (int attempt = 1;; ++attempt) {
+      auto written = write_claim(ctx, claim, allocation, pod, name);
+      if (written || written.error().reason() != Reason::Conflict || attempt == kMaxWrites) return written;
+      auto latest = api_.get(ctx, kResourceClaims, claim.key(), {});
+      if (!latest) return std::move(latest).error().wrap("get updated " + name + " after conflict");
+      if (latest->uid() != claim.uid()) return Error(Reason::NotFound, name + " got deleted in the meantime");
+      claim = *std::move(latest);
+    }
+  }
+
+  Result<Object> write_claim(const CallContext& ctx, const Object& claim, const json* allocation, const PodInfo& pod, const std::string& name) {
+    if (claim.head().deleting) return Error(Reason::NotFound, name + " got deleted in the meantime");
+    json document = claim.to_json();
+    if (allocation != nullptr) {
+      if (is_allocated(claim)) return Error(Reason::AlreadyExists, name + " got allocated elsewhere in the meantime");
+      auto& finalizers = document["metadata"]["finalizers"];
+      if (finalizers.is_null()) finalizers = json::array();
+      if (std::ranges::find(finalizers, json(kFinalizer)) == finalizers.end()) {
+        finalizers.push_back(kFinalizer);
+        auto updated = api_.update(ctx, kResourceClaims, claim.key(), document, {});
+        if (!updated) return std::move(updated).error().wrap("add finalizer to " + name);
+        document = updated->to_json();
+      }
+      document["status"]["allocation"] = *allocation;
+    }
+    auto& users = document["status"]["reservedFor"];
+    if (users.is_null()) users = json::array();
+    users.push_back(json::object({{"resource", "pods"}, {"name", pod.key().name}, {"uid", pod.uid()}}));
+    auto updated = api_.update(ctx, kResourceClaims, claim.key(), document, {.subresource = "status"});
+    if (!updated) return std::move(updated).error().wrap(std::string(allocation != nullptr ? "add allocation and reservation to " : "add reservation to ") + name);
+    return updated;
+  }
+
+  // A patch: it needs no knowledge of the other users.
+  Result<Object> release(const CallContext& ctx, const Object& claim, const PodInfo& pod) {
+    const auto user = json::object({{"$patch", "delete"}, {"uid", pod.uid()}});
+    const auto patch = json::object({{"metadata", json::object({{"uid", claim.uid()}})},
+                                     {"status", json::object({{"reservedFor", json::array({user})}})}});
+    return api_.patch(ctx, kResourceClaims, claim.key(), client::PatchType::StrategicMerge, patch, {.subresource = "status"});
+  }
+
+  const std::size_t index_;
+  client::ApiClient& api_;
+  Logger& log_;
+  SelectorCache selectors_;
+  const struct Refusals refusals_;
+  ClaimCache cache_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Plugin>> make_dynamic_resources(const PluginContext& context) {
+  return std::make_unique<DynamicResources>(context);
+}
+
+}  // namespace kubernel::plugins

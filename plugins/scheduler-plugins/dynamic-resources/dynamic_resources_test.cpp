@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "dynamic_resources.h"
+
+#include <nlohmann/json.hpp>
+
+#include <kubernel/testing/scheduler.h>
+
+#include "claim_cache.h"
+
+namespace kubernel::plugins {
+namespace {
+
+using nlohmann::json;
+using scheduler::PodInfo;
+
+constexpr const char* kElsewhere = "resourceclaim not available on the node";
+constexpr const char* kNoDevices = "cannot allocate all claims";
+
+class DynamicResourcesTest : public testing::SchedulerPluginTest {
+ protected:
+  DynamicResourcesTest() {
+    cluster_.serve(kResourceClaims, "ResourceClaim", true);
+    cluster_.serve(kResourceSlices, "ResourceSlice", false);
+    cluster_.serve(kDeviceClasses, "DeviceClass", false);
+    cluster_.put_text(kDeviceClasses, R"({"metadata":{"name":"any"},"spec":{}})");
+  }
+  void start() {
+    plugin_ = make(make_dynamic_resources);
+    informers_->start();
+    executor_.run_all();
+  }
+  void devices_of(const std::string& node_name, std::initializer_list<const char*> names) {
+    std::string devices;
+    for (const std::string name : names) devices += (devices.empty() ? "" : ",") + (R"({"name":")" + name + R"("})");
+    cluster_.put_text(kResourceSlices, R"({"metadata":{"name":"slice-)" + node_name + R"("},"spec":{"driver":"d","nodeName":")" + node_name +
+                                           R"(","pool":{"name":")" + node_name + R"(","generation":1,"resourceSliceCount":1},"devices":[)" + devices + "]}}");
+  }
+  void claim(const std::string& name, const std::string& request = R"("deviceClassName":"any")", const std::string& more = "") {
+    cluster_.put_text(kResourceClaims, R"({"metadata":{"namespace":"default","name":")" + name + R"("},"spec":{"devices":{"requests":[
+        {"name":"r","exactly":{)" + request + "}}]}}" + more + "}");
+  }
+  api::Object stored(const std::string& name) { return *cluster_.find(kResourceClaims, {"default", name}); }
+  static std::shared_ptr<const PodInfo> uses(std::initializer_list<const char*> claims, const std::string& name = "p") {
+    std::string list;
+    for (const std::string one : claims) list += (list.empty() ? "" : ",") + (R"({"name":")" + one + R"(","resourceClaimName":")" + one + R"("})");
+    return pod(R"({"resourceClaims":[)" + list + "]}", name);
+  }
+  // A pod whose claim is made from a template.
+  static std::shared_ptr<const PodInfo> templated(const std::string& statuses) {
+    auto object = api::Object::parse(R"({"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"default","name":"p","uid":"u-p"},"spec":{"resourceClaims":[
+        {"name":"x","resourceClaimTemplateName":"t"}]},"status":{"resourceClaimStatuses":)" + statuses + "}}");
+    EXPECT_TRUE(object);
+    return std::make_shared<const PodInfo>(*object);
+  }
+  std::string on(const std::string& node_name, const PodInfo& waiting) { return filter(*plugin_, waiting, node(node_name)); }
+  std::string enqueued(const PodInfo& waiting) { return joined(dynamic_cast<scheduler::PreEnqueue&>(*plugin_).pre_enqueue(waiting)); }
+
+  // From pre-filter to the cycle that Reserve and PreBind get.
+  scheduler::Cycle decided(const std::shared_ptr<const PodInfo>& waiting, std::initializer_list<const char*> nodes) {
+    scheduler::Cycle cycle;
+    cycle.pod = waiting;
+    std::vector<std::shared_ptr<const scheduler::NodeInfo>> infos;
+    for (const char* name : nodes) infos.push_back(std::make_shared<const scheduler::NodeInfo>(node(name)));
+    cycle.snapshot = std::make_shared<const scheduler::Snapshot>(infos);
+    auto result = dynamic_cast<scheduler::PreFilter&>(*plugin_).pre_filter({}, *waiting, *cycle.snapshot);
+    EXPECT_TRUE(result && result->verdict.ok());
+    cycle.data.push_back(std::move(result->data));
+    return cycle;
+  }
+  scheduler::Reserve& reserve() { return dynamic_cast<scheduler::Reserve&>(*plugin_); }
+  Result<scheduler::Verdict> pre_bind(const scheduler::Cycle& cycle, const std::string& node_name) {
+    return dynamic_cast<scheduler::PreBind&>(*plugin_).pre_bind({}, cycle, node_name);
+  }
+  std::string post_filtered(const scheduler::Cycle& cycle) {
+    const auto result = dynamic_cast<scheduler::PostFilter&>(*plugin_).post_filter({}, cycle, {});
+    EXPECT_TRUE(result) << result.error().message();
+    return joined(result->verdict);
+  }
+
+  std::unique_ptr<scheduler::Plugin> plugin_;
+};
+
+TEST_F(DynamicResourcesTest, APodWithoutClaimsIsNoneOfItsBusiness) {
+  start();
+  EXPECT_EQ(enqueued(*pod("{}")), "");
+  const auto result = dynamic_cast<scheduler::PreFilter&>(*plugin_).pre_filter({}, *pod("{}"), scheduler::Snapshot());
+  EXPECT_EQ(result->verdict.kind(), scheduler::Verdict::Kind::Skip);
+}
+
+TEST_F(DynamicResourcesTest, APodWaitsOutsideTheQueueForItsClaims) {
+  claim("going");
+  cluster_.edit(kResourceClaims, {"default", "going"}, [](json& c) { c["metadata"]["finalizers"] = json::array({"example.com/x"}); });
+  ASSERT_TRUE(cluster_.remove({}, kResourceClaims, {"default", "going"}, {}));
+  claim("foreign");
+  claim("there");
+  start();
+  EXPECT_EQ(enqueued(*uses({"absent"})), "resourceclaim.resource.k8s.io \"absent\" not found");
+  EXPECT_EQ(enqueued(*uses({"going"})), "resourceclaim \"going\" is being deleted");
+  EXPECT_EQ(enqueued(*uses({"there"})), "");
+  EXPECT_EQ(enqueued(*templated("[]")), "pod \"default/p\": ResourceClaim not created yet");
+  EXPECT_EQ(enqueued(*templated(R"([{"name":"x"}])")), "");
+  EXPECT_EQ(enqueued(*templated(R"([{"name":"x","resourceClaimName":"foreign"}])")),
+            "ResourceClaim default/foreign was not created for pod default/p (pod is not owner)");
+  cluster_.edit(kResourceClaims, {"default", "foreign"}, [](json& c) {
+    c["metadata"]["ownerReferences"] = json::parse(R"([{"apiVersion":"v1","kind":"Pod","name":"p","uid":"u-p","controller":true}])");
+  });
+  executor_.run_all();
+  EXPECT_EQ(enqueued(*templated(R"([{"name":"x","resourceClaimName":"foreign"}])")), "");
+}
+
+TEST_F(DynamicResourcesTest, AClassThatDoesNotExistKeepsThePodFromEveryNode) {
+  claim("c", R"("deviceClassName":"none")");
+  start();
+  EXPECT_EQ(on("a", *uses({"c"})), "request r: device class none does not exist");
+}
+
+TEST_F(DynamicResourcesTest, APodFitsWhereThereAreDevices) {
+  devices_of("a", {"x"});
+  devices_of("b", {"x", "y"});
+  claim("one");
+  claim("two", R"("deviceClassName":"any","count":2)");
+  start();
+  EXPECT_EQ(on("a", *uses({"one"})), "");
+  EXPECT_EQ(on("a", *uses({"two"})), kNoDevices);
+  EXPECT_EQ(on("b", *uses({"two"})), "");
+  EXPECT_EQ(on("b", *uses({"one", "two"})), kNoDevices);
+  EXPECT_EQ(on("c", *uses({"one"})), kNoDevices);
+}
+
+TEST_F(DynamicResourcesTest, ABrokenSelectorIsAnError) {
+  devices_of("a", {"x"});
+  claim("c", R"("deviceClassName":"any","selectors":[{"cel":{"expression":"device.attributes['d'].x"}}])");
+  start();
+  const auto waiting = uses({"c"});
+  const auto cycle = decided(waiting, {"a"});
+  const auto verdict = dynamic_cast<scheduler::Filter&>(*plugin_).filter(*waiting, cycle.data[0].get(), node("a"));
+  ASSERT_FALSE(verdict);
+  EXPECT_EQ(verdict.error().message(), "claim default/c: selector #0: CEL runtime error: no such key: x");
+}
+
+TEST_F(DynamicResourcesTest, ADecidedAllocationIsWrittenWithTheReservationAndTheFinalizer) {
+  devices_of("a", {"x"});
+  claim("c");
+  claim("d");
+  start();
+  const auto cycle = decided(uses({"c"}), {"a"});
+  ASSERT_TRUE(reserve().reserve({}, cycle, "a").ok());
+  EXPECT_EQ(on("a", *uses({"d"}, "q")), kNoDevices);  // Nobody else gets it meanwhile.
+  EXPECT_EQ(on("a", *uses({"c"}, "q")), "resource claim default/c is in the process of being allocated");
+  const auto verdict = pre_bind(cycle, "a");
+  ASSERT_TRUE(verdict) << verdict.error().message();
+  const auto written = stored("c");
+  EXPECT_EQ(written.pointer("/metadata/finalizers/0").string(), "resource.kubernetes.io/delete-protection");
+  EXPECT_EQ(written.pointer("/status/allocation").to_json(),
+            json::parse(R"({"devices":{"results":[{"request":"r","driver":"d","pool":"a","device":"x"}]},
+                "nodeSelector":{"nodeSelectorTerms":[{"matchFields":[{"key":"metadata.name","operator":"In","values":["a"]}]}]}})"));
+  EXPECT_EQ(written.pointer("/status/reservedFor").to_json(), json::parse(R"([{"resource":"pods","name":"p","uid":"u-p"}])"));
+  // Also while the informer shows the past.
+  EXPECT_EQ(on("a", *uses({"d"}, "q")), kNoDevices);
+  EXPECT_EQ(on("a", *uses({"c"}, "q")), "");
+  executor_.run_all();
+  EXPECT_EQ(on("a", *uses({"d"}, "q")), kNoDevices);
+  EXPECT_EQ(on("b", *uses({"c"}, "q")), kElsewhere);
+}
+
+TEST_F(DynamicResourcesTest, WhatIsNotUsedIsGivenBack) {
+  devices_of("a", {"x"});
+  claim("c");
+  claim("d");
+  start();
+  const auto cycle = decided(uses({"c"}), {"a"});
+  ASSERT_TRUE(reserve().reserve({}, cycle, "a").ok());
+  reserve().unreserve({}, cycle, "a");
+  reserve().unreserve({}, cycle, "a");
+  EXPECT_EQ(on("a", *uses({"d"}, "q")), "");
+  EXPECT_FALSE(stored("c").pointer("/status/allocation"));
+}
+
+TEST_F(DynamicResourcesTest, APodThatIsNotBoundAfterAllLeavesItsClaimToOthers) {
+  devices_of("a", {"x"});
+  claim("c");
+  start();
+  const auto cycle = decided(uses({"c"}), {"a"});
+  ASSERT_TRUE(reserve().reserve({}, cycle, "a").ok());
+  ASSERT_TRUE(pre_bind(cycle, "a"));
+  reserve().unreserve({}, cycle, "a");
+  EXPECT_TRUE(stored("c").pointer("/status/reservedFor").empty());
+  EXPECT_TRUE(stored("c").pointer("/status/allocation"));
+}
+
+TEST_F(DynamicResourcesTest, TwoPodsDoNotGetOneDevice) {
+  devices_of("a", {"x"});
+  claim("c");
+  claim("d");
+  start();
+  const auto first = decided(uses({"c"}), {"a"});
+  const auto second = decided(uses({"d"}, "q"), {"a"});
+  EXPECT_TRUE(reserve().reserve({}, first, "a").ok());
+  EXPECT_EQ(joined(reserve().reserve({}, second, "a")), kNoDevices);
+}
+
+TEST_F(DynamicResourcesTest, AnAllocatedClaimIsShared) {
+  devices_of("a", {"x"});
+  claim("c", R"("deviceClassName":"any")", R"(,"status":{"allocation":{"devices":{"results":[{"request":"r","driver":"d","pool":"a","device":"x"}]}},
+      "reservedFor":[{"resource":"pods","name":"q","uid":"u-q"}]})");
+  start();
+  const auto cycle = decided(uses({"c"}), {"a", "b"});
+  EXPECT_EQ(on("b", *uses({"c"})), "");
+  ASSERT_TRUE(reserve().reserve({}, cycle, "b").ok());
+  ASSERT_TRUE(pre_bind(cycle, "b"));
+  EXPECT_EQ(stored("c").pointer("/status/reservedFor").size(), 2U);
+  ASSERT_TRUE(pre_bind(cycle, "b"));
+  EXPECT_EQ(stored("c").pointer("/status/reservedFor").size(), 2U);
+}
+
+TEST_F(DynamicResourcesTest, AClaimHasAtMost256Users) {
+  std::string users;
+  for (int i = 0; i < 256; ++i) users += (i == 0 ? "" : ",") + (R"({"resource":"pods","name":"x","uid":"u-)" + std::to_string(i) + R"("})");
+  claim("c", R"("deviceClassName":"any")", R"(,"status":{"allocation":{},"reservedFor":[)" + users + "]}");
+  start();
+  EXPECT_EQ(on("a", *uses({"c"})), "resourceclaim in use");
+  EXPECT_EQ(on("a", *uses({"c"}, "7")), "");
+}
+
+TEST_F(DynamicResourcesTest, AConflictIsTriedAgainWithTheClaimAsItIs) {
+  devices_of("a", {"x"});
+  claim("c");
+  start();
+  const auto cycle = decided(uses({"c"}), {"a"});
+  ASSERT_TRUE(reserve().reserve({}, cycle, "a").ok());
+  cluster_.edit(kResourceClaims, {"default", "c"}, [](json& c) { c["metadata"]["labels"]["x"] = "y"; });
+  const auto verdict = pre_bind(cycle, "a");
+  ASSERT_TRUE(verdict) << verdict.error().message();
+  EXPECT_EQ(stored("c").labels()["x"].string(), "y");
+  EXPECT_TRUE(stored("c").pointer("/status/allocation"));
+}
+
+TEST_F(DynamicResourcesTest, AnotherSchedulersAllocationWins) {
+  devices_of("a", {"x"});
+  claim("c");
+  start();
+  const auto cycle = decided(uses({"c"}), {"a"});
+  ASSERT_TRUE(reserve().reserve({}, cycle, "a").ok());
+  cluster_.edit(kResourceClaims, {"default", "c"}, [](json& c) { c["status"]["allocation"] = json::object({{"devices", json::object()}}); });
+  const auto verdict = pre_bind(cycle, "a");
+  ASSERT_FALSE(verdict);
+  EXPECT_EQ(verdict.error().message(), "claim default/c got allocated elsewhere in the meantime");
+  reserve().unreserve({}, cycle, "a");
+  EXPECT_TRUE(stored("c").pointer("/status/reservedFor").empty());
+}
+
+TEST_F(DynamicResourcesTest, AFailedWriteSaysWhich) {
+  devices_of("a", {"x"});
+  claim("c");
+  claim("d");
+  start();
+  const auto cycle = decided(uses({"c"}), {"a"});
+  ASSERT_TRUE(reserve().reserve({}, cycle, "a").ok());
+  cluster_.fail_next("update/status", kResourceClaims, Error(Reason::Forbidden, "no"));
+  EXPECT_EQ(pre_bind(cycle, "a").error().message(), "add allocation and reservation to claim default/c: no");
+  EXPECT_EQ(on("a", *uses({"d"}, "q")), "");
+}
+
+TEST_F(DynamicResourcesTest, AClaimNobodyUsesIsDeallocatedWhenItKeepsThePodFromANode) {
+  const std::string allocated = R"(,"status":{"allocation":{"devices":{"results":[]},
+      "nodeSelector":{"nodeSelectorTerms":[{"matchFields":[{"key":"metadata.name","operator":"In","values":["a"]}]}]}})";
+  claim("c", R"("deviceClassName":"any")", allocated + "}");
+  claim("used", R"("deviceClassName":"any")", allocated + R"(,"reservedFor":[{"resource":"pods","name":"q","uid":"u-q"}]})");
+  start();
+  EXPECT_EQ(on("b", *uses({"c"})), kElsewhere);
+  EXPECT_EQ(post_filtered(decided(uses({"used"}), {"b"})), "still not schedulable");
+  EXPECT_EQ(post_filtered(decided(uses({"c"}), {"a"})), "still not schedulable");
+  EXPECT_EQ(post_filtered(decided(uses({"c"}), {"b"})), "deallocation of ResourceClaim completed");
+  EXPECT_FALSE(stored("c").pointer("/status/allocation"));
+  EXPECT_TRUE(stored("used").pointer("/status/allocation"));
+}
+
+TEST_F(DynamicResourcesTest, DevicesThatAppearAreSeen) {
+  claim("c");
+  start();
+  EXPECT_EQ(on("a", *uses({"c"})), kNoDevices);
+  devices_of("a", {"x"});
+  executor_.run_all();
+  EXPECT_EQ(on("a", *uses({"c"})), "");
+  cluster_.erase(kResourceSlices, {"", "slice-a"});
+  executor_.run_all();
+  EXPECT_EQ(on("a", *uses({"c"})), kNoDevices);
+}
+
+TEST_F(DynamicResourcesTest, ADeletedClaimsDevicesAreFree) {
+  devices_of("a", {"x"});
+  claim("c");
+  claim("d", R"("deviceClassName":"any")", R"(,"status":{"allocation":{"devices":{"results":[{"request":"r","driver":"d","pool":"a","device":"x"}]}}})");
+  start();
+  EXPECT_EQ(on("a", *uses({"c"})), kNoDevices);
+  cluster_.erase(kResourceClaims, {"default", "d"});
+  executor_.run_all();
+  EXPECT_EQ(on("a", *uses({"c"})), "");
+}
+
+TEST_F(DynamicResourcesTest, IsWokenByItsOwnClaimsAndByDevicesGivenBack) {
+  claim("c");
+  claim("d");
+  start();
+  const auto waiting = uses({"c"});
+  const auto helps = [&](const api::Object& before, const api::Object& after) {
+    for (const auto& interest : plugin_->retry_on()) {
+      if (interest.resource == kResourceClaims) return interest.helps(*waiting, before, after);
+    }
+    return false;
+  };
+  const auto changed = [](const api::Object& object, const char* status) {
+    return *object.with([&](json& c) { c["status"] = json::parse(status); });
+  };
+  const auto own = stored("c");
+  const auto other = stored("d");
+  EXPECT_TRUE(helps({}, own));
+  EXPECT_FALSE(helps({}, other));
+  EXPECT_FALSE(helps(own, *own.with([](json& c) { c["metadata"]["labels"]["x"] = "y"; })));
+  EXPECT_TRUE(helps(own, changed(own, R"({"allocation":{}})")));
+  EXPECT_FALSE(helps(other, changed(other, R"({"allocation":{}})")));
+  EXPECT_TRUE(helps(changed(other, R"({"allocation":{}})"), other));
+  EXPECT_TRUE(helps(changed(other, R"({"allocation":{}})"), {}));
+}
+
+}  // namespace
+}  // namespace kubernel::plugins

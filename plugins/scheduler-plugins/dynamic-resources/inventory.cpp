@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "inventory.h"
+
+#include <algorithm>
+#include <set>
+
+namespace kubernel::plugins {
+
+using api::Object;
+using api::Value;
+
+namespace {
+
+void fill(DevicePool& pool) {
+  std::set<std::string_view> names;
+  std::ranges::sort(pool.slices, {}, [](const Object& slice) { return slice.name(); });
+  const auto wanted = pool.slices.front().pointer("/spec/pool/resourceSliceCount").integer();
+  pool.incomplete = static_cast<std::int64_t>(pool.slices.size()) != wanted;
+  for (std::size_t i = 0; i < pool.slices.size(); ++i) {
+    const Value spec = pool.slices[i]["spec"];
+    for (const Value device : spec["devices"]) {
+      pool.invalid = !names.insert(device["name"].string()).second || pool.invalid;
+      pool.devices.push_back({{std::string(spec["driver"].string()), std::string(spec["pool"]["name"].string()),
+                               std::string(device["name"].string())},
+                              device,
+                              spec,
+                              i});
+    }
+  }
+}
+
+}  // namespace
+
+bool covers(Value selection, const scheduler::NodeInfo& node) {
+  if (const auto name = selection["nodeName"].string(); !name.empty()) return name == node.name;
+  if (selection["allNodes"].boolean()) return true;
+  const Value selector = selection["nodeSelector"];
+  return selector && scheduler::matches_node_selector(selector, node);
+}
+
+Inventory::Inventory(std::vector<Object> slices) {
+  std::map<std::pair<std::string_view, std::string_view>, DevicePool> pools;
+  const auto generation = [](const Object& slice) { return slice.pointer("/spec/pool/generation").integer(); };
+  for (const Object& slice : slices) {
+    DevicePool& pool = pools[{slice.pointer("/spec/driver").string(), slice.pointer("/spec/pool/name").string()}];
+    if (!pool.slices.empty() && generation(slice) < generation(pool.slices.front())) continue;  // Out of date.
+    if (!pool.slices.empty() && generation(slice) > generation(pool.slices.front())) pool.slices.clear();
+    pool.slices.push_back(slice);
+  }
+  for (auto& [id, pool] : pools) {
+    const std::size_t index = pools_.size();
+    fill(pool);
+    for (const Object& slice : pool.slices) {
+      const std::string node(slice.pointer("/spec/nodeName").string());
+      auto& list = node.empty() ? wide_ : by_node_[node];
+      if (list.empty() || list.back() != index) list.push_back(index);
+    }
+    pools_.push_back(std::move(pool));
+  }
+}
+
+std::vector<Inventory::Reachable> Inventory::on(const scheduler::NodeInfo& node) const {
+  std::vector<std::size_t> indexes = wide_;
+  if (const auto own = by_node_.find(node.name); own != by_node_.end()) {
+    indexes.insert(indexes.end(), own->second.begin(), own->second.end());
+    std::ranges::sort(indexes);
+    const auto repeated = std::ranges::unique(indexes);
+    indexes.erase(repeated.begin(), repeated.end());
+  }
+  std::vector<Reachable> out;
+  for (const std::size_t index : indexes) {
+    Reachable reachable{&pools_[index], {}};
+    std::vector<bool> covered;
+    for (const Object& slice : pools_[index].slices) covered.push_back(covers(slice["spec"], node));
+    for (const Device& device : pools_[index].devices) {
+      if (covered[device.slice] || (device.slice_spec["perDeviceNodeSelection"].boolean() && covers(device.body, node))) reachable.devices.push_back(&device);
+    }
+    if (!reachable.devices.empty()) out.push_back(std::move(reachable));
+  }
+  return out;
+}
+
+}  // namespace kubernel::plugins

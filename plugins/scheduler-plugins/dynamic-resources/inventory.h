@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include <kubernel/api/object.h>
+#include <kubernel/scheduler/matching.h>
+
+namespace kubernel::plugins {
+
+struct DeviceId {
+  std::string driver, pool, device;
+  friend auto operator<=>(const DeviceId&, const DeviceId&) = default;
+};
+
+// One device of a ResourceSlice. Lifetime: its Inventory's.
+struct Device {
+  DeviceId id;
+  api::Value body;        // As in spec.devices.
+  api::Value slice_spec;  // Of the slice it is in.
+  std::size_t slice = 0;  // Which of the pool's slices that is.
+};
+
+// All devices of one pool that its newest generation has.
+struct DevicePool {
+  std::vector<api::Object> slices;
+  std::vector<Device> devices;
+  bool incomplete = false;  // Slices are missing.
+  bool invalid = false;     // Two devices have one name.
+};
+
+// The devices of a cluster as its ResourceSlices tell. Threads: immutable.
+class Inventory {
+ public:
+  explicit Inventory(std::vector<api::Object> slices);
+
+  struct Reachable {
+    const DevicePool* pool = nullptr;
+    std::vector<const Device*> devices;
+  };
+  // What pods on the node can use, by driver and pool. A pool of which nothing is reachable is left out.
+  std::vector<Reachable> on(const scheduler::NodeInfo& node) const;
+
+ private:
+  std::vector<DevicePool> pools_;
+  std::unordered_map<std::string, std::vector<std::size_t>> by_node_;  // Pools with a slice of that node alone.
+  std::vector<std::size_t> wide_;                                      // Pools with any other slice.
+};
+
+// Whether what a slice or a device says of nodes (nodeName, allNodes, nodeSelector) covers the node.
+bool covers(api::Value node_selection, const scheduler::NodeInfo& node);
+
+}  // namespace kubernel::plugins
