@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include <kubernel/base/alarm.h>
+
 namespace kubernel::storage_etcd {
 
 using etcdserverpb::WatchRequest;
@@ -73,7 +75,7 @@ struct Feeder::State : std::enable_shared_from_this<State> {
   bool reported = false;     // The present trouble has been logged.
   std::chrono::milliseconds pause{0};
   std::uint64_t cluster_id = 0;
-  std::unique_ptr<Subscription> timer;
+  Alarm timer;
 };
 
 class Feeder::State::Stream final : public grpc::ClientBidiReactor<WatchRequest, WatchResponse> {
@@ -205,17 +207,16 @@ void Feeder::State::ended(const grpc::Status& status, const std::shared_ptr<Memb
 
 void Feeder::State::retry(std::chrono::milliseconds wait) {
   // On the executor, because logging in blocks and a timer's callback must not.
-  auto next = context.clock.call_at(context.clock.now() + wait, [self = weak_from_this()] {
-    const auto state = self.lock();
-    if (!state) return;
-    auto queued = state->context.blocking.submit([self] {
-      if (const auto alive = self.lock()) alive->reconnect();
+  timer.set([this, wait] {
+    return context.clock.call_at(context.clock.now() + wait, [self = weak_from_this()] {
+      const auto state = self.lock();
+      if (!state) return;
+      auto queued = state->context.blocking.submit([self] {
+        if (const auto alive = self.lock()) alive->reconnect();
+      });
+      if (!queued) state->retry(kLongestPause);
     });
-    if (!queued) state->retry(kLongestPause);
   });
-  std::unique_ptr<Subscription> old;
-  const std::lock_guard lock(mutex);
-  old = std::exchange(timer, std::move(next));
 }
 
 void Feeder::State::reconnect() {
@@ -236,13 +237,13 @@ void Feeder::State::reconnect() {
 }
 
 void Feeder::State::stop() {
-  std::unique_ptr<Subscription> last;
-  std::unique_lock lock(mutex);
-  stopping = true;
-  if (stream != nullptr) stream->cancel();
-  changed.wait(lock, [this] { return streams == 0 && busy == 0; });
-  last = std::move(timer);
-  lock.unlock();
+  {
+    std::unique_lock lock(mutex);
+    stopping = true;
+    if (stream != nullptr) stream->cancel();
+    changed.wait(lock, [this] { return streams == 0 && busy == 0; });
+  }
+  timer.cancel();
 }
 
 Feeder::Feeder(const FeederContext& context) : state_(std::make_shared<State>(context)) { state_->open(); }
