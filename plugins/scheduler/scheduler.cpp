@@ -39,6 +39,7 @@ api::Value scheduled_condition(const api::Object& pod) {
 Scheduler::Scheduler(const SchedulerContext& context, SchedulerOptions options)
     : context_(context),
       options_(std::move(options)),
+      informers_(context.informers),
       metrics_(context.metrics),
       strand_(make_strand(context.blocking)),
       reports_(make_strand(context.blocking)) {}
@@ -54,9 +55,9 @@ Result<std::unique_ptr<Scheduler>> Scheduler::make(const SchedulerContext& conte
   KUBERNEL_CHECK_OK(self->check_profiles());
   self->make_queue();
   // A pod that has ended holds nothing any more (upstream's scheduler informer selects the same).
-  self->pods_ = context.informers.informer(api::resources::kPods,
+  self->pods_ = self->informers_.informer(api::resources::kPods,
                                            {.field_selector = "status.phase!=Succeeded,status.phase!=Failed"});
-  self->nodes_ = context.informers.informer(api::resources::kNodes, {});
+  self->nodes_ = self->informers_.informer(api::resources::kNodes, {});
   return self;
 }
 
@@ -145,7 +146,7 @@ void Scheduler::run_later(Executor& executor, std::function<void()> task) {
 }
 
 void Scheduler::pump() {
-  if (stop_.stop_requested() || !context_.informers.has_synced()) return;
+  if (stop_.stop_requested() || !informers_.has_synced()) return;
   {
     const std::lock_guard lock(mutex_);
     if (pumping_) return;  // drain() looks again before it ends.

@@ -20,6 +20,7 @@
 
 #include "algorithm.h"
 #include "cache.h"
+#include "known_informers.h"
 #include "metrics.h"
 #include "nominator.h"
 #include "profile.h"
@@ -127,6 +128,7 @@ class Scheduler {
 
   const SchedulerContext context_;
   const SchedulerOptions options_;
+  KnownInformers informers_;
   std::vector<std::unique_ptr<Extender>> extenders_;
   SchedulerMetrics metrics_;
   std::vector<std::unique_ptr<Framework>> frameworks_;

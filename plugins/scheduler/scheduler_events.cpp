@@ -55,8 +55,7 @@ void Scheduler::listen() {
       {[this](const Object& pod) { pod_changed(nullptr, &pod); },
        [this](const Object& before, const Object& after) { pod_changed(&before, &after); },
        [this](const Object& pod) { pod_changed(&pod, nullptr); }}));
-  nodes_->on_synced([this] { pump(); });
-  pods_->on_synced([this] { pump(); });
+  informers_.on_synced([this] { pump(); });
 }
 
 // What plugins asked for with ResourceChanged.
@@ -71,7 +70,7 @@ void Scheduler::listen_to_resources() {
   }
   tell_of_pods_ = resources.erase(api::resources::kPods) > 0;  // Their informer is there already.
   for (const api::Resource& resource : resources) {
-    const auto informer = context_.informers.informer(resource, {});
+    const auto informer = informers_.informer(resource, {});
     const auto tell = [this, resource](const Object* before, const Object* after) {
       happened(ClusterEvent::ResourceChanged, before, after, resource);
       pump();
@@ -79,7 +78,6 @@ void Scheduler::listen_to_resources() {
     subscriptions_.push_back(informer->add_handler({[tell](const Object& object) { tell(nullptr, &object); },
                                                     [tell](const Object& before, const Object& after) { tell(&before, &after); },
                                                     [tell](const Object& object) { tell(&object, nullptr); }}));
-    informer->on_synced([this] { pump(); });
   }
 }
 

@@ -13,7 +13,7 @@ Result<void> Scheduler::Framework::make(const ProfileSettings& settings,
                                         const std::vector<plugin::Provided<scheduler::PluginSpec>>& plugins) {
   const SchedulerContext& context = scheduler_.context_;
   events_ = client::make_event_recorder(context.api, {settings.scheduler_name, ""}, context.log, context.clock, context.random, context.blocking);
-  KUBERNEL_TRY(profile_, Profile::make(plugins, settings, {*this, context.api, context.informers, context.log, context.clock,
+  KUBERNEL_TRY(profile_, Profile::make(plugins, settings, {*this, context.api, scheduler_.informers_, context.log, context.clock,
                                                            context.metrics, context.random}));
   metrics_ = std::make_unique<ProfileMetrics>(context.metrics, settings.scheduler_name);
   Algorithm::Options options = scheduler_.options_.algorithm;

@@ -68,7 +68,7 @@ class NodeAffinity final : public Plugin, public PreFilter, public Filter, publi
     if (const Value extra = added_required(); extra && !matches_node_selector(extra, node)) {
       return Verdict::unresolvable("node(s) didn't match scheduler-enforced node affinity");
     }
-    return matches_required_node_affinity(pod.spec, node) ? Verdict::fits() : Verdict::unresolvable(kRefusal);
+    return matches_required_node_affinity(pod.spec, node) ? Verdict::fits() : refusal_;
   }
 
   Result<PreScoreResult> pre_score(const CallContext&, const PodInfo& pod, const Snapshot&,
@@ -93,13 +93,22 @@ class NodeAffinity final : public Plugin, public PreFilter, public Filter, publi
   }
 
   std::vector<EventInterest> retry_on() const override {
-    return {{ClusterEvent::NodeAdded, {}}, {ClusterEvent::NodeLabelsChanged, {}}};
+    const auto helps = [this](const PodInfo& pod, const api::Object& before, const api::Object& after) {
+      return matches(pod, NodeInfo(after)) && !(before && matches(pod, NodeInfo(before)));
+    };
+    return {{ClusterEvent::NodeAdded, helps}, {ClusterEvent::NodeLabelsChanged, helps}};
   }
 
  private:
+  bool matches(const PodInfo& pod, const NodeInfo& node) const {
+    const Value extra = added_required();
+    return (!extra || matches_node_selector(extra, node)) && matches_required_node_affinity(pod.spec, node);
+  }
+
   Value added_required() const { return added_ ? added_["spec"]["requiredDuringSchedulingIgnoredDuringExecution"] : Value(); }
   Value added_preferred() const { return added_ ? added_["spec"]["preferredDuringSchedulingIgnoredDuringExecution"] : Value(); }
 
+  const Verdict refusal_ = Verdict::unresolvable(kRefusal);
   api::Object added_;  // The addedAffinity argument as the spec of an object, or none.
 };
 

@@ -75,5 +75,17 @@ TEST_F(NodeAffinityTest, AnAddedAffinityAppliesToEveryPod) {
   EXPECT_EQ(filter(*plugin, *pod("{}"), node("b")), "node(s) didn't match scheduler-enforced node affinity");
 }
 
+TEST_F(NodeAffinityTest, IsWokenOnlyByANodeThatMatchesNow) {
+  const auto plugin = make(make_node_affinity);
+  const auto wants_ssd = pod(R"({"nodeSelector":{"disk":"ssd"}})");
+  const auto ssd = node("a", R"("spec":{})", R"({"disk":"ssd"})");
+  const auto hdd = node("a", R"("spec":{})", R"({"disk":"hdd"})");
+  EXPECT_TRUE(wakes(*plugin, scheduler::ClusterEvent::NodeAdded, *wants_ssd, {}, ssd.object));
+  EXPECT_FALSE(wakes(*plugin, scheduler::ClusterEvent::NodeAdded, *wants_ssd, {}, hdd.object));
+  EXPECT_TRUE(wakes(*plugin, scheduler::ClusterEvent::NodeLabelsChanged, *wants_ssd, hdd.object, ssd.object));
+  EXPECT_FALSE(wakes(*plugin, scheduler::ClusterEvent::NodeLabelsChanged, *wants_ssd, ssd.object, ssd.object));
+  EXPECT_FALSE(wakes(*plugin, scheduler::ClusterEvent::NodeLabelsChanged, *wants_ssd, ssd.object, hdd.object));
+}
+
 }  // namespace
 }  // namespace kubernel::plugins

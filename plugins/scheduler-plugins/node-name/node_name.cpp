@@ -10,11 +10,15 @@ using namespace scheduler;
 class NodeName final : public Plugin, public Filter {
  public:
   Result<Verdict> filter(const PodInfo& pod, const CycleData*, const NodeInfo& node) const override {
-    if (pod.node_name.empty() || pod.node_name == node.name) return Verdict::fits();
-    return Verdict::unresolvable("node(s) didn't match the requested node name");
+    return pod.node_name.empty() || pod.node_name == node.name ? Verdict::fits() : refusal_;
   }
 
-  std::vector<EventInterest> retry_on() const override { return {{ClusterEvent::NodeAdded, {}}}; }
+  std::vector<EventInterest> retry_on() const override {
+    return {{ClusterEvent::NodeAdded, [](const PodInfo& pod, const api::Object&, const api::Object& after) { return pod.node_name == after.name(); }}};
+  }
+
+ private:
+  const Verdict refusal_ = Verdict::unresolvable("node(s) didn't match the requested node name");
 };
 
 }  // namespace

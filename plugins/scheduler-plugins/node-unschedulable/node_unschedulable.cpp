@@ -12,15 +12,22 @@ using namespace scheduler;
 class NodeUnschedulable final : public Plugin, public Filter {
  public:
   Result<Verdict> filter(const PodInfo& pod, const CycleData*, const NodeInfo& node) const override {
-    if (!node.unschedulable || tolerated(pod.spec["tolerations"], unschedulable_)) return Verdict::fits();
-    return Verdict::unresolvable("node(s) were unschedulable");
+    return open_to(pod, node) ? Verdict::fits() : refusal_;
   }
 
   std::vector<EventInterest> retry_on() const override {
-    return {{ClusterEvent::NodeAdded, {}}, {ClusterEvent::NodeTaintsChanged, {}}};
+    const auto helps = [this](const PodInfo& pod, const api::Object& before, const api::Object& after) {
+      return open_to(pod, NodeInfo(after)) && !(before && open_to(pod, NodeInfo(before)));
+    };
+    return {{ClusterEvent::NodeAdded, helps}, {ClusterEvent::NodeTaintsChanged, helps}};
   }
 
  private:
+  bool open_to(const PodInfo& pod, const NodeInfo& node) const {
+    return !node.unschedulable || tolerated(pod.spec["tolerations"], unschedulable_);
+  }
+
+  const Verdict refusal_ = Verdict::unresolvable("node(s) were unschedulable");
   const Taint unschedulable_{"node.kubernetes.io/unschedulable", "", TaintEffect::NoSchedule};
 };
 

@@ -19,5 +19,14 @@ TEST_F(NodeUnschedulableTest, ACordonedNodeTakesOnlyPodsThatTolerateIt) {
             "");
 }
 
+TEST_F(NodeUnschedulableTest, IsWokenOnlyByANodeThatIsUncordoned) {
+  const auto plugin = make(make_node_unschedulable);
+  const auto cordoned = node("a", R"("spec":{"unschedulable":true})");
+  const auto open = node("a");
+  EXPECT_TRUE(wakes(*plugin, scheduler::ClusterEvent::NodeTaintsChanged, *pod("{}"), cordoned.object, open.object));
+  EXPECT_FALSE(wakes(*plugin, scheduler::ClusterEvent::NodeTaintsChanged, *pod("{}"), open.object, cordoned.object));
+  EXPECT_FALSE(wakes(*plugin, scheduler::ClusterEvent::NodeAdded, *pod("{}"), {}, cordoned.object));
+}
+
 }  // namespace
 }  // namespace kubernel::plugins

@@ -2,6 +2,8 @@
 
 #include "taint_toleration.h"
 
+#include <algorithm>
+
 #include <kubernel/scheduler/matching.h>
 
 namespace kubernel::plugins {
@@ -12,11 +14,7 @@ using namespace scheduler;
 class TaintToleration final : public Plugin, public Filter, public Score {
  public:
   Result<Verdict> filter(const PodInfo& pod, const CycleData*, const NodeInfo& node) const override {
-    for (const Taint& taint : node.taints) {
-      if (taint.effect == TaintEffect::PreferNoSchedule || tolerated(pod.spec["tolerations"], taint)) continue;
-      return Verdict::unresolvable("node(s) had untolerated taint(s)");
-    }
-    return Verdict::fits();
+    return tolerates_all(pod, node) ? Verdict::fits() : refusal_;
   }
 
   Result<std::int64_t> score(const PodInfo& pod, const CycleData*, const NodeInfo& node, const Snapshot&) const override {
@@ -33,8 +31,20 @@ class TaintToleration final : public Plugin, public Filter, public Score {
   }
 
   std::vector<EventInterest> retry_on() const override {
-    return {{ClusterEvent::NodeAdded, {}}, {ClusterEvent::NodeTaintsChanged, {}}, {ClusterEvent::PodUpdated, {}}};
+    const auto helps = [](const PodInfo& pod, const api::Object& before, const api::Object& after) {
+      return tolerates_all(pod, NodeInfo(after)) && !(before && tolerates_all(pod, NodeInfo(before)));
+    };
+    return {{ClusterEvent::NodeAdded, helps}, {ClusterEvent::NodeTaintsChanged, helps}, {ClusterEvent::PodUpdated, {}}};
   }
+
+ private:
+  static bool tolerates_all(const PodInfo& pod, const NodeInfo& node) {
+    return std::ranges::all_of(node.taints, [&](const Taint& taint) {
+      return taint.effect == TaintEffect::PreferNoSchedule || tolerated(pod.spec["tolerations"], taint);
+    });
+  }
+
+  const Verdict refusal_ = Verdict::unresolvable("node(s) had untolerated taint(s)");
 };
 
 }  // namespace

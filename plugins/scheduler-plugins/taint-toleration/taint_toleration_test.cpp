@@ -57,5 +57,16 @@ TEST_F(TaintTolerationTest, PrefersNodesWithFewerUntoleratedTaints) {
             (std::vector<std::int64_t>{100, 50, 0}));
 }
 
+TEST_F(TaintTolerationTest, IsWokenOnlyByANodeWhoseTaintsItTolerates) {
+  const auto plugin = make(make_taint_toleration);
+  const auto free = node("a");
+  const auto tainted = node("a", R"("spec":{"taints":[{"key":"k","value":"v","effect":"NoSchedule"}]})");
+  EXPECT_TRUE(wakes(*plugin, scheduler::ClusterEvent::NodeAdded, *pod("{}"), {}, free.object));
+  EXPECT_FALSE(wakes(*plugin, scheduler::ClusterEvent::NodeAdded, *pod("{}"), {}, tainted.object));
+  EXPECT_TRUE(wakes(*plugin, scheduler::ClusterEvent::NodeTaintsChanged, *pod("{}"), tainted.object, free.object));
+  EXPECT_FALSE(wakes(*plugin, scheduler::ClusterEvent::NodeTaintsChanged, *pod("{}"), free.object, tainted.object));
+  EXPECT_FALSE(wakes(*plugin, scheduler::ClusterEvent::NodeTaintsChanged, *pod("{}"), free.object, free.object));
+}
+
 }  // namespace
 }  // namespace kubernel::plugins

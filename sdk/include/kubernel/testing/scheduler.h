@@ -124,6 +124,15 @@ class SchedulerPluginTest : public ::testing::Test {
     return out;
   }
 
+  /// Whether a pod that the plugin refused is worth another try after the event: its retry_on() lists it, and its hint agrees.
+  static bool wakes(const scheduler::Plugin& plugin, scheduler::ClusterEvent event, const scheduler::PodInfo& pod,
+                    const api::Object& before, const api::Object& after) {
+    const auto interests = plugin.retry_on();
+    return std::any_of(interests.begin(), interests.end(), [&](const scheduler::EventInterest& interest) {
+      return interest.event == event && (!interest.helps || interest.helps(pod, before, after));
+    });
+  }
+
   static std::string joined(const scheduler::Verdict& verdict) {
     std::string out;
     for (const std::string& reason : verdict.reasons()) out += (out.empty() ? "" : "; ") + reason;
