@@ -20,7 +20,7 @@
 
 namespace kubernel::controller {
 
-/// Neither Succeeded nor Failed.
+/// Succeeded or Failed.
 KUBERNEL_EXPORT bool pod_terminal(const api::Object& pod);
 /// Not terminal and not being deleted: the pods that count.
 KUBERNEL_EXPORT bool pod_active(const api::Object& pod);
