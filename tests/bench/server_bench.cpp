@@ -10,6 +10,9 @@
 
 #include <kubernel/base/child_process.h>
 
+#ifdef KUBERNEL_TEST_ETCD
+#include "etcd_bench.h"
+#endif
 #ifdef KUBERNEL_TEST_POSTGRES
 #include "postgres_backend.h"
 #endif
@@ -78,9 +81,12 @@ void raw_mysql(const RealServer& server, const std::string& database, double sec
 }  // namespace
 
 MeasuredServer start_server(const std::string& backend, const std::filesystem::path& directory, std::string& why) {
+#ifdef KUBERNEL_TEST_ETCD
+  if (backend == "etcd") return start_etcd(directory, why);
+#endif
   const OpenBackend open = opener(backend);
   if (open == nullptr) {
-    why = "no backend \"" + backend + "\" was built; there are sqlite, postgres, mysql";
+    why = "no backend \"" + backend + "\" was built; there are sqlite, postgres, mysql, etcd";
     return {};
   }
   // The server runs as a user of its own, who must reach its files.

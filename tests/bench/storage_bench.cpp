@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// storage-bench: how fast the stores are. Goals C1, C2, C4 and C5, and memory and size per key.
+// storage-bench: how fast the stores are. Goals C1 to C5, and memory and size per key.
 //
 //   storage-bench DIRECTORY [SECONDS [REVISIONS [BACKEND]]]
 //
 // REVISIONS (default 1,000,000) are written and compacted for C5; SECONDS 0 runs nothing else.
 // DIRECTORY must be on the disk to be measured; the stores are made in it and removed. Writes are durable.
-// BACKEND: sqlite (the default), postgres, mysql. The server is started by this program; what it does without us, with
-// one row per commit from 64 clients, is measured beside it.
+// BACKEND: sqlite (the default), postgres, mysql, etcd. The server is started by this program; what it does without us,
+// with one row per commit from 64 clients, is measured beside it; for etcd also what etcd-server does in its place (C3).
 
 #include <sys/resource.h>
 
@@ -285,7 +285,7 @@ void lag(Bench& bench) {
 
 int main(int argc, char** argv) {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
-  if (argc < 2) fail("usage: storage-bench DIRECTORY [SECONDS [REVISIONS [sqlite|postgres|mysql]]]");
+  if (argc < 2) fail("usage: storage-bench DIRECTORY [SECONDS [REVISIONS [sqlite|postgres|mysql|etcd]]]");
   const std::string backend = argc > 4 ? argv[4] : "sqlite";
   const std::filesystem::path directory = std::filesystem::path(argv[1]) / "storage-bench";
   std::filesystem::remove_all(directory);

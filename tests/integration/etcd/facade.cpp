@@ -18,7 +18,7 @@ etcd_server::Config facade_config() {
 }
 
 Facade::Facade(storage::Backend& store, Clock& clock, etcd_server::Config config)
-    : store_(store), clock_(clock), config_(std::move(config)), blocking_({"blocking", 16, 4096}, log_, metrics_) {
+    : store_(store), clock_(clock), config_(std::move(config)), blocking_({"blocking", 64, 4096}, log_, metrics_) {
   start();
 }
 
