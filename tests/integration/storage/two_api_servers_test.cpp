@@ -2,7 +2,12 @@
 //
 // Two API servers on one database. Nothing is shared but the server: what one hands out, the other never does.
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdio>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -17,6 +22,10 @@
 #include "admission/builtin.h"
 #include "live_surroundings.h"
 #include "pipeline/local_client.h"
+#ifdef KUBERNEL_TEST_ETCD
+#include "etcd_backend.h"
+#include "tests/integration/etcd/etcd_process.h"
+#endif
 
 namespace kubernel::storage_server::testing {
 namespace {
@@ -32,8 +41,8 @@ class AllowAll final : public auth::Authorizer {
 
 class ApiServer {
  public:
-  ApiServer(const Flavor& flavor, const RealServer& server, const std::string& database) {
-    auto opened = around_.open(flavor.open, R"({"url":")" + server.url(database) + R"("})");
+  ApiServer(OpenBackend how, const std::string& config) {
+    auto opened = around_.open(how, config);
     if (!opened) throw std::runtime_error(opened.error().message());
     store_ = *std::move(opened);
     // Few addresses, and the same random choices in both: they reach for the same ones.
@@ -51,6 +60,7 @@ class ApiServer {
     api_.reset();
   }
 
+  client::ApiClient& client() { return *client_; }
   Result<api::Object> create(const api::Resource& resource, const std::string& ns, const std::string& text) {
     return client_->create({}, resource, {ns, ""}, json::parse(text), {});
   }
@@ -64,23 +74,57 @@ class ApiServer {
   std::unique_ptr<client::ApiClient> client_;
 };
 
-class TwoApiServers : public ::testing::TestWithParam<Flavor> {
+// An empty database on a server of its kind.
+struct Place {
+  std::shared_ptr<void> release;  // Drops it.
+  std::string config;
+};
+
+struct Store {
+  const char* name = "";
+  OpenBackend open = nullptr;
+  std::function<Place(std::string& missing)> make;
+};
+
+std::vector<Store> stores() {
+  std::vector<Store> out;
+  for (const Flavor& flavor : flavors()) {
+    out.push_back({flavor.name, flavor.open, [kind = flavor.kind](std::string& missing) {
+                     RealServer* const server = shared_server(kind);
+                     if (server == nullptr) missing = RealServer::missing(kind);
+                     if (server == nullptr) return Place{};
+                     const std::string database = server->make_database();
+                     return Place{std::shared_ptr<void>(server, [database](void* it) {
+                                    static_cast<RealServer*>(it)->drop_database(database);
+                                  }),
+                                  R"({"url":")" + server->url(database) + R"("})"};
+                   }});
+  }
+#ifdef KUBERNEL_TEST_ETCD
+  out.push_back({"Etcd", storage_etcd::open_etcd, [](std::string& missing) {
+                   if (!kubernel::testing::have_etcd()) missing = "etcd-server";
+                   if (!missing.empty()) return Place{};
+                   std::shared_ptr<kubernel::testing::EtcdProcess> etcd = kubernel::testing::EtcdProcess::start();
+                   const std::string config = R"({"endpoints":[")" + etcd->url() + R"("]})";
+                   return Place{std::move(etcd), config};
+                 }});
+#endif
+  return out;
+}
+
+class TwoApiServers : public ::testing::TestWithParam<Store> {
  protected:
   void SetUp() override {
-    server_ = shared_server(GetParam().kind);
-    if (server_ == nullptr) GTEST_SKIP() << "SKIPPED: " << RealServer::missing(GetParam().kind) << " is not installed";
-    database_ = server_->make_database();
-    for (int i = 0; i < 2; ++i) servers_.push_back(std::make_unique<ApiServer>(GetParam(), *server_, database_));
+    std::string missing;
+    place_ = GetParam().make(missing);
+    if (!missing.empty()) GTEST_SKIP() << "SKIPPED: " << missing << " is not installed";
+    for (int i = 0; i < 2; ++i) servers_.push_back(std::make_unique<ApiServer>(GetParam().open, place_.config));
     const auto made = servers_[0]->create(api::resources::kNamespaces, "", R"({"metadata":{"name":"default"}})");
     ASSERT_TRUE(made) << made.error().message();
   }
-  void TearDown() override {
-    servers_.clear();
-    if (server_ != nullptr) server_->drop_database(database_);
-  }
+  void TearDown() override { servers_.clear(); }
 
-  RealServer* server_ = nullptr;
-  std::string database_;
+  Place place_;  // Outlives the servers.
   std::vector<std::unique_ptr<ApiServer>> servers_;
 };
 
@@ -140,7 +184,48 @@ TEST_P(TwoApiServers, GiveNoNameTwice) {
   EXPECT_EQ(exists, (kThreads - 1) * kNames);
 }
 
-INSTANTIATE_TEST_SUITE_P(Servers, TwoApiServers, ::testing::ValuesIn(flavors()),
+TEST_P(TwoApiServers, SeeEachOthersWritesAtOnce) {
+  constexpr int kWrites = 200;
+  const auto watch = servers_[1]->client().watch({}, api::resources::kConfigMaps, {.ns = "default", .bookmarks = false});
+  ASSERT_TRUE(watch) << watch.error().message();
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool rung = false;
+  (*watch)->notify([&] {
+    const std::lock_guard lock(mutex);
+    rung = true;
+    changed.notify_one();
+  });
+  std::vector<std::int64_t> lags;
+  for (int i = 0; i < kWrites; ++i) {
+    const std::string name = "c" + std::to_string(i);
+    const auto made = servers_[0]->create(api::resources::kConfigMaps, "default", R"({"metadata":{"name":")" + name + R"("}})");
+    ASSERT_TRUE(made) << made.error().message();
+    const auto acknowledged = std::chrono::steady_clock::now();
+    for (bool seen = false; !seen;) {
+      const auto events = (*watch)->take(10);
+      ASSERT_TRUE(events) << events.error().message();
+      for (const auto& event : *events) {
+        ASSERT_FALSE(seen);
+        ASSERT_EQ(event.object.name(), name) << "in order, and nothing twice";
+        seen = true;
+      }
+      if (seen) break;
+      std::unique_lock lock(mutex);
+      ASSERT_TRUE(changed.wait_for(lock, std::chrono::seconds(20), [&] { return rung; })) << name << " was not seen";
+      rung = false;
+    }
+    lags.push_back(std::chrono::ceil<std::chrono::milliseconds>(std::chrono::steady_clock::now() - acknowledged).count());
+  }
+  (*watch)->notify({});
+  std::sort(lags.begin(), lags.end());
+  const auto at = [&](std::size_t percent) { return lags[lags.size() * percent / 100]; };
+  std::printf("%s: two API servers, lag p50 %lld ms, p99 %lld ms, max %lld ms\n", GetParam().name,
+              static_cast<long long>(at(50)), static_cast<long long>(at(99)), static_cast<long long>(lags.back()));
+  EXPECT_LE(at(99), 100);
+}
+
+INSTANTIATE_TEST_SUITE_P(Servers, TwoApiServers, ::testing::ValuesIn(stores()),
                          [](const auto& row) { return std::string(row.param.name); });
 
 }  // namespace
