@@ -98,13 +98,26 @@ std::int64_t amount(const json& list, const std::string& name) {
   return std::stoll(written);
 }
 
+// The most the pod needs at any moment of its life: while each init container runs, and when all others do (KEP-753). What the pod asks
+// for as a whole replaces that (KEP-2837), and the overhead comes on top (KEP-688).
 std::int64_t requests(const json& pod, const std::string& name, std::int64_t when_absent = 0) {
-  std::int64_t total = 0;
-  for (const json& c : list_at(pod, "/spec/containers")) {
-    const json list = at(c, "/resources/requests", json::object());
-    total += list.contains(name) ? amount(list, name) : when_absent;
-  }
-  return total;
+  const auto of = [&](const json& container) {
+    const json list = at(container, "/resources/requests", json::object());
+    return list.contains(name) ? amount(list, name) : when_absent;
+  };
+  const auto sidecar = [](const json& container) { return text(container, "restartPolicy") == "Always"; };
+  const json steps = list_at(pod, "/spec/initContainers");
+  const auto sidecars_before = [&](std::size_t end) {
+    std::int64_t total = 0;
+    for (std::size_t i = 0; i < end; ++i) total += sidecar(steps[i]) ? of(steps[i]) : 0;
+    return total;
+  };
+  std::int64_t most = sidecars_before(steps.size());
+  for (const json& c : list_at(pod, "/spec/containers")) most += of(c);
+  for (std::size_t i = 0; i < steps.size(); ++i) most = std::max(most, sidecars_before(i) + of(steps[i]));
+  const json whole = at(pod, "/spec/resources/requests", json::object());
+  if (whole.contains(name)) most = amount(whole, name);
+  return most + amount(at(pod, "/spec/overhead", json::object()), name);
 }
 
 std::int64_t used(const Node& node, const std::string& name, std::int64_t when_absent = 0) {
@@ -394,7 +407,9 @@ std::int64_t image_locality(const Cluster& cluster, const Node& node, const json
     }
     return -1;
   };
-  for (const json& c : list_at(pod, "/spec/containers")) {
+  json all = list_at(pod, "/spec/initContainers");
+  for (const json& c : list_at(pod, "/spec/containers")) all.push_back(c);
+  for (const json& c : all) {
     ++containers;
     const std::string name = text(c, "image") + ":latest";
     const auto holders = std::count_if(cluster.nodes.begin(), cluster.nodes.end(), [&](const Node& n) { return size_on(n, name) >= 0; });
