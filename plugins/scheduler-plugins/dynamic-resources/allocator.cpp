@@ -61,7 +61,7 @@ bool large_enough(const Device& device, Value wanted) {
 
 class Search {
  public:
-  Search(const std::vector<ClaimRequests>& claims, const std::vector<Inventory::Reachable>& pools, const std::set<DeviceId>& allocated,
+  Search(const std::vector<ClaimRequests>& claims, const std::vector<Inventory::Reachable>& pools, const AllocatedDevices& allocated,
          std::size_t max_tries)
       : claims_(claims), pools_(pools), allocated_(allocated), tries_left_(max_tries), allocations_(claims.size()), states_(claims.size()) {
     for (std::size_t p = 0; p < pools.size(); ++p) {
@@ -278,7 +278,7 @@ class Search {
 
   const std::vector<ClaimRequests>& claims_;
   const std::vector<Inventory::Reachable>& pools_;
-  const std::set<DeviceId>& allocated_;
+  const AllocatedDevices& allocated_;
   std::size_t tries_left_;
   std::vector<Candidate> candidates_;
   std::vector<ClaimAllocation> allocations_;
@@ -340,7 +340,7 @@ Result<ClaimRequests> read_requests(const Object& claim, const std::function<std
 }
 
 Result<SearchResult> find_devices(const std::vector<ClaimRequests>& claims, const std::vector<Inventory::Reachable>& pools,
-                                  const std::set<DeviceId>& allocated, std::size_t max_tries) {
+                                  const AllocatedDevices& allocated, std::size_t max_tries) {
   for (const ClaimRequests& claim : claims) {
     for (const DeviceRequest& request : claim.requests) {
       for (const Alternative& alternative : request.alternatives) {

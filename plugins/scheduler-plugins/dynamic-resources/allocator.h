@@ -4,7 +4,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -76,7 +75,7 @@ inline constexpr std::size_t kMaxDevicesOfClaim = 32;
 // Finds devices for all claims on one node, the first way there is in the order of alternatives and devices.
 // Errors: Invalid when a selector is broken.
 Result<SearchResult> find_devices(const std::vector<ClaimRequests>& claims, const std::vector<Inventory::Reachable>& pools,
-                                  const std::set<DeviceId>& allocated, std::size_t max_tries = kMaxTries);
+                                  const AllocatedDevices& allocated, std::size_t max_tries = kMaxTries);
 
 // The claim's status.allocation.
 nlohmann::json allocation_json(const ClaimRequests& claim, const ClaimAllocation& allocation, const std::string& node);

@@ -3,6 +3,8 @@
 #include "allocator.h"
 
 #include <bit>
+#include <map>
+#include <set>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -60,8 +62,8 @@ std::string gets(const std::vector<Object>& claims, const std::vector<Object>& s
     if (!read) return read.error().message();
     wanted.push_back(*std::move(read));
   }
-  std::set<DeviceId> allocated;
-  for (const std::string& name : taken) allocated.insert({"d", "p", name});
+  AllocatedDevices allocated;
+  for (const std::string& name : taken) allocated.add({"d", "p", name}, 1);
   const Inventory inventory(slices);
   const auto found = find_devices(wanted, inventory.on(node("n", labels)), allocated, tries);
   if (!found) return found.error().message();
@@ -145,6 +147,24 @@ TEST(Allocator, WhatIsTakenIsNotGivenAgain) {
   EXPECT_EQ(gets({claim(requests(one(R"("allocationMode":"All")")))}, {slice(kDevices)}, {"a"}), "nothing");
   EXPECT_EQ(gets({claim(requests(one())), claim(requests(one(R"("count":2)")), "e")}, {slice(kDevices)}), "r=p/a r=p/b r=p/c");
   EXPECT_EQ(gets({claim(requests(one(R"("count":2)"))), claim(requests(one(R"("count":2)")), "e")}, {slice(kDevices)}), "nothing");
+}
+
+TEST(AllocatedDevices, AreThoseWithMoreGivenThanTaken) {
+  AllocatedDevices devices;
+  std::map<DeviceId, int> expected;
+  testing::SeededRandom random(3);
+  for (int i = 0; i < 5000; ++i) {
+    const DeviceId id{"d", "p", std::to_string(random_below(random, 700))};
+    const int change = expected[id] > 0 && random_below(random, 2) == 0 ? -1 : 1;
+    devices.add(id, change);
+    expected[id] += change;
+  }
+  const AllocatedDevices copy = devices;
+  for (const auto& [id, count] : expected) {
+    EXPECT_EQ(copy.contains(id), count > 0) << id.device;
+    for (int i = 0; i < count; ++i) devices.add(id, -1);
+    EXPECT_FALSE(devices.contains(id));
+  }
 }
 
 // KEP-5018.
@@ -261,7 +281,7 @@ TEST(Allocator, WritesWhatWasChosenWhereItCanBeUsedAndItsSettings) {
 // The slow, obvious way: every set of devices for every request.
 class BruteForce {
  public:
-  BruteForce(const std::vector<ClaimRequests>& claims, const std::vector<const Device*>& devices, const std::set<DeviceId>& allocated)
+  BruteForce(const std::vector<ClaimRequests>& claims, const std::vector<const Device*>& devices, const AllocatedDevices& allocated)
       : devices_(devices), allocated_(allocated) {
     for (std::size_t c = 0; c < claims.size(); ++c) {
       for (const DeviceRequest& request : claims[c].requests) wanted_.push_back({&claims[c], &request});
@@ -322,7 +342,7 @@ class BruteForce {
   }
 
   const std::vector<const Device*>& devices_;
-  const std::set<DeviceId>& allocated_;
+  const AllocatedDevices& allocated_;
   std::vector<Wanted> wanted_;
   std::vector<Choice> choices_;
 };
@@ -350,12 +370,12 @@ TEST(Allocator, FindsDevicesExactlyWhenThereIsAWay) {
   for (int round = 0; round < 400; ++round) {
     std::string devices;
     const std::size_t count = 1 + random_below(random, 5);
-    std::set<DeviceId> allocated;
+    AllocatedDevices allocated;
     for (std::size_t i = 0; i < count; ++i) {
       const std::string name(1, static_cast<char>('a' + i));
       devices += (i == 0 ? "" : ",") + (R"({"name":")" + name + R"(","attributes":{"kind":{"string":")" + (random_below(random, 2) == 0 ? "gpu" : "nic") +
                                         R"("},"numa":{"int":)" + std::to_string(random_below(random, 2)) + "}}}");
-      if (random_below(random, 5) == 0) allocated.insert({"d", "p", name});
+      if (random_below(random, 5) == 0) allocated.add({"d", "p", name}, 1);
     }
     SelectorCache selectors;
     std::vector<ClaimRequests> wanted;

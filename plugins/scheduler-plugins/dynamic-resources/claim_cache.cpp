@@ -18,10 +18,10 @@ const api::Resource kDeviceClasses{"resource.k8s.io", "v1", "deviceclasses"};
 
 namespace {
 
-void add_devices(const Object& claim, std::set<DeviceId>& out) {
+void add_devices(const Object& claim, std::vector<DeviceId>& out) {
   for (const Value result : claim.pointer("/status/allocation/devices/results")) {
     if (result["adminAccess"].boolean()) continue;
-    out.insert({std::string(result["driver"].string()), std::string(result["pool"].string()), std::string(result["device"].string())});
+    out.push_back({std::string(result["driver"].string()), std::string(result["pool"].string()), std::string(result["device"].string())});
   }
 }
 
@@ -57,15 +57,23 @@ ClaimCache::ClaimCache(client::InformerFactory& informers)
 
 void ClaimCache::see(const Object& claim, bool gone) {
   const std::lock_guard lock(mutex_);
-  allocated_.reset();
   Entry& entry = entries_[claim.uid()];
   entry.seen = gone ? Object() : claim;
   if (gone || (entry.written && entry.written.head().resource_version <= claim.head().resource_version)) entry.written = Object();
-  if (gone && !entry.pending) entries_.erase(claim.uid());
+  settle(claim.uid());
 }
 
-const Object& ClaimCache::latest(const Entry& entry) {
-  return entry.written ? entry.written : entry.seen;
+void ClaimCache::settle(const std::string& uid) {
+  const auto found = entries_.find(uid);
+  if (found == entries_.end()) return;
+  Entry& entry = found->second;
+  std::vector<DeviceId> devices;
+  if (entry.latest()) add_devices(entry.latest(), devices);
+  if (entry.pending) add_devices(*entry.pending, devices);
+  for (const DeviceId& id : devices) allocated_.add(id, 1);
+  for (const DeviceId& id : entry.devices) allocated_.add(id, -1);
+  entry.devices = std::move(devices);
+  if (!entry.latest() && !entry.pending) entries_.erase(found);
 }
 
 std::optional<Object> ClaimCache::claim(const ObjectKey& key) const {
@@ -84,16 +92,8 @@ std::optional<Object> ClaimCache::device_class(const std::string& name) const {
   return classes_->find({{}, name});
 }
 
-std::shared_ptr<const std::set<DeviceId>> ClaimCache::allocated() const {
+AllocatedDevices ClaimCache::allocated() const {
   const std::lock_guard lock(mutex_);
-  if (!allocated_) {
-    auto made = std::make_shared<std::set<DeviceId>>();
-    for (const auto& [uid, entry] : entries_) {
-      if (latest(entry)) add_devices(latest(entry), *made);
-      if (entry.pending) add_devices(*entry.pending, *made);
-    }
-    allocated_ = std::move(made);
-  }
   return allocated_;
 }
 
@@ -122,7 +122,7 @@ bool ClaimCache::begin_allocation(const std::string& claim_uid, const nlohmann::
   Entry& entry = entries_[claim_uid];
   if (!pending || entry.pending) return false;
   entry.pending = *std::move(pending);
-  allocated_.reset();
+  settle(claim_uid);
   return true;
 }
 
@@ -134,8 +134,7 @@ void ClaimCache::end_allocation(const std::string& claim_uid, const std::optiona
   entry.pending.reset();
   const bool newer = written && entry.seen && entry.seen.head().resource_version < written->head().resource_version;
   if (newer) entry.written = *written;
-  if (!entry.seen) entries_.erase(found);
-  allocated_.reset();
+  settle(claim_uid);
 }
 
 std::vector<std::string> claim_names_of(const scheduler::PodInfo& pod) {

@@ -5,7 +5,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -29,7 +28,7 @@ class ClaimCache {
   std::optional<api::Object> claim(const api::ObjectKey& key) const;
   std::optional<api::Object> device_class(const std::string& name) const;
   // Devices that a claim has or is about to get, but not those used with admin access.
-  std::shared_ptr<const std::set<DeviceId>> allocated() const;
+  AllocatedDevices allocated() const;
   std::shared_ptr<const Inventory> inventory() const;
 
   bool is_pending(const std::string& claim_uid) const;
@@ -43,16 +42,19 @@ class ClaimCache {
     api::Object seen;                  // By the informer.
     api::Object written;               // By this scheduler; counts while it is newer.
     std::optional<api::Object> pending;  // {"status": {"allocation": …}}
+    std::vector<DeviceId> devices;       // As allocated_ knows them.
+
+    const api::Object& latest() const { return written ? written : seen; }
   };
   void see(const api::Object& claim, bool gone);
-  // With the mutex held.
-  static const api::Object& latest(const Entry& entry);
+  // With the mutex held, after a change of the entry; drops one that says nothing.
+  void settle(const std::string& uid);
 
   const std::shared_ptr<client::Informer> claims_, slices_, classes_;
   mutable std::mutex mutex_;
   std::map<std::string, Entry> entries_;  // By uid.
-  mutable std::shared_ptr<const std::set<DeviceId>> allocated_;  // Null: to be made anew.
-  mutable std::shared_ptr<const Inventory> inventory_;           // Likewise.
+  AllocatedDevices allocated_;
+  mutable std::shared_ptr<const Inventory> inventory_;  // Null: to be made anew.
   std::uint64_t slices_version_ = 0;
   std::vector<std::unique_ptr<Subscription>> subscriptions_;     // Last: they end before what they change.
 };

@@ -34,7 +34,7 @@ struct Data final : CycleData {
   std::vector<Object> claims;
   std::vector<ClaimRequests> to_allocate;
   std::shared_ptr<const Inventory> inventory;
-  std::shared_ptr<const std::set<DeviceId>> allocated;
+  AllocatedDevices allocated;
   std::map<std::string, json> decided;  // By uid: allocations that are pending from Reserve on.
 
   std::unique_ptr<CycleData> clone() const override { return std::make_unique<Data>(*this); }
@@ -81,7 +81,7 @@ class DynamicResources final : public Plugin, public PreEnqueue, public PreFilte
       if (!reachable(claim, node)) return refusals_.elsewhere;
     }
     if (known.to_allocate.empty()) return Verdict::fits();
-    KUBERNEL_TRY(const auto found, find_devices(known.to_allocate, known.inventory->on(node), *known.allocated));
+    KUBERNEL_TRY(const auto found, find_devices(known.to_allocate, known.inventory->on(node), known.allocated));
     switch (found.outcome) {
       case SearchOutcome::Found: return Verdict::fits();
       case SearchOutcome::GaveUp: return refusals_.gave_up;
@@ -123,7 +123,7 @@ class DynamicResources final : public Plugin, public PreEnqueue, public PreFilte
     // Read anew: another pod may have taken a device, or allocated the same claim, since this one was filtered.
     const std::string problem = read(*cycle.pod, *data);
     if (!problem.empty()) return Verdict::unresolvable(problem);
-    const auto found = find_devices(data->to_allocate, data->inventory->on(*info), *data->allocated);
+    const auto found = find_devices(data->to_allocate, data->inventory->on(*info), data->allocated);
     if (!found) return Verdict::unresolvable(found.error().message());
     if (found->outcome != SearchOutcome::Found) return refusals_.no_devices;
     for (std::size_t i = 0; i < data->to_allocate.size(); ++i) {

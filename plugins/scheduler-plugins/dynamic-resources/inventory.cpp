@@ -39,6 +39,24 @@ bool covers(Value selection, const scheduler::NodeInfo& node) {
   return selector && scheduler::matches_node_selector(selector, node);
 }
 
+bool AllocatedDevices::contains(const DeviceId& id) const {
+  const auto before = merged_->find(id);
+  const auto recent = recent_.find(id);
+  return (before == merged_->end() ? 0 : before->second) + (recent == recent_.end() ? 0 : recent->second) > 0;
+}
+
+void AllocatedDevices::add(const DeviceId& id, int count) {
+  constexpr std::size_t kMostRecent = 256;
+  recent_[id] += count;
+  if (recent_.size() < kMostRecent) return;
+  auto merged = std::make_shared<Counts>(*merged_);
+  for (const auto& [device, change] : recent_) {
+    if (((*merged)[device] += change) == 0) merged->erase(device);
+  }
+  merged_ = std::move(merged);
+  recent_.clear();
+}
+
 Inventory::Inventory(std::vector<Object> slices) {
   std::map<std::pair<std::string_view, std::string_view>, DevicePool> pools;
   const auto generation = [](const Object& slice) { return slice.pointer("/spec/pool/generation").integer(); };

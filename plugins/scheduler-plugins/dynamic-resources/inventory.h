@@ -54,6 +54,19 @@ class Inventory {
   std::vector<std::size_t> wide_;                                      // Pools with any other slice.
 };
 
+// The devices that claims have. A copy costs what changed since the last merge, so that each pod can have one.
+class AllocatedDevices {
+ public:
+  bool contains(const DeviceId& id) const;
+  // Counts how many claims have it: +1 or -1.
+  void add(const DeviceId& id, int count);
+
+ private:
+  using Counts = std::map<DeviceId, int>;
+  std::shared_ptr<const Counts> merged_ = std::make_shared<const Counts>();
+  Counts recent_;  // On top.
+};
+
 // Whether what a slice or a device says of nodes (nodeName, allNodes, nodeSelector) covers the node.
 bool covers(api::Value node_selection, const scheduler::NodeInfo& node);
 
