@@ -102,7 +102,7 @@ grpc::Status MaintenanceService::status(const CallContext& ctx, etcdserverpb::St
   return grpc::Status::OK;
 }
 
-// Nothing to do: the backends reuse what compaction frees, and SQLite gives it back to the file system by itself.
+// Nothing to do: every store uses again what compaction frees.
 ServerUnaryReactor* MaintenanceService::Defragment(CallbackServerContext* call, const etcdserverpb::DefragmentRequest*,
                                                    etcdserverpb::DefragmentResponse* response) {
   return context_.unary(call, "Defragment", [this, response](const CallContext& ctx) -> grpc::Status {

@@ -32,7 +32,7 @@ std::string hint_for(std::string message) {
   }
   if (contains(message, "dns resolution failed")) return "its host name cannot be resolved";
   if (contains(message, "socket closed") || contains(message, "connection reset") || contains(message, "handshake eof") ||
-      contains(message, "broken pipe")) {
+      contains(message, "broken pipe") || contains(message, "endpoint read failed")) {
     return "it closed the connection; if it speaks TLS, use https:// and, when it asks for one, a client certificate";
   }
   return {};

@@ -253,7 +253,8 @@ class EtcdBackend final : public storage::Backend {
   Result<void> learn_compacted(const CallContext& ctx) {
     const Revision known = feed_.compacted();
     const auto probe = read(ctx, {.start = "\x01", .end = "\x02", .limit = 1, .at = std::max<Revision>(known, 1), .keys_only = true});
-    if (probe || probe.error().reason() != Reason::Expired) return {};
+    if (probe) return {};
+    if (probe.error().reason() != Reason::Expired) return probe.error();
     Revision found = 0;
     KUBERNEL_CHECK_OK(cluster_->call(ctx, true, [&](Member& member, grpc::ClientContext& call) {
       const auto stream = member.watch->Watch(&call);

@@ -30,47 +30,70 @@ int free_port() {
   return ntohs(address.sin_port);
 }
 
-std::unique_ptr<EtcdProcess> EtcdProcess::start(std::vector<std::string> arguments) {
-  std::unique_ptr<EtcdProcess> etcd(new EtcdProcess);
+EtcdProcess::EtcdProcess(std::string name, std::vector<std::string> arguments)
+    : arguments_(std::move(arguments)), name_(std::move(name)) {
   std::string pattern = (std::filesystem::temp_directory_path() / "kubernel-etcd-XXXXXX").string();
   if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no directory for etcd");
-  etcd->directory_ = pattern;
-  etcd->arguments_ = std::move(arguments);
+  directory_ = pattern;
   bool secure = false;
-  for (const std::string& argument : etcd->arguments_) secure |= argument.starts_with("--cert-file");
-  etcd->url_ = (secure ? "https" : "http") + std::string("://127.0.0.1:") + std::to_string(free_port());
-  etcd->peer_url_ = "http://127.0.0.1:" + std::to_string(free_port());
-  etcd->run();
+  for (const std::string& argument : arguments_) secure |= argument.starts_with("--cert-file");
+  url_ = (secure ? "https" : "http") + std::string("://127.0.0.1:") + std::to_string(free_port());
+  peer_url_ = "http://127.0.0.1:" + std::to_string(free_port());
+  cluster_ = name_ + "=" + peer_url_;
+}
+
+std::unique_ptr<EtcdProcess> EtcdProcess::start(std::vector<std::string> arguments) {
+  std::unique_ptr<EtcdProcess> etcd(new EtcdProcess("n1", std::move(arguments)));
+  etcd->spawn();
+  etcd->wait_until_it_serves();
   return etcd;
 }
 
-void EtcdProcess::run() {
+std::vector<std::unique_ptr<EtcdProcess>> EtcdProcess::start_cluster(int members) {
+  std::vector<std::unique_ptr<EtcdProcess>> etcds;
+  std::string cluster;
+  for (int i = 1; i <= members; ++i) {
+    etcds.emplace_back(new EtcdProcess("n" + std::to_string(i)));
+    cluster += (i == 1 ? "" : ",") + etcds.back()->cluster_;
+  }
+  for (auto& etcd : etcds) {
+    etcd->cluster_ = cluster;
+    etcd->spawn();
+  }
+  for (auto& etcd : etcds) etcd->wait_until_it_serves();
+  return etcds;
+}
+
+void EtcdProcess::spawn() {
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
-  UniqueFd read_end(ends[0]);
+  log_ = UniqueFd(ends[0]);
   UniqueFd write_end(ends[1]);
+  const bool alone = cluster_.find(',') == std::string::npos;
   ChildOptions options;
-  options.argv = {"/usr/bin/etcd", "--name", "n1", "--data-dir", (directory_ / "data").string(),
+  options.argv = {"/usr/bin/etcd", "--name", name_, "--data-dir", (directory_ / "data").string(),
                   "--listen-client-urls", url_, "--advertise-client-urls", url_,
                   "--listen-peer-urls", peer_url_, "--initial-advertise-peer-urls", peer_url_,
-                  "--initial-cluster", "n1=" + peer_url_, "--unsafe-no-fsync",
+                  "--initial-cluster", cluster_, "--unsafe-no-fsync",
                   // A member alone elects itself after one time-out, and gives no lease less than one and a half.
-                  "--heartbeat-interval", "10", "--election-timeout", "100"};
+                  "--heartbeat-interval", alone ? "10" : "50", "--election-timeout", alone ? "100" : "500"};
   options.argv.insert(options.argv.end(), arguments_.begin(), arguments_.end());
   options.stderr_fd = write_end.get();
   auto spawned = spawn_child(options);
   if (!spawned) throw std::runtime_error(spawned.error().message());
   pid_ = *spawned;
-  write_end.reset();
+}
+
+void EtcdProcess::wait_until_it_serves() {
   std::string log;
   std::array<char, 4096> buffer{};
   while (log.find("ready to serve client requests") == std::string::npos &&
          log.find("serving insecure client requests") == std::string::npos) {
-    const auto got = ::read(read_end.get(), buffer.data(), buffer.size());
+    const auto got = ::read(log_.get(), buffer.data(), buffer.size());
     if (got <= 0) throw std::runtime_error("etcd did not start: " + log);
     log.append(buffer.data(), static_cast<std::size_t>(got));
   }
-  reader_ = std::jthread([fd = std::move(read_end)] {
+  reader_ = std::jthread([fd = std::move(log_)] {
     std::array<char, 4096> dropped{};
     while (::read(fd.get(), dropped.data(), dropped.size()) > 0) {
     }
@@ -86,7 +109,10 @@ void EtcdProcess::kill() {
   if (reader_.joinable()) reader_.join();
 }
 
-void EtcdProcess::start_again() { run(); }
+void EtcdProcess::start_again() {
+  spawn();
+  wait_until_it_serves();
+}
 
 EtcdProcess::~EtcdProcess() {
   kill();

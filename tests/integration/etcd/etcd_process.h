@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A real etcd of one member, started for a test on free ports with a directory of its own.
+// A real etcd, started for a test on free ports with a directory of its own.
 
 #pragma once
 
@@ -27,6 +27,8 @@ class EtcdProcess {
  public:
   /// `arguments`: besides those that name directory and addresses. Returns when etcd serves.
   static std::unique_ptr<EtcdProcess> start(std::vector<std::string> arguments = {});
+  /// The members of one cluster.
+  static std::vector<std::unique_ptr<EtcdProcess>> start_cluster(int members);
   ~EtcdProcess();
 
   const std::string& url() const noexcept { return url_; }
@@ -36,13 +38,16 @@ class EtcdProcess {
   pid_t pid() const noexcept { return pid_; }
 
  private:
-  EtcdProcess() = default;
-  void run();
+  explicit EtcdProcess(std::string name, std::vector<std::string> arguments = {});
+  void spawn();
+  void wait_until_it_serves();
 
   std::filesystem::path directory_;
-  std::vector<std::string> arguments_;
-  std::string url_, peer_url_;
+  const std::vector<std::string> arguments_;
+  const std::string name_;
+  std::string url_, peer_url_, cluster_;
   pid_t pid_ = -1;
+  UniqueFd log_;
   std::jthread reader_;  // Of its log, which would otherwise fill the pipe.
 };
 

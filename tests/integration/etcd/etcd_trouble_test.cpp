@@ -16,6 +16,7 @@
 #include <gtest/gtest.h>
 
 #include <kubernel/base/child_process.h>
+#include <kubernel/crypto/cluster_pki.h>
 #include <kubernel/testing/fake_clock.h>
 
 #include "core/base/system_clock.h"
@@ -184,6 +185,92 @@ TEST_F(EtcdTrouble, OthersInTheSameEtcdAreNeitherSeenNorTouched) {
   EXPECT_EQ(batch->events[0].kv.key, "/a");
   EXPECT_EQ(batch->events[0].kv.value, "ours");
   EXPECT_EQ(batch->progress, written->revision);
+}
+
+// Writes, and says of each whether it was acknowledged, while the members go one after the other.
+TEST_F(EtcdTrouble, AnotherMemberOfTheClusterTakesOverAndNothingAcknowledgedIsLost) {
+  const auto members = testing::EtcdProcess::start_cluster(3);
+  auto opened = open_etcd({R"({"requestTimeout":5,"endpoints":[")" + members[0]->url() + R"(",")" + members[1]->url() +
+                               R"(",")" + members[2]->url() + R"("]})",
+                           log, metrics, clock, pool, poller});
+  ASSERT_TRUE(opened) << opened.error().message();
+  auto& store = **opened;
+  const auto watch = *store.watch({});
+  std::vector<std::string> acknowledged;
+  int number = 0;
+  for (const auto& member : members) {
+    member->kill();
+    // A write whose member is gone or that has no leader yet fails; its outcome is unknown, and said to be.
+    for (int wanted = 20; wanted > 0;) {
+      const std::string key = "/" + std::to_string(number++);
+      const auto written = store.put({}, key, "1", 0, 0);
+      if (!written) {
+        ASSERT_TRUE(written.error().reason() == Reason::ServiceUnavailable || written.error().reason() == Reason::Timeout)
+            << written.error().message();
+        continue;
+      }
+      acknowledged.push_back(key);
+      --wanted;
+    }
+    member->start_again();
+  }
+  for (const std::string& key : acknowledged) {
+    const auto found = store.get({}, key, 0);
+    ASSERT_TRUE(found) << found.error().message();
+    EXPECT_TRUE(*found) << key << " was acknowledged and is gone";
+  }
+  const auto head = store.stats({})->revision;
+  std::atomic<int> wakes = 0;
+  watch->notify([&] {
+    ++wakes;
+    wakes.notify_one();
+  });
+  storage::Revision next = 2;
+  while (next <= head) {
+    const int before = wakes;
+    const auto batch = watch->take(100);
+    ASSERT_TRUE(batch) << batch.error().message();
+    for (const auto& event : batch->events) ASSERT_EQ(event.kv.modified, next++);
+    if (batch->events.empty() && next <= head) wakes.wait(before);
+  }
+  watch->notify({});
+}
+
+TEST_F(EtcdTrouble, ARealEtcdWithTlsWantsTheRightCertificates) {
+  std::string pattern = (std::filesystem::temp_directory_path() / "kubernel-etcd-XXXXXX").string();
+  const std::filesystem::path directory = ::mkdtemp(pattern.data());
+  const auto file = [&](const std::string& name, const std::string& text) {
+    const std::string path = (directory / name).string();
+    std::ofstream(path) << text;
+    std::filesystem::permissions(path, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+    return path;
+  };
+  const auto pki = *crypto::open_cluster_pki((directory / "pki").string(),
+                                             {.dns_names = {"localhost"}, .ip_addresses = {"127.0.0.1"}}, clock.wall_now());
+  const std::string ca = file("ca.crt", pki.ca.certificate_pem);
+  const std::string crt = file("client.crt", pki.kubelet_client.certificate_pem);
+  const std::string key = file("client.key", pki.kubelet_client.private_key_pem);
+  const auto etcd = testing::EtcdProcess::start({"--cert-file=" + file("server.crt", pki.apiserver.certificate_pem),
+                                                 "--key-file=" + file("server.key", pki.apiserver.private_key_pem),
+                                                 "--client-cert-auth", "--trusted-ca-file=" + ca});
+  const std::string trust = R"(,"requestTimeout":5,"caFile":")" + ca + '"';
+  const auto store = open(etcd->url(), trust + R"(,"certFile":")" + crt + R"(","keyFile":")" + key + '"');
+  ASSERT_TRUE(store);
+  EXPECT_TRUE(store->put({}, "/a", "1", 0, 0)->applied);
+  const auto nobody = try_open(etcd->url(), trust);
+  ASSERT_FALSE(nobody);
+  EXPECT_NE(nobody.error().message().find("client certificate"), std::string::npos) << nobody.error().message();
+  const auto stranger = try_open(etcd->url(), R"(,"requestTimeout":5)");
+  ASSERT_FALSE(stranger);
+  EXPECT_NE(stranger.error().message().find("not one that caFile vouches for"), std::string::npos)
+      << stranger.error().message();
+  const auto plain = try_open("http" + etcd->url().substr(5), R"(,"requestTimeout":5)");
+  ASSERT_FALSE(plain);
+  EXPECT_NE(plain.error().message().find("if it speaks TLS, use https://"), std::string::npos) << plain.error().message();
+  for (const auto& refused : {nobody.error(), stranger.error(), plain.error()}) {
+    EXPECT_EQ(refused.message().find('\n'), std::string::npos);
+  }
+  std::filesystem::remove_all(directory);
 }
 
 }  // namespace
