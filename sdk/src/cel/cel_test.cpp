@@ -298,6 +298,37 @@ INSTANTIATE_TEST_SUITE_P(Kubernetes, CelTest, ::testing::Values(
     Row{"semver parts", "[semver('1.2.3').major(), semver('1.2.3').minor(), semver('1.2.3').patch()]", "[1, 2, 3]"},
     Row{"semver forms", "isSemver('1.2.3-a+b') && !isSemver('1.2') && !isSemver('01.2.3') && isSemver('v1.02', true)", "true"}), row_name);
 
+INSTANTIATE_TEST_SUITE_P(Network, CelTest, ::testing::Values(
+    Row{"addresses", "isIP('127.0.0.1') && isIP('::1') && !isIP('127.0.0.256') && !isIP('fe80::1%eth0') && !isIP('::ffff:1.2.3.4')", "true"},
+    Row{"no address", "ip('x')", "! IP Address \"x\" parse error during conversion from string"},
+    Row{"address as text", "[string(ip('2001:DB8::0:1')), string(cidr('10.0.0.1/8').masked())]", R"(["2001:db8::1", "10.0.0.0/8"])"},
+    Row{"canonical", "ip.isCanonical('2001:db8::1') && !ip.isCanonical('2001:DB8::1')", "true"},
+    Row{"families", "[ip('1.2.3.4').family(), ip('::1').family()]", "[4, 6]"},
+    Row{"kinds of addresses", "ip('0.0.0.0').isUnspecified() && ip('127.1.2.3').isLoopback() && ip('224.0.0.1').isLinkLocalMulticast() && "
+                              "ip('fe80::1').isLinkLocalUnicast() && ip('10.0.0.1').isGlobalUnicast() && !ip('255.255.255.255').isGlobalUnicast()", "true"},
+    Row{"networks", "isCIDR('10.0.0.0/8') && isCIDR('::/0') && !isCIDR('10.0.0.0/33') && !isCIDR('10.0.0.0') && !isCIDR('10.0.0.0/08')", "true"},
+    Row{"an address in a network", "cidr('192.168.0.0/24').containsIP('192.168.0.1') && !cidr('192.168.0.0/24').containsIP(ip('192.168.1.1')) && "
+                                   "!cidr('192.168.0.0/24').containsIP('::1')", "true"},
+    Row{"a network in a network", "cidr('10.0.0.0/8').containsCIDR('10.1.0.0/16') && !cidr('10.1.0.0/16').containsCIDR(cidr('10.0.0.0/8'))", "true"},
+    Row{"parts of a network", "cidr('10.1.2.3/8').ip() == ip('10.1.2.3') && cidr('10.0.0.0/8').prefixLength() == 8 && cidr('10.0.0.0/8') != cidr('10.0.0.0/9')", "true"},
+    Row{"URLs", "isURL('https://a/b') && isURL('/path') && !isURL('../path') && !isURL('https://a:b/') && !isURL('https://a/%zz') && !isURL('')", "true"},
+    Row{"parts of a URL", "[url('HTTPS://u:p@[::1]:80/a b%20c?q=1')].map(u, [u.getScheme(), u.getHost(), u.getHostname(), u.getPort(), u.getEscapedPath()])[0]",
+        R"(["https", "[::1]:80", "::1", "80", "/a%20b%20c"])"},
+    Row{"query of a URL", "url('https://a/?k=1&k=x%20y&l&m=a+b').getQuery()", R"({"k": ["1", "x y"], "l": [""], "m": ["a b"]})"},
+    Row{"no URL", "url('x')", "! URL parse error during conversion from string: parse \"x\": invalid URI for request"}), row_name);
+
+INSTANTIATE_TEST_SUITE_P(Format, CelTest, ::testing::Values(
+    Row{"text of anything", "'%s %s %s %s'.format(['a', 1.5, [1, 'b'], {'k': true}])", "\"a 1.5 [1, b] {k: true}\""},
+    Row{"text of times", "'%s %s %s'.format([duration('90s'), timestamp('2024-01-01T00:00:00Z'), null])", "\"90s 2024-01-01T00:00:00Z null\""},
+    Row{"numbers", "'%d %d %b %o %x %X'.format([-3, 4u, 5, 8, 255, 255])", "\"-3 4 101 10 ff FF\""},
+    Row{"hexadecimal text", "'%x'.format(['hé'])", "\"68c3a9\""},
+    Row{"fixed point", "'%f %.2f %.0f'.format([1.5, 2.345, 3])", "\"1.500000 2.35 3\""},
+    Row{"scientific", "'%.3e'.format([1234.5])", "\"1.234e+03\""},
+    Row{"percent", "'100%%'.format([])", "\"100%\""},
+    Row{"wrong type", "'%d'.format(['a'])", "! error during formatting: decimal clause can only be used on integers, was given string"},
+    Row{"too few arguments", "'%s %s'.format([1])", "! index 1 out of range"},
+    Row{"unknown clause", "'%z'.format([1])", "! could not parse formatting clause: unrecognized formatting clause \"z\""}), row_name);
+
 INSTANTIATE_TEST_SUITE_P(Checker, CelTest, ::testing::Values(
     Row{"undeclared variable", "1 + x", "! 1:5: undeclared reference to 'x' (in container '')"},
     Row{"undeclared function", "foo(1)", "! 1:1: undeclared reference to 'foo' (in container '')"},
@@ -334,6 +365,8 @@ TEST(Cel, LiteralsAreOfOneTypeWhereThatIsAsked) {
   EXPECT_EQ(compiled("[1, 'a']", strict).error().message(), "1:5: expected type 'int' but found 'string'");
   EXPECT_EQ(compiled("{'a': 1, 'b': 2u}", strict).error().message(), "1:15: expected type 'int' but found 'uint'");
   EXPECT_TRUE(compiled("[1, self.x]", strict));
+  EXPECT_TRUE(compiled("'%d %s'.format([1, 'a'])", strict));
+  EXPECT_FALSE(compiled("'%s'.format([[1, 'a']])", strict));
 }
 
 TEST(Cel, EveryStepIsPaidFor) {

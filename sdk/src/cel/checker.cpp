@@ -285,6 +285,7 @@ class Checker {
         return call(global);
       }
     }
+    if (node.op == Op::MemberCall && node.name == "format" && node.children.size() == 2) arguments_of_format_ = node.children[1].get();
     Mutable copy;
     KUBERNEL_TRY(const auto types, children(node, copy));
     KUBERNEL_TRY(Type type, resolve(node, node.name, node.op == Op::MemberCall, types, *copy));
@@ -316,13 +317,13 @@ class Checker {
   }
 
   // Joins `more` into `type`, which begins absent.
-  Result<void> join(std::optional<Type>& type, const Type& more, const Node& at) const {
+  Result<void> join(std::optional<Type>& type, const Type& more, const Node& at, bool mixed = false) const {
     if (!type) {
       type = more;
       return {};
     }
     const auto both = joined(*type, more);
-    if (!both && homogeneous_) return fail(at, "expected type '" + type->to_string() + "' but found '" + more.to_string() + "'");
+    if (!both && homogeneous_ && !mixed) return fail(at, "expected type '" + type->to_string() + "' but found '" + more.to_string() + "'");
     type = both.value_or(Type());
     return {};
   }
@@ -330,11 +331,12 @@ class Checker {
   static Type held(const Type& type, bool optional) { return optional && type.kind() == Kind::Optional ? type.element() : type; }
 
   Result<Checked> list(const Node& node) {
+    const bool mixed = &node == arguments_of_format_;
     Mutable copy;
     KUBERNEL_TRY(const auto types, children(node, copy));
     std::optional<Type> element;
     for (std::size_t i = 0; i < types.size(); ++i) {
-      KUBERNEL_CHECK_OK(join(element, held(types[i], node.optional[i]), *node.children[i]));
+      KUBERNEL_CHECK_OK(join(element, held(types[i], node.optional[i]), *node.children[i], mixed));
     }
     return made(std::move(copy), Type::list(element.value_or(Type())));
   }
@@ -418,6 +420,7 @@ class Checker {
   std::vector<std::pair<std::string, Type>> locals_;
   std::vector<std::string> used_;  // In the order of Node::index.
   std::size_t most_slots_ = 0;
+  const Node* arguments_of_format_ = nullptr;  // The list may have elements of any types.
 };
 
 }  // namespace

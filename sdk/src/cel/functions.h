@@ -37,6 +37,9 @@ std::span<const FunctionRow> text_functions();
 std::span<const FunctionRow> list_functions();
 std::span<const FunctionRow> quantity_functions();
 std::span<const FunctionRow> semver_functions();
+std::span<const FunctionRow> network_functions();
+std::span<const FunctionRow> url_functions();
+std::span<const FunctionRow> format_functions();
 
 // An error of evaluation.
 inline Error problem(std::string message) {

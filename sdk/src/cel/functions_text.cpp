@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Strings: the standard functions, cel-go's string extensions (version 2, without format) and Kubernetes' regular expressions.
+// Strings: the standard functions, cel-go's string extensions (version 2) and Kubernetes' regular expressions.
 // Positions count code points.
 
 #include <re2/re2.h>

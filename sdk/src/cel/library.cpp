@@ -112,7 +112,8 @@ std::shared_ptr<const Library> standard_library() {
   static const std::shared_ptr<const Library> kLibrary = [] {
     auto library = std::make_shared<Library>();
     add_operators(*library);
-    for (const auto& rows : {core_functions(), time_functions(), text_functions(), list_functions(), quantity_functions(), semver_functions()}) {
+    for (const auto& rows : {core_functions(), time_functions(), text_functions(), list_functions(), quantity_functions(), semver_functions(),
+                             network_functions(), url_functions(), format_functions()}) {
       for (const FunctionRow& row : rows) add(*library, row.signature, row.run);
     }
     return library;
