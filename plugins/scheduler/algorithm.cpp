@@ -44,6 +44,11 @@ void prefetch(const NodeInfo& node) {
   for (std::size_t at = 0; at < sizeof(NodeInfo); at += kLine) __builtin_prefetch(begin + at);
 }
 
+// `index` in a ring of `count`, when it is less than twice around: cheaper than a division for each node.
+std::size_t wrapped(std::size_t index, std::size_t count) {
+  return index < count ? index : index - count;
+}
+
 // "[A B]", as Go prints a list; sorted.
 std::string go_list(const std::set<std::string_view>& names) {
   std::string out;
@@ -190,37 +195,49 @@ Result<Algorithm::Candidates> Algorithm::run_pre_filters(const CallContext& ctx,
   return out;
 }
 
-Result<NodeVerdict> Algorithm::filter_once(const Cycle& cycle, const NodeInfo& node) const {
+std::vector<Algorithm::Judge> Algorithm::judges(const Cycle& cycle) const {
+  std::vector<Judge> out;
+  out.reserve(profile_.filter.size());
   for (const auto& [point, plugin] : profile_.filter) {
-    if (skips(cycle.skip_filter, *plugin)) continue;
+    if (!skips(cycle.skip_filter, *plugin)) out.push_back({point, cycle.data[plugin->index].get(), plugin});
+  }
+  return out;
+}
+
+Result<NodeVerdict> Algorithm::filter_once(const PodInfo& pod, std::span<const Judge> judges, const NodeInfo& node) {
+  for (const Judge& judge : judges) {
     try {
-      auto verdict = point->filter(*cycle.pod, cycle.data[plugin->index].get(), node);
-      if (!verdict) return of_plugin(std::move(verdict).error(), *plugin);
-      if (!verdict->ok()) return NodeVerdict{&node, plugin->name, *std::move(verdict)};
+      auto verdict = judge.filter->filter(pod, judge.data, node);
+      if (!verdict) return of_plugin(std::move(verdict).error(), *judge.plugin);
+      if (!verdict->ok()) return NodeVerdict{&node, judge.plugin->name, *std::move(verdict)};
     } catch (const std::exception& e) {
-      return of_plugin(Error(Reason::Internal, std::string("filter: ") + e.what()), *plugin);
+      return of_plugin(Error(Reason::Internal, std::string("filter: ") + e.what()), *judge.plugin);
     }
   }
   return NodeVerdict{&node, {}, Verdict::fits()};
 }
 
 Result<NodeVerdict> Algorithm::filter_node(const Cycle& cycle, const NodeInfo& node) const {
-  if (nominator_.empty()) return filter_once(cycle, node);
+  return filter_node(cycle, judges(cycle), node);
+}
+
+Result<NodeVerdict> Algorithm::filter_node(const Cycle& cycle, std::span<const Judge> known, const NodeInfo& node) const {
+  if (nominator_.empty()) return filter_once(*cycle.pod, known, node);
   std::vector<std::shared_ptr<const PodInfo>> expected = nominator_.on(node.name);
   std::erase_if(expected, [&](const auto& pod) { return pod->priority < cycle.pod->priority || pod->uid() == cycle.pod->uid(); });
-  if (expected.empty()) return filter_once(cycle, node);
+  if (expected.empty()) return filter_once(*cycle.pod, known, node);
   Cycle imagined = cycle.clone();
   NodeInfo crowded = node;
   for (const auto& pod : expected) {
     crowded.add_pod(pod);
     pod_added(imagined, *pod, crowded);
   }
-  KUBERNEL_TRY(NodeVerdict with, filter_once(imagined, crowded));
+  KUBERNEL_TRY(NodeVerdict with, filter_once(*cycle.pod, judges(imagined), crowded));
   if (!with.verdict.ok()) {
     with.node = &node;
     return with;
   }
-  return filter_once(cycle, node);
+  return filter_once(*cycle.pod, known, node);
 }
 
 void Algorithm::pod_added(Cycle& cycle, const PodInfo& pod, const NodeInfo& node) const {
@@ -257,7 +274,9 @@ Result<Algorithm::Nodes> Algorithm::feasible(const Cycle& cycle, const Candidate
   // Without scores the first node that fits is as good as any.
   const bool any = profile_.score.empty() && std::ranges::none_of(extenders_, [](const auto& e) { return e->filters() || e->scores(); });
   const std::size_t wanted = any ? 1 : enough(candidates.size());
-  const std::size_t start = next_start_ % candidates.size();
+  const std::size_t count = candidates.size();
+  const std::size_t start = next_start_ % count;
+  const std::vector<Judge> known = judges(cycle);
   std::mutex mutex;  // Guards the three below; taken once a piece, not once a node.
   std::vector<std::size_t> fitting;
   fitting.reserve(std::min(candidates.size(), wanted + kMinFeasible));
@@ -270,10 +289,11 @@ Result<Algorithm::Nodes> Algorithm::feasible(const Cycle& cycle, const Candidate
     good.reserve(last - first);
     std::vector<std::pair<std::size_t, NodeVerdict>> bad;
     std::optional<Error> error;
+    for (std::size_t i = first; i < std::min(last, first + kAhead); ++i) prefetch(candidates[wrapped(start + i, count)]);
     // A piece is finished once begun, so that which nodes count does not depend on which thread was faster.
     for (std::size_t i = first; i < last; ++i) {
-      prefetch(candidates[(start + i + kAhead) % candidates.size()]);
-      auto verdict = filter_node(cycle, candidates[(start + i) % candidates.size()]);
+      if (i + kAhead < last) prefetch(candidates[wrapped(start + i + kAhead, count)]);
+      auto verdict = filter_node(cycle, known, candidates[wrapped(start + i, count)]);
       if (!verdict) {
         error = std::move(verdict).error();
         break;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -90,7 +91,15 @@ class Algorithm {
   void begin(scheduler::Cycle& cycle) const;
   // A refusal of the pod as such goes into `decision`.
   Result<Candidates> pre_filter(const CallContext& ctx, scheduler::Cycle& cycle, Decision& decision);
-  Result<scheduler::NodeVerdict> filter_once(const scheduler::Cycle& cycle, const scheduler::NodeInfo& node) const;
+  // A filter that has something to say of the pod, with what it remembers.
+  struct Judge {
+    const scheduler::Filter* filter;
+    const scheduler::CycleData* data;
+    const ProfilePlugin* plugin;
+  };
+  std::vector<Judge> judges(const scheduler::Cycle& cycle) const;
+  static Result<scheduler::NodeVerdict> filter_once(const scheduler::PodInfo& pod, std::span<const Judge> judges, const scheduler::NodeInfo& node);
+  Result<scheduler::NodeVerdict> filter_node(const scheduler::Cycle& cycle, std::span<const Judge> judges, const scheduler::NodeInfo& node) const;
   Result<Candidates> run_pre_filters(const CallContext& ctx, scheduler::Cycle& cycle, Decision& decision) const;
   Result<std::vector<Explanation::Filtered>> explain_filters(const scheduler::Cycle& cycle, const scheduler::NodeInfo& node) const;
   Result<void> explain_scores(const CallContext& ctx, scheduler::Cycle& cycle, const Nodes& fitting, Explanation& out) const;

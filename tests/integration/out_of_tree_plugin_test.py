@@ -8,6 +8,7 @@ Usage: out_of_tree_plugin_test.py SOURCE_DIR BUILD_DIR PREFIX BINDIR LIBDIR
 import json
 import os
 import pathlib
+import re
 import shlex
 import shutil
 import signal
@@ -18,6 +19,11 @@ import tempfile
 import unittest
 
 source, build, prefix, bindir, libdir = sys.argv[1:6]
+os.environ["KUBERNEL_BUILD"] = build
+sys.path.insert(0, str(pathlib.Path(source) / "tests" / "clients"))
+import api_server  # noqa: E402
+
+SCHEDULER_PLUGINS = ("priority-sort", "node-unschedulable", "node-name", "taint-toleration", "node-resources-fit", "default-binder")
 
 
 def run(*command, **options):
@@ -62,6 +68,67 @@ class OutOfTreePlugin(unittest.TestCase):
         libraries = str(self.installed / libdir)
         self.assertIn("Ok:", run("meson", "test", "-C", self.plugins, env={**self.environment, "LD_LIBRARY_PATH": libraries}))
 
+    def start_server(self, entries):
+        """An API server and scheduler with the given manifest entries; gives a kubectl for it."""
+        server = api_server.ApiServer(entries + "".join(f"  - name: {name}\n" for name in SCHEDULER_PLUGINS), plugin_path=str(self.plugins))
+        self.addCleanup(server.close)
+        environment = dict(os.environ, KUBECONFIG=str(server.kubeconfig), HOME=str(server.directory))
+
+        def kubectl(*words, stdin=None):
+            return run("kubectl", *words, env=environment, input=stdin)
+
+        kubectl("create", "serviceaccount", "default")
+        for name, price in (("cheap", "10"), ("fair", "40"), ("dear", "90")):
+            resources = {"cpu": "4", "memory": "8Gi", "pods": "110"}
+            kubectl("create", "-f", "-", stdin=json.dumps({
+                "apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"example.com/price": price}},
+                "status": {"capacity": resources, "allocatable": resources, "conditions": [{"type": "Ready", "status": "True"}]}}))
+            kubectl("taint", "node", name, "node.kubernetes.io/not-ready-")
+        return kubectl
+
+    @staticmethod
+    def create_pod(kubectl, name, **spec):
+        kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+                                                       "spec": {"containers": [{"name": "c", "image": "pause"}], **spec}}))
+
+    def snippet(self, number):
+        """A piece of the tutorial's manifests, as it stands there."""
+        text = (pathlib.Path(source) / "docs" / "scheduler-plugins.md").read_text()
+        return re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[number]
+
+    def test_the_scheduler_plugin_of_the_tutorial_decides_in_a_running_configuration(self):
+        kubectl = self.start_server(self.snippet(0))
+        self.create_pod(kubectl, "web-0")
+        kubectl("wait", "pod/web-0", "--for=condition=PodScheduled", "--timeout=30s")
+        self.assertEqual(kubectl("get", "pod", "web-0", "-o", "jsonpath={.spec.nodeName}"), "cheap")
+        kubectl("cordon", "cheap")
+        kubectl("cordon", "fair")
+        self.create_pod(kubectl, "web-1")
+        kubectl("wait", "pod/web-1", "--for=condition=PodScheduled=False", "--timeout=30s")
+        self.assertIn("0/3 nodes are available: 1 node(s) cost more than 50, 2 node(s) were unschedulable.", kubectl("describe", "pod", "web-1"))
+        explained = json.loads(kubectl("get", "--raw", "/scheduler/explain?namespace=default&pod=web-1"))
+        refusals = {(node["name"], verdict["plugin"]) for node in explained["nodes"] for verdict in node["filters"] if verdict.get("reasons")}
+        self.assertIn(("dear", "CheapNodes"), refusals, explained)
+
+    def test_the_scheduler_plugin_of_the_tutorial_has_other_arguments_in_a_profile(self):
+        kubectl = self.start_server(self.snippet(1) + "  - name: cheap-nodes\n")
+        for name, scheduler in (("plain", "default-scheduler"), ("thrifty", "thrifty")):
+            self.create_pod(kubectl, name, schedulerName=scheduler, nodeName=None)
+            kubectl("wait", f"pod/{name}", "--for=condition=PodScheduled", "--timeout=30s")
+        self.assertEqual(kubectl("get", "pod", "thrifty", "-o", "jsonpath={.spec.nodeName}"), "cheap")
+        kubectl("cordon", "cheap")
+        self.create_pod(kubectl, "thrifty-2", schedulerName="thrifty")
+        kubectl("wait", "pod/thrifty-2", "--for=condition=PodScheduled=False", "--timeout=30s")
+        self.assertIn("2 node(s) cost more than 20", kubectl("describe", "pod", "thrifty-2"))
+
+    def test_the_arguments_of_the_tutorials_plugin_are_checked(self):
+        manifest = self.scratch / "misspelled.yaml"
+        manifest.write_text("apiVersion: kubernel/v1alpha1\nkind: PluginManifest\nplugins:\n" + self.snippet(0).replace("limit:", "limti:"))
+        done = subprocess.run([self.kernel, "plugin", "list", "--manifest", manifest], capture_output=True, text=True,
+                              env={"KUBERNEL_PLUGIN_PATH": f"{build}:{self.plugins}"})
+        self.assertEqual(done.returncode, 1)
+        self.assertIn('config.limti: unknown key; did you mean "limit"?', done.stdout)
+
     def test_they_export_nothing_but_their_entry(self):
         for name in ("greeter", "quiet-nodes"):
             symbols = [line.split()[-1] for line in
@@ -96,4 +163,7 @@ class OutOfTreePlugin(unittest.TestCase):
 
 
 if __name__ == "__main__":
+    problem = api_server.enter_own_network()
+    if problem:
+        sys.exit(f"out_of_tree_plugin_test: {problem}")
     unittest.main(argv=sys.argv[:1])

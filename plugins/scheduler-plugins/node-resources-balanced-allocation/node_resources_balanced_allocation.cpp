@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -13,48 +14,72 @@ namespace {
 
 using namespace scheduler;
 
+// The amount of one resource, whose name is looked at once.
+class AmountOf {
+ public:
+  explicit AmountOf(std::string name) : name_(std::move(name)) {
+    if (name_ == "cpu") member_ = &Resources::milli_cpu;
+    if (name_ == "memory") member_ = &Resources::memory;
+    if (name_ == "ephemeral-storage") member_ = &Resources::ephemeral_storage;
+  }
+  // An extended resource counts only for pods that ask for it.
+  bool counts_for(const PodInfo& pod) const noexcept { return member_ != nullptr || in(pod.requests) != 0; }
+  std::int64_t in(const Resources& resources) const noexcept { return member_ != nullptr ? resources.*member_ : resources.amount(name_); }
+
+ private:
+  std::string name_;
+  std::int64_t Resources::*member_ = nullptr;
+};
+
 class NodeResourcesBalancedAllocation final : public Plugin, public PreScore, public Score {
  public:
-  explicit NodeResourcesBalancedAllocation(std::vector<std::string> resources) : resources_(std::move(resources)) {}
+  explicit NodeResourcesBalancedAllocation(const std::vector<std::string>& resources) : resources_(resources.begin(), resources.end()) {}
 
   // A pod that asks for nothing changes no balance.
   Result<PreScoreResult> pre_score(const CallContext&, const PodInfo& pod, const Snapshot&,
                                    std::span<const NodeInfo* const>) override {
     PreScoreResult result;
-    const bool asks = std::ranges::any_of(resources_, [&](const std::string& name) { return pod.requests.amount(name) > 0; });
+    const bool asks = std::ranges::any_of(resources_, [&](const AmountOf& resource) { return resource.in(pod.requests) > 0; });
     if (!asks) result.verdict = Verdict::skip();
     return result;
   }
 
   Result<std::int64_t> score(const PodInfo& pod, const CycleData*, const NodeInfo& node, const Snapshot&) const override {
-    std::vector<double> fractions;
-    for (const std::string& name : resources_) {
-      const std::int64_t capacity = node.allocatable.amount(name);
-      if (capacity == 0) continue;
-      const bool basic = name == "cpu" || name == "memory" || name == "ephemeral-storage";
-      if (!basic && pod.requests.amount(name) == 0) continue;
-      const auto requested = static_cast<double>(node.requested.amount(name) + pod.requests.amount(name));
-      fractions.push_back(std::min(1.0, requested / static_cast<double>(capacity)));
+    // Upstream's short cut for two; the general form may differ in the last bit, and with it by a point.
+    std::size_t count = 0;
+    double sum = 0;
+    double difference = 0;
+    for_each_fraction(pod, node, [&](double fraction) {
+      difference = count == 0 ? fraction : difference - fraction;
+      sum += fraction;
+      ++count;
+    });
+    double deviation = count == 2 ? std::abs(difference / 2) : 0;
+    if (count > 2) {
+      const auto of = static_cast<double>(count);
+      double variance = 0;
+      for_each_fraction(pod, node, [&](double fraction) { variance += (fraction - sum / of) * (fraction - sum / of) / of; });
+      deviation = std::sqrt(variance);
     }
-    return static_cast<std::int64_t>((1 - deviation(fractions)) * static_cast<double>(kMaxNodeScore));
+    return static_cast<std::int64_t>((1 - deviation) * static_cast<double>(kMaxNodeScore));
   }
 
   void normalize(const PodInfo&, const CycleData*, std::span<std::int64_t>) const override {}
   std::vector<EventInterest> retry_on() const override { return {}; }
 
  private:
-  static double deviation(const std::vector<double>& fractions) {
-    if (fractions.size() < 2) return 0;
-    // Upstream's short cut for two; the general form may differ in the last bit, and with it by a point.
-    if (fractions.size() == 2) return std::abs((fractions[0] - fractions[1]) / 2);
-    double mean = 0;
-    for (const double f : fractions) mean += f / static_cast<double>(fractions.size());
-    double variance = 0;
-    for (const double f : fractions) variance += (f - mean) * (f - mean) / static_cast<double>(fractions.size());
-    return std::sqrt(variance);
+  // What would be used of each resource the node has.
+  template <typename Visit>
+  void for_each_fraction(const PodInfo& pod, const NodeInfo& node, const Visit& visit) const {
+    for (const AmountOf& resource : resources_) {
+      const std::int64_t capacity = resource.in(node.allocatable);
+      if (capacity == 0 || !resource.counts_for(pod)) continue;
+      const auto requested = static_cast<double>(resource.in(node.requested) + resource.in(pod.requests));
+      visit(std::min(1.0, requested / static_cast<double>(capacity)));
+    }
   }
 
-  const std::vector<std::string> resources_;
+  const std::vector<AmountOf> resources_;
 };
 
 }  // namespace
@@ -66,7 +91,7 @@ Result<std::unique_ptr<Plugin>> make_node_resources_balanced_allocation(const Pl
       resources.push_back(entry.at("name").get<std::string>());
     }
     if (resources.empty()) resources = {"cpu", "memory"};
-    return std::make_unique<NodeResourcesBalancedAllocation>(std::move(resources));
+    return std::make_unique<NodeResourcesBalancedAllocation>(resources);
   });
 }
 

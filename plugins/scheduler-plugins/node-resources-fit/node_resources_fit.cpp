@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <set>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -54,38 +57,80 @@ bool ignores(const Arguments& arguments, const std::string& resource) {
          std::ranges::find(arguments.ignored_groups, resource.substr(0, slash)) != arguments.ignored_groups.end();
 }
 
+// The amount of one resource, whose name is looked at once.
+class AmountOf {
+ public:
+  explicit AmountOf(std::string name) : name_(std::move(name)) {
+    if (name_ == "cpu") member_ = &Resources::milli_cpu;
+    if (name_ == "memory") member_ = &Resources::memory;
+    if (name_ == "ephemeral-storage") member_ = &Resources::ephemeral_storage;
+  }
+  // An extended resource counts only for pods that ask for it.
+  bool counts_for(const PodInfo& pod) const noexcept { return member_ != nullptr || in(pod.requests) != 0; }
+  std::int64_t in(const Resources& resources) const noexcept { return member_ != nullptr ? resources.*member_ : resources.amount(name_); }
+
+ private:
+  std::string name_;
+  std::int64_t Resources::*member_ = nullptr;
+};
+
+// Each of the usual refusals is made once: of many nodes that are full in the same way none allocates.
+class KnownRefusals {
+ public:
+  enum Short : unsigned { kPods = 1, kCpu = 2, kMemory = 4, kStorage = 8, kHopeless = 16, kAll = 32 };
+
+  KnownRefusals() {
+    for (unsigned shortage = 0; shortage < kAll; ++shortage) made_.push_back(make(shortage, {}));
+  }
+  const Verdict& of(unsigned shortage) const { return made_[shortage]; }
+  static Verdict make(unsigned shortage, const std::vector<std::string_view>& more) {
+    std::vector<std::string> reasons;
+    if ((shortage & kPods) != 0) reasons.emplace_back("Too many pods");
+    if ((shortage & kCpu) != 0) reasons.emplace_back("Insufficient cpu");
+    if ((shortage & kMemory) != 0) reasons.emplace_back("Insufficient memory");
+    if ((shortage & kStorage) != 0) reasons.emplace_back("Insufficient ephemeral-storage");
+    for (const std::string_view name : more) reasons.push_back("Insufficient " + std::string(name));
+    // More than the whole node: evicting pods would not help.
+    return Verdict::refused((shortage & kHopeless) != 0 ? Verdict::Kind::Unresolvable : Verdict::Kind::Unschedulable, std::move(reasons));
+  }
+
+ private:
+  std::vector<Verdict> made_;
+};
+
 class NodeResourcesFit final : public Plugin, public Filter, public Score {
  public:
-  explicit NodeResourcesFit(Arguments arguments) : arguments_(std::move(arguments)) {}
+  explicit NodeResourcesFit(Arguments arguments) : arguments_(std::move(arguments)) {
+    for (const auto& [name, weight] : arguments_.resources) weighted_.emplace_back(AmountOf(name), weight);
+  }
 
   Result<Verdict> filter(const PodInfo& pod, const CycleData*, const NodeInfo& node) const override {
-    Shortage shortage;
-    if (node.requested.pods + 1 > node.allocatable.pods) shortage.reasons.emplace_back("Too many pods");
+    unsigned shortage = node.requested.pods + 1 > node.allocatable.pods ? unsigned{KnownRefusals::kPods} : 0U;
+    const auto check = [&](unsigned bit, std::int64_t wanted, std::int64_t allocatable, std::int64_t requested) {
+      if (wanted == 0 || wanted <= allocatable - requested) return false;
+      shortage |= bit | (wanted > allocatable ? unsigned{KnownRefusals::kHopeless} : 0U);
+      return true;
+    };
     const Resources& wanted = pod.requests;
-    shortage.check("cpu", wanted.milli_cpu, node.allocatable.milli_cpu, node.requested.milli_cpu);
-    shortage.check("memory", wanted.memory, node.allocatable.memory, node.requested.memory);
-    shortage.check("ephemeral-storage", wanted.ephemeral_storage, node.allocatable.ephemeral_storage,
-                   node.requested.ephemeral_storage);
+    check(KnownRefusals::kCpu, wanted.milli_cpu, node.allocatable.milli_cpu, node.requested.milli_cpu);
+    check(KnownRefusals::kMemory, wanted.memory, node.allocatable.memory, node.requested.memory);
+    check(KnownRefusals::kStorage, wanted.ephemeral_storage, node.allocatable.ephemeral_storage, node.requested.ephemeral_storage);
+    std::vector<std::string_view> more;
     for (const auto& [name, amount] : wanted.scalars) {
-      if (!ignores(arguments_, name)) {
-        shortage.check(name, amount, node.allocatable.amount(name), node.requested.amount(name));
-      }
+      if (ignores(arguments_, name)) continue;
+      if (check(0, amount, node.allocatable.amount(name), node.requested.amount(name))) more.emplace_back(name);
     }
-    if (shortage.reasons.empty()) return Verdict::fits();
-    return Verdict::refused(shortage.hopeless ? Verdict::Kind::Unresolvable : Verdict::Kind::Unschedulable,
-                            std::move(shortage.reasons));
+    if (!more.empty()) return KnownRefusals::make(shortage, more);
+    return shortage == 0 ? Verdict::fits() : refusals_.of(shortage);
   }
 
   Result<std::int64_t> score(const PodInfo& pod, const CycleData*, const NodeInfo& node, const Snapshot&) const override {
     std::int64_t total = 0;
     std::int64_t weights = 0;
-    for (const auto& [name, weight] : arguments_.resources) {
-      const std::int64_t capacity = node.allocatable.amount(name);
-      if (capacity == 0) continue;
-      // An extended resource counts only for pods that ask for it.
-      const bool basic = name == "cpu" || name == "memory" || name == "ephemeral-storage";
-      if (!basic && pod.requests.amount(name) == 0) continue;
-      const std::int64_t requested = node.scoring_requested.amount(name) + pod.scoring_requests.amount(name);
+    for (const auto& [resource, weight] : weighted_) {
+      const std::int64_t capacity = resource.in(node.allocatable);
+      if (capacity == 0 || !resource.counts_for(pod)) continue;
+      const std::int64_t requested = resource.in(node.scoring_requested) + resource.in(pod.scoring_requests);
       const std::int64_t score = resource_score(requested, capacity);
       // Upstream leaves resources out of the mean whose point of the shape is 0.
       if (score == 0 && arguments_.strategy == Strategy::RequestedToCapacityRatio) continue;
@@ -115,17 +160,6 @@ class NodeResourcesFit final : public Plugin, public Filter, public Score {
   }
 
  private:
-  struct Shortage {
-    std::vector<std::string> reasons;
-    bool hopeless = false;  // More than the whole node: evicting pods would not help.
-
-    void check(std::string_view name, std::int64_t wanted, std::int64_t allocatable, std::int64_t requested) {
-      if (wanted == 0 || wanted <= allocatable - requested) return;
-      reasons.push_back("Insufficient " + std::string(name));
-      hopeless = hopeless || wanted > allocatable;
-    }
-  };
-
   std::int64_t resource_score(std::int64_t requested, std::int64_t capacity) const {
     switch (arguments_.strategy) {
       case Strategy::LeastAllocated:
@@ -138,6 +172,8 @@ class NodeResourcesFit final : public Plugin, public Filter, public Score {
   }
 
   const Arguments arguments_;
+  const KnownRefusals refusals_;
+  std::vector<std::pair<AmountOf, std::int64_t>> weighted_;
 };
 
 Result<Arguments> parse_arguments(const std::string& config_json) {

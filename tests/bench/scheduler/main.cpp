@@ -281,18 +281,40 @@ double quantile(const std::vector<std::pair<double, double>>& buckets, double sh
   return low;
 }
 
-void print_details(const std::string& metrics) {
-  std::map<std::string, std::vector<std::pair<double, double>>> histograms;
+using Histograms = std::map<std::string, std::vector<std::pair<double, double>>>;
+
+Histograms histograms_of(const std::string& metrics) {
+  Histograms out;
   std::istringstream in(metrics);
   for (std::string line; std::getline(in, line);) {
     const auto space = line.rfind(' ');
     if (!line.starts_with("scheduler_") || space == std::string::npos || line.find("_bucket") == std::string::npos) continue;
     std::string series = line.substr(0, space);
-    if (auto bucket = bucket_of(series)) histograms[bucket->first].emplace_back(bucket->second, std::strtod(line.c_str() + space + 1, nullptr));
+    if (auto bucket = bucket_of(series)) out[bucket->first].emplace_back(bucket->second, std::strtod(line.c_str() + space + 1, nullptr));
   }
-  for (auto& [series, buckets] : histograms) {
-    std::ranges::sort(buckets);
-    if (buckets.back().second == 0) continue;
+  for (auto& [series, buckets] : out) std::ranges::sort(buckets);
+  std::erase_if(out, [](const auto& entry) { return entry.second.back().second == 0; });
+  return out;
+}
+
+// One line: the points of the framework, each with its median and 99th percentile. What lies in the first bucket shows as its bound.
+void print_points(const std::string& metrics) {
+  const Histograms all = histograms_of(metrics);
+  std::printf("    p50/p99 us:");
+  for (const char* point : {"PreFilter", "Filter", "PostFilter", "PreScore", "Score", "Reserve", "Permit", "PreBind", "Bind"}) {
+    for (const auto& [series, buckets] : all) {
+      const bool worked = series.find("\"Success\"") != std::string::npos || std::string_view(point) == "PostFilter";
+      if (!worked || series.find("extension_point=\"" + std::string(point) + "\"") == std::string::npos) continue;
+      const double first = buckets.front().first;
+      std::printf(" %s %.0f/%.0f", point, std::max(first, quantile(buckets, 0.5)) * 1e6, std::max(first, quantile(buckets, 0.99)) * 1e6);
+      break;
+    }
+  }
+  std::printf("\n");
+}
+
+void print_details(const std::string& metrics) {
+  for (const auto& [series, buckets] : histograms_of(metrics)) {
     std::printf("    %-100s p50 %8.0f us  p99 %8.0f us  n %.0f\n", series.c_str(), quantile(buckets, 0.5) * 1e6, quantile(buckets, 0.99) * 1e6,
                 buckets.back().second);
   }
@@ -325,6 +347,7 @@ int main(int argc, char** argv) {
   Run run(world, workload);
   run.play();
   run.print(workload.upstream);
+  print_points(world.metrics());
   if (details) print_details(world.metrics());
   return 0;
 }
