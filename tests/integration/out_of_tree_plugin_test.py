@@ -3,7 +3,7 @@
 """Installs the project into a directory of its own, builds the example plugin with nothing but what was installed there,
 and loads and runs it with the installed program.
 
-Usage: out_of_tree_plugin_test.py SOURCE_DIR BUILD_DIR PREFIX BINDIR LIBDIR
+Usage: out_of_tree_plugin_test.py SOURCE_DIR BUILD_DIR PREFIX BINDIR LIBDIR SANITIZERS
 """
 import json
 import os
@@ -18,7 +18,7 @@ import sys
 import tempfile
 import unittest
 
-source, build, prefix, bindir, libdir = sys.argv[1:6]
+source, build, prefix, bindir, libdir, sanitizers = sys.argv[1:7]
 os.environ["KUBERNEL_BUILD"] = build
 sys.path.insert(0, str(pathlib.Path(source) / "tests" / "clients"))
 import api_server  # noqa: E402
@@ -51,7 +51,9 @@ class OutOfTreePlugin(unittest.TestCase):
         example = cls.scratch / "example"
         shutil.copytree(pathlib.Path(source) / "examples" / "out-of-tree-plugin", example)
         cls.plugins = cls.scratch / "example-build"
-        run("meson", "setup", cls.plugins, example, env=environment)
+        # What is linked with sanitized libraries must be sanitized itself.
+        run("meson", "setup", cls.plugins, example, f"-Db_sanitize={sanitizers}", f"-Db_lundef={str(sanitizers == 'none').lower()}",
+            env=environment)
         run("ninja", "-C", cls.plugins, env=environment)
         cls.environment = environment
         cls.manifest = example / "kernel.yaml"
