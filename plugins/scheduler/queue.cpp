@@ -136,6 +136,7 @@ void SchedulingQueue::requeue_unschedulable(std::string_view uid, std::vector<st
   Entry* const entry = find(uid);
   if (entry == nullptr || entry->place != Place::InFlight) return;  // Deleted meanwhile.
   entry->rejected_by = std::move(rejected_by);
+  entry->queued.queued_at = clock_.now();
   entry->errors = 0;
   ++entry->unschedulable;
   entry->after_error = false;
@@ -159,6 +160,7 @@ void SchedulingQueue::requeue_after_error(std::string_view uid) {
   Entry* const entry = find(uid);
   if (entry == nullptr || entry->place != Place::InFlight) return;
   entry->rejected_by.clear();
+  entry->queued.queued_at = clock_.now();
   ++entry->errors;
   entry->after_error = true;
   entry->backoff_until = backoff_end(*entry);
@@ -246,7 +248,7 @@ void SchedulingQueue::wait_or_enter(Entry& entry, std::string_view event) {
 
 void SchedulingQueue::put_active(Entry& entry, std::string_view event) {
   entry.place = Place::Active;
-  entry.queued.queued_at = clock_.now();
+  if (entry.queued.attempts == 0) entry.queued.first_queued_at = clock_.now();
   active_.insert(&entry);
   if (incoming_) incoming_("active", event);
 }

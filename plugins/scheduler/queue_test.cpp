@@ -95,6 +95,17 @@ TEST_F(SchedulingQueueTest, ARefusedPodsBackoffIsCutShortWhenNobodyElseWaits) {
   EXPECT_EQ(pop(), "p");
 }
 
+TEST_F(SchedulingQueueTest, APodThatFailedComesBackBeforeThoseThatCameAfterIt) {
+  queue_.set(pod("{}"));
+  pop();
+  queue_.requeue_unschedulable(last_, {0});
+  clock_.advance(1ms);
+  queue_.set(pod("{}", "late"));
+  clock_.advance(1s);  // Its back-off.
+  queue_.on_event({ClusterEvent::NodeAdded, {}, {}, {}, {}});
+  EXPECT_EQ(pop(), "p");
+}
+
 TEST_F(SchedulingQueueTest, AnErrorsBackoffIsNot) {
   queue_.set(pod("{}"));
   pop();

@@ -125,7 +125,7 @@ void Scheduler::stop(const CallContext&) {
   idle_.wait(lock, [this] { return running_ == 0; });
 }
 
-void Scheduler::run_later(Executor& executor, std::function<void()> task) {
+bool Scheduler::run_later(Executor& executor, std::function<void()> task) {
   {
     const std::lock_guard lock(mutex_);
     ++running_;
@@ -143,6 +143,7 @@ void Scheduler::run_later(Executor& executor, std::function<void()> task) {
     log_warning(context_.log, "cannot queue work", {{"error", submitted.error()}});
     leave();
   }
+  return static_cast<bool>(submitted);
 }
 
 void Scheduler::pump() {
@@ -249,31 +250,46 @@ void Scheduler::report(Framework& framework, const std::shared_ptr<const PodInfo
   });
 }
 
+// The latest object known counts: the one in hand may be older than what was last written. What is written must not overtake a binding.
 void Scheduler::write_status(const std::shared_ptr<const PodInfo>& pod, std::string_view reason, const std::string& message,
                              const std::optional<std::string>& nominated) {
-  // The latest object known: the one in hand may be older than what was last written.
-  const api::Object latest = pods_->find(pod->key()).value_or(pod->object);
-  if (latest.uid() != pod->uid()) return;
+  constexpr int kTries = 3;
+  const CallContext ctx{stop_.get_token()};
+  api::Object latest = pods_->find(pod->key()).value_or(pod->object);
+  for (int i = 0; i < kTries; ++i) {
+    if (latest.uid() != pod->uid() || cache_.knows(pod->uid()) || !latest.pointer("/spec/nodeName").string().empty()) return;
+    nlohmann::json status = changed_status(latest, reason, message, nominated);
+    if (status.empty()) return;
+    const nlohmann::json patch = {{"metadata", {{"resourceVersion", std::to_string(latest.head().resource_version)}}},
+                                  {"status", std::move(status)}};
+    const auto written = context_.api.patch(ctx, api::resources::kPods, pod->key(), client::PatchType::StrategicMerge, patch, {.subresource = "status"});
+    if (written || written.error().reason() == Reason::NotFound) return;
+    auto fresh = written.error().reason() == Reason::Conflict ? context_.api.get(ctx, api::resources::kPods, pod->key(), "") : written;
+    if (!fresh) {
+      log_warning(context_.log, "cannot write the pod's condition", {{"pod", api::to_string(pod->key())}, {"error", fresh.error()}});
+      return;
+    }
+    latest = *std::move(fresh);
+  }
+}
+
+nlohmann::json Scheduler::changed_status(const api::Object& pod, std::string_view reason, const std::string& message,
+                                         const std::optional<std::string>& nominated) const {
   nlohmann::json status = nlohmann::json::object();
-  const api::Value old = scheduled_condition(latest);
+  const api::Value old = scheduled_condition(pod);
   const bool was_false = old["status"].string() == "False";
   if (!was_false || old["reason"].string() != reason || old["message"].string() != message) {
     nlohmann::json condition = {{"type", "PodScheduled"},      {"status", "False"},        {"reason", reason},
                                 {"message", message},          {"lastProbeTime", nullptr},
                                 {"lastTransitionTime", was_false ? std::string(old["lastTransitionTime"].string())
                                                                  : api::format_time(context_.clock.wall_now())}};
-    if (latest.head().generation > 0) condition["observedGeneration"] = latest.head().generation;
+    if (pod.head().generation > 0) condition["observedGeneration"] = pod.head().generation;
     status["conditions"] = nlohmann::json::array({std::move(condition)});
   }
-  if (nominated && latest.pointer("/status/nominatedNodeName").string() != *nominated) {
+  if (nominated && pod.pointer("/status/nominatedNodeName").string() != *nominated) {
     status["nominatedNodeName"] = nominated->empty() ? nlohmann::json(nullptr) : nlohmann::json(*nominated);
   }
-  if (status.empty()) return;
-  const auto written = context_.api.patch({stop_.get_token()}, api::resources::kPods, pod->key(), client::PatchType::StrategicMerge,
-                                          {{"status", std::move(status)}}, {.subresource = "status"});
-  if (!written && written.error().reason() != Reason::NotFound) {
-    log_warning(context_.log, "cannot write the pod's condition", {{"pod", api::to_string(pod->key())}, {"error", written.error()}});
-  }
+  return status;
 }
 
 Scheduler::Framework* Scheduler::framework_of(const api::Object& pod) {

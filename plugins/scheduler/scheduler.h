@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json_fwd.hpp>
+
 #include <kubernel/base/clock.h>
 #include <kubernel/base/executor.h>
 #include <kubernel/base/log.h>
@@ -104,6 +106,9 @@ class Scheduler {
               std::optional<std::string> nominated);
   void write_status(const std::shared_ptr<const scheduler::PodInfo>& pod, std::string_view reason, const std::string& message,
                     const std::optional<std::string>& nominated);
+  // What to write; empty when the status says it already.
+  nlohmann::json changed_status(const api::Object& pod, std::string_view reason, const std::string& message,
+                                const std::optional<std::string>& nominated) const;
 
   // scheduler_binding.cpp: from a chosen node to a bound pod.
   void begin_binding(const std::shared_ptr<Binding>& binding);
@@ -112,7 +117,6 @@ class Scheduler {
   void permitted(Permission& held);
   std::shared_ptr<Permission> forget_permission(const Permission& held);
   void go_on(std::shared_ptr<Binding> binding);
-  void bind_all();
   void finish_binding(Binding& binding);
   Result<scheduler::Verdict> bind(const CallContext& ctx, Binding& binding);
   Result<scheduler::Verdict> pre_bind(const CallContext& ctx, Binding& binding);
@@ -123,8 +127,17 @@ class Scheduler {
   void take_back(Binding& binding);
   void show_pending();
 
-  // Runs `task` on `executor` and keeps stop() waiting for it.
-  void run_later(Executor& executor, std::function<void()> task);
+  // Runs `task` on `executor` and keeps stop() waiting for it. Returns whether it could be queued.
+  bool run_later(Executor& executor, std::function<void()> task);
+
+  // So many at a time, on the blocking pool.
+  struct Crew {
+    const int size;
+    int at_work = 0;
+    std::deque<std::function<void()>> tasks = {};  // Not yet taken up.
+  };
+  void give(Crew& crew, std::function<void()> task);
+  void work_off(Crew& crew);
 
   const SchedulerContext context_;
   const SchedulerOptions options_;
@@ -150,8 +163,10 @@ class Scheduler {
   int running_ = 0;
   bool pumping_ = false;
   std::unique_ptr<Subscription> timer_;
-  std::deque<std::shared_ptr<Binding>> bindings_;  // Permitted, not yet taken up.
-  int binders_ = 0;                                // Tasks that take them up.
+  // Enough bindings at once that a store which commits in groups has groups to commit, and half of the pool's threads, so that the
+  // informers and the API go on.
+  Crew binders_{8};
+  Crew background_{4};
 
   std::mutex waiting_mutex_;
   std::vector<std::shared_ptr<Permission>> waiting_;

@@ -18,9 +18,6 @@ using scheduler::Verdict;
 
 namespace {
 
-// How many pods are bound at once: enough that a store which commits in groups has groups to commit, and half of the pool's threads, so
-// that the informers and the API go on.
-constexpr int kBinders = 8;
 // Upstream's maxTimeout of the permit phase.
 constexpr std::chrono::minutes kLongestPermit{15};
 
@@ -159,28 +156,34 @@ void Scheduler::permitted(Permission& held) {
 }
 
 void Scheduler::go_on(std::shared_ptr<Binding> binding) {
-  {
-    const std::lock_guard lock(mutex_);
-    bindings_.push_back(std::move(binding));
-    if (binders_ >= kBinders) return;
-    ++binders_;
-  }
-  run_later(context_.blocking, [this] { bind_all(); });
+  give(binders_, [this, binding = std::move(binding)] { finish_binding(*binding); });
 }
 
-void Scheduler::bind_all() {
+void Scheduler::give(Crew& crew, std::function<void()> task) {
+  {
+    const std::lock_guard lock(mutex_);
+    crew.tasks.push_back(std::move(task));
+    if (crew.at_work >= crew.size) return;
+    ++crew.at_work;
+  }
+  if (run_later(context_.blocking, [this, &crew] { work_off(crew); })) return;
+  const std::lock_guard lock(mutex_);
+  --crew.at_work;
+}
+
+void Scheduler::work_off(Crew& crew) {
   for (;;) {
-    std::shared_ptr<Binding> binding;
+    std::function<void()> task;
     {
       const std::lock_guard lock(mutex_);
-      if (bindings_.empty()) {
-        --binders_;
+      if (crew.tasks.empty()) {
+        --crew.at_work;
         return;
       }
-      binding = std::move(bindings_.front());
-      bindings_.pop_front();
+      task = std::move(crew.tasks.front());
+      crew.tasks.pop_front();
     }
-    finish_binding(*binding);
+    task();
   }
 }
 
@@ -268,6 +271,7 @@ void Scheduler::refuse_binding(Binding& binding, const Verdict& refusal, const P
 
 void Scheduler::fail_binding(Binding& binding, const Error& error) {
   take_back(binding);
+  if (stop_.stop_requested()) return;  // The call was cancelled; the next scheduler tries again.
   if (error.reason() == Reason::NotFound) {
     queue_->done(binding.queued.pod->uid());  // Deleted before it was bound.
   } else {

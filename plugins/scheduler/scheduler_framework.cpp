@@ -56,6 +56,12 @@ void Scheduler::Framework::activate(std::string_view uid) {
   if (scheduler_.queue_->activate(uid)) scheduler_.pump();
 }
 
+void Scheduler::Framework::run_in_background(std::function<void(const CallContext&)> task) {
+  scheduler_.give(scheduler_.background_, [self = &scheduler_, task = std::move(task)] {
+    if (!self->stop_.stop_requested()) task({self->stop_.get_token()});
+  });
+}
+
 std::vector<scheduler::PreemptExtender*> Scheduler::Framework::preempt_extenders() {
   std::vector<scheduler::PreemptExtender*> out;
   for (const auto& extender : scheduler_.extenders_) {

@@ -27,6 +27,7 @@ class Scheduler::Framework final : public scheduler::Handle {
   void activate(std::string_view uid) override;
   std::vector<scheduler::PreemptExtender*> preempt_extenders() override;
   client::EventRecorder& events() override { return *events_; }
+  void run_in_background(std::function<void(const CallContext&)> task) override;
 
  private:
   Scheduler& scheduler_;

@@ -260,6 +260,21 @@ TEST_F(SchedulerTest, ANominatedNodeIsInTheStatusAndKeptFromLesserPods) {
   EXPECT_EQ(node_of("high"), "a");
 }
 
+// Between the refusal and its report the pod is bound.
+TEST_F(SchedulerTest, AConditionDoesNotOvertakeABinding) {
+  put_node("a", "{}");
+  put_pod("p");
+  cluster_.on_call([&](std::string_view verb, const api::Resource& resource, const api::ObjectKey& key) -> Result<void> {
+    if (verb != "patch/status" || resource != kPods) return {};
+    cluster_.on_call({});
+    EXPECT_TRUE(cluster_.create({}, kPods, key, {{"target", {{"name", "a"}}}}, {.subresource = "binding"}));
+    return {};
+  });
+  ASSERT_TRUE(start());
+  EXPECT_EQ(node_of("p"), "a");
+  EXPECT_EQ(condition_message("p"), "");
+}
+
 TEST_F(SchedulerTest, ExplainsNodeByNode) {
   put_node("a", R"({"allow":"yes","score":"10"})");
   put_node("b", R"({"allow":"yes","score":"90"})");

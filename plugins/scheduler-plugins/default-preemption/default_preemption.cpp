@@ -3,7 +3,10 @@
 #include "default_preemption.h"
 
 #include <algorithm>
+#include <mutex>
 #include <optional>
+#include <string>
+#include <unordered_set>
 
 #include <nlohmann/json.hpp>
 
@@ -16,6 +19,7 @@ using namespace scheduler;
 using api::Value;
 
 const api::Resource kBudgets{"policy", "v1", "poddisruptionbudgets"};
+constexpr std::string_view kUnderWay = "waiting for the preemption for this pod to be finished";
 constexpr double kVictimBuckets[] = {1, 2, 4, 8, 16, 32, 64};
 
 struct Arguments {
@@ -33,7 +37,30 @@ bool terminating_by_preemption(const PodInfo& pod) {
   return false;
 }
 
-class DefaultPreemption final : public Plugin, public PostFilter {
+// Pods whose victims are being deleted.
+class Preempting {
+ public:
+  void add(const std::string& uid) {
+    const std::lock_guard lock(mutex_);
+    uids_.insert(uid);
+  }
+  void remove(const std::string& uid) {
+    const std::lock_guard lock(mutex_);
+    uids_.erase(uid);
+  }
+  bool contains(const std::string& uid) const {
+    const std::lock_guard lock(mutex_);
+    return uids_.contains(uid);
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::unordered_set<std::string> uids_;
+};
+
+// The victims are deleted beside the scheduling (KEP-4832). Until the last but one is gone their preemptor is kept out of the queue; the
+// deletion of the last wakes it.
+class DefaultPreemption final : public Plugin, public PreEnqueue, public PostFilter {
  public:
   DefaultPreemption(const PluginContext& context, Arguments arguments)
       : context_(context),
@@ -54,11 +81,20 @@ class DefaultPreemption final : public Plugin, public PostFilter {
     if (agreed.empty()) return refused("no candidate node for preemption", std::nullopt);
     const Candidate& chosen = pick_one(agreed, context_.clock.wall_now());
     victims_.observe(static_cast<double>(chosen.pods.size()));
-    KUBERNEL_CHECK_OK(evict(ctx, context_, *cycle.pod, chosen));
+    preempting_.add(cycle.pod->uid());
+    context_.handle.run_in_background([this, pod = cycle.pod, chosen](const CallContext& background) { make_room(background, *pod, chosen); });
     return PostFilterResult{Verdict::fits(), chosen.node};
   }
 
-  std::vector<EventInterest> retry_on() const override { return {{ClusterEvent::PodDeleted, {}}}; }
+  Verdict pre_enqueue(const PodInfo& pod) const override {
+    return preempting_.contains(pod.uid()) ? Verdict::unschedulable(std::string(kUnderWay)) : Verdict::fits();
+  }
+
+  std::vector<EventInterest> retry_on() const override {
+    return {{ClusterEvent::PodDeleted, [this](const PodInfo& pod, const api::Object&, const api::Object&) {
+               return !preempting_.contains(pod.uid());
+             }}};
+  }
 
  private:
   struct Search {
@@ -70,8 +106,18 @@ class DefaultPreemption final : public Plugin, public PostFilter {
     return {Verdict::unschedulable("preemption: " + why), std::move(nominated)};
   }
 
-  static std::string ineligible(const Cycle& cycle, const Refusals& refusals) {
+  void make_room(const CallContext& ctx, const PodInfo& pod, const Candidate& chosen) {
+    const auto evicted = evict(ctx, context_, pod, chosen, [&] { preempting_.remove(pod.uid()); });
+    if (!evicted) log_error(context_.log, "preemption failed", {{"pod", api::to_string(pod.key())}, {"node", chosen.node}, {"error", evicted.error()}});
+    if (evicted && *evicted) return;
+    // Nothing is going to happen that would wake it.
+    preempting_.remove(pod.uid());
+    context_.handle.activate(pod.uid());
+  }
+
+  std::string ineligible(const Cycle& cycle, const Refusals& refusals) const {
     const PodInfo& pod = *cycle.pod;
+    if (preempting_.contains(pod.uid())) return std::string(kUnderWay);
     if (pod.spec["preemptionPolicy"].string() == "Never") return "not eligible due to preemptionPolicy=Never.";
     const std::string_view nominated = pod.object.pointer("/status/nominatedNodeName").string();
     if (nominated.empty() || refusals.of(nominated).kind() == Verdict::Kind::Unresolvable) return "";
@@ -147,6 +193,7 @@ class DefaultPreemption final : public Plugin, public PostFilter {
   const PluginContext context_;
   const Arguments arguments_;
   const std::shared_ptr<client::Informer> budgets_;
+  Preempting preempting_;
   Counter& attempts_;
   Histogram& victims_;
 };

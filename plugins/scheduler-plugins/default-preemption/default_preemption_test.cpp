@@ -24,7 +24,7 @@ class DefaultPreemptionTest : public PreemptionTest {
   }
   scheduler::PostFilterResult preempt(std::vector<NodeInfo> nodes, scheduler::Cycle cycle, const std::string& config = "{}") {
     scheduler::PluginContext context{config, 0, handle_, cluster_, *informers_, log_, clock_, metrics_, random_};
-    auto plugin = *make_default_preemption(context);
+    plugin_ = *make_default_preemption(context);
     informers_->start();
     executor_.run_all();
     std::vector<std::shared_ptr<const NodeInfo>> shared;
@@ -34,7 +34,7 @@ class DefaultPreemptionTest : public PreemptionTest {
     for (const auto& node : cycle.snapshot->nodes()) {
       if (node->name != hopeless_) refusals.nodes.push_back({node.get(), "Cpu", Verdict::unschedulable("Insufficient cpu")});
     }
-    auto result = dynamic_cast<scheduler::PostFilter&>(*plugin).post_filter({}, cycle, refusals);
+    auto result = dynamic_cast<scheduler::PostFilter&>(*plugin_).post_filter({}, cycle, refusals);
     EXPECT_TRUE(result) << result.error().message();
     executor_.run_all();
     return *std::move(result);
@@ -44,6 +44,9 @@ class DefaultPreemptionTest : public PreemptionTest {
     return found && !found->head().deleting;
   }
 
+  std::string gate(const scheduler::PodInfo& pod) { return joined(dynamic_cast<scheduler::PreEnqueue&>(*plugin_).pre_enqueue(pod)); }
+
+  std::unique_ptr<scheduler::Plugin> plugin_;
   std::string hopeless_;  // A node that evicting pods cannot open.
 };
 
@@ -122,6 +125,50 @@ TEST_F(DefaultPreemptionTest, TakesBackTheNominationsOfLessImportantPods) {
   handle_.nominated = {other};
   preempt({a}, wanting(10, "1"));
   EXPECT_FALSE(cluster_.find(kPods, {"default", "promised"})->pointer("/status/nominatedNodeName"));
+}
+
+TEST_F(DefaultPreemptionTest, NobodyWaitsWhileVictimsAreDeleted) {
+  auto a = cpu_node("a", "2");
+  put(a, "humble", 1, "1");
+  put(a, "humbler", 0, "1");
+  handle_.hold_back = true;
+  const auto cycle = wanting(10, "2");
+  const auto preemptor = cycle.pod;
+  EXPECT_EQ(preempt({a}, cycle.clone()).nominated_node, "a");
+  EXPECT_TRUE(exists("humble"));
+  EXPECT_EQ(gate(*preemptor), "waiting for the preemption for this pod to be finished");
+  const api::Object victim = *cluster_.find(kPods, {"default", "humble"});
+  EXPECT_FALSE(wakes(*plugin_, scheduler::ClusterEvent::PodDeleted, *preemptor, victim, {}));
+  std::string at_the_last = "not asked";
+  cluster_.on_call([&](std::string_view verb, const api::Resource&, const api::ObjectKey& key) -> Result<void> {
+    if (verb == "delete" && key.name == "humbler") at_the_last = gate(*preemptor);
+    return {};
+  });
+  handle_.catch_up();
+  executor_.run_all();
+  EXPECT_FALSE(exists("humble"));
+  EXPECT_FALSE(exists("humbler"));
+  EXPECT_EQ(at_the_last, "");  // Its deletion is the event that wakes the preemptor.
+  EXPECT_TRUE(wakes(*plugin_, scheduler::ClusterEvent::PodDeleted, *preemptor, victim, {}));
+  EXPECT_TRUE(handle_.activated.empty());
+}
+
+TEST_F(DefaultPreemptionTest, WhenNoDeletionWillBeHeardOfItWakesThePreemptorItself) {
+  auto a = cpu_node("a", "2");
+  put(a, "humble", 1, "2");
+  cluster_.erase(kPods, {"default", "humble"});
+  preempt({a}, wanting(10, "1"));
+  EXPECT_EQ(handle_.activated, std::vector<std::string>{"u-preemptor"});
+}
+
+TEST_F(DefaultPreemptionTest, AVictimThatCannotBeDeletedDoesNotHoldThePreemptorForEver) {
+  auto a = cpu_node("a", "2");
+  put(a, "humble", 1, "2");
+  cluster_.fail_next("delete", kPods, Error(Reason::Forbidden, "no"));
+  const auto cycle = wanting(10, "1");
+  preempt({a}, cycle.clone());
+  EXPECT_EQ(gate(*cycle.pod), "");
+  EXPECT_EQ(handle_.activated, std::vector<std::string>{"u-preemptor"});
 }
 
 class Objector final : public scheduler::PreemptExtender {

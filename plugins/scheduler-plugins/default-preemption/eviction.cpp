@@ -41,16 +41,19 @@ Result<void> mark(const CallContext& ctx, const PluginContext& context, const Po
   return {};
 }
 
-Result<void> evict_one(const CallContext& ctx, const PluginContext& context, const PodInfo& preemptor, const PodInfo& victim,
+// Whether its going is still to be seen: a victim that is no more has been seen to go.
+Result<bool> evict_one(const CallContext& ctx, const PluginContext& context, const PodInfo& preemptor, const PodInfo& victim,
                        const std::string& node) {
+  bool existed = true;
   if (!reject_waiting(context, victim)) {
     KUBERNEL_CHECK_OK(mark(ctx, context, preemptor, victim));
     const auto removed = context.api.remove(ctx, api::resources::kPods, victim.key(), {.precondition_uid = victim.uid()});
     // Gone, or another pod of that name: either way the victim is no more.
     if (!removed && removed.error().reason() != Reason::NotFound && removed.error().reason() != Reason::Conflict) return removed.error();
+    existed = static_cast<bool>(removed);
   }
   context.handle.events().record(victim.object, "Normal", "Preempted", "Preempted by pod " + preemptor.uid() + " on node " + node);
-  return {};
+  return existed;
 }
 
 // They were promised room that the preemptor takes now; they may look elsewhere.
@@ -68,13 +71,19 @@ void clear_lesser_nominations(const CallContext& ctx, const PluginContext& conte
 
 }  // namespace
 
-Result<void> evict(const CallContext& ctx, const PluginContext& context, const PodInfo& preemptor, const Candidate& chosen) {
+Result<bool> evict(const CallContext& ctx, const PluginContext& context, const PodInfo& preemptor, const Candidate& chosen,
+                   const std::function<void()>& before_last) {
+  bool last_existed = false;
   for (const auto& victim : chosen.pods) {
+    if (victim == chosen.pods.back()) {
+      clear_lesser_nominations(ctx, context, preemptor, chosen.node);
+      before_last();
+    }
     auto evicted = evict_one(ctx, context, preemptor, *victim, chosen.node);
     if (!evicted) return std::move(evicted).error().wrap("preempting pod " + api::to_string(victim->key()));
+    last_existed = *evicted;
   }
-  clear_lesser_nominations(ctx, context, preemptor, chosen.node);
-  return {};
+  return last_existed;
 }
 
 }  // namespace kubernel::plugins

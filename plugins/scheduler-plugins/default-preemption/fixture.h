@@ -20,6 +20,18 @@ class PreemptionTest : public testing::SchedulerPluginTest {
     std::vector<std::shared_ptr<const scheduler::PodInfo>> nominated_pods(std::string_view) override { return nominated; }
     std::vector<scheduler::PreemptExtender*> preempt_extenders() override { return extenders; }
 
+    void activate(std::string_view uid) override { activated.emplace_back(uid); }
+    void run_in_background(std::function<void(const CallContext&)> task) override {
+      held_back.push_back(std::move(task));
+      if (!hold_back) catch_up();
+    }
+    void catch_up() {
+      for (auto& task : std::exchange(held_back, {})) task({});
+    }
+
+    bool hold_back = false;
+    std::vector<std::function<void(const CallContext&)>> held_back;
+    std::vector<std::string> activated;
     std::vector<std::shared_ptr<const scheduler::PodInfo>> nominated;
     std::vector<scheduler::PreemptExtender*> extenders;
   };

@@ -72,6 +72,7 @@ class Alone final : public scheduler::Handle {
   void activate(std::string_view) override {}
   std::vector<scheduler::PreemptExtender*> preempt_extenders() override { return {}; }
   client::EventRecorder& events() override { return events_; }
+  void run_in_background(std::function<void(const CallContext&)> task) override { task({}); }
 
  private:
   client::EventRecorder& events_;

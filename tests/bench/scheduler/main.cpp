@@ -74,15 +74,16 @@ class BoundPods {
  public:
   explicit BoundPods(client::ApiClient& api) : api_(api) { open(); }
 
-  std::size_t count() const { return count_; }
+  // In that namespace: others' pods are bound meanwhile.
+  std::size_t count(const std::string& ns) const { return counts_.contains(ns) ? counts_.at(ns) : 0; }
   Steady::time_point last() const { return last_; }
 
-  // Returns when `wanted` pods have a node; calls `meanwhile` every `pause` (never when zero).
-  void wait_for(std::size_t wanted, std::chrono::milliseconds pause, const std::function<void()>& meanwhile) {
+  // Returns when `wanted` pods of the namespace have a node; calls `meanwhile` every `pause` (never when zero).
+  void wait_for(const std::string& ns, std::size_t wanted, std::chrono::milliseconds pause, const std::function<void()>& meanwhile) {
     last_ = Steady::now();
     auto next = last_ + pause;
-    while (take(), count_ < wanted) {
-      if (Steady::now() - last_ > kPatience) give_up(wanted);
+    while (take(), count(ns) < wanted) {
+      if (Steady::now() - last_ > kPatience) give_up(wanted - count(ns));
       std::unique_lock lock(mutex_);
       const auto until = pause.count() > 0 ? next : Steady::now() + std::chrono::seconds(1);
       changed_.wait_until(lock, until, [&] { return ready_; });
@@ -95,8 +96,8 @@ class BoundPods {
   }
 
  private:
-  [[noreturn]] void give_up(std::size_t wanted) {
-    std::string why = "no pod was bound for " + std::to_string(kPatience.count()) + " s; " + std::to_string(wanted - count_) + " are missing";
+  [[noreturn]] void give_up(std::size_t missing) {
+    std::string why = "no pod was bound for " + std::to_string(kPatience.count()) + " s; " + std::to_string(missing) + " are missing";
     const auto waiting = api_.list({}, api::resources::kPods, {.field_selector = "spec.nodeName=", .limit = 1});
     if (waiting && !waiting->items.empty()) why += "; one of them: " + waiting->items.front().pointer("/status").dump();
     fail(why);
@@ -125,7 +126,7 @@ class BoundPods {
       for (const auto& event : *events) {
         version_ = event.object.head().resource_version;
         if (event.type != client::EventType::Added) continue;
-        ++count_;
+        ++counts_[event.object.ns()];
         last_ = Steady::now();
       }
     }
@@ -137,7 +138,7 @@ class BoundPods {
   bool ready_ = false;
   std::unique_ptr<client::Watch> watch_;
   std::int64_t version_ = 0;
-  std::size_t count_ = 0;
+  std::map<std::string, std::size_t> counts_;
   Steady::time_point last_;
 };
 
@@ -170,13 +171,14 @@ class Run {
 
   void play(const Step& step) {
     const bool pods = step.resource == "pods";
-    const std::size_t before = bound_.count();
+    const std::string ns = step.object.value("/metadata/namespace"_json_pointer, "");
+    const std::size_t before = bound_.count(ns);
     const auto began = Steady::now();
     const double cpu = cpu_seconds();
     create(step);
     if (pods && step.bound) {
       const auto pause = step.measured && !churns_.empty() ? churns_.front().step->every_milliseconds : 0;
-      bound_.wait_for(before + step.count, std::chrono::milliseconds(pause), [this] { churn(); });
+      bound_.wait_for(ns, before + step.count, std::chrono::milliseconds(pause), [this] { churn(); });
     }
     finish_writing();
     if (!step.measured) return;
@@ -238,7 +240,7 @@ class Run {
     for (Churn& churn : churns_) {
       const api::Resource resource = resource_of(*churn.step);
       make(resource, bench::numbered(churn.step->object, churn.made));
-      if (churn.made++ == 0) continue;
+      if (churn.made++ == 0 || churn.step->keep) continue;
       const json old = bench::numbered(churn.step->object, churn.made - 2);
       const api::ObjectKey key{old.value("/metadata/namespace"_json_pointer, ""), old.at("metadata").at("name").get<std::string>()};
       const auto removed = world_.api().remove({}, resource, key, {.grace_period_seconds = 0});

@@ -25,6 +25,7 @@ Step read_step(const json& entry, double scale) {
   out.object = entry.at("object");
   out.bound = entry.value("bound", true);
   out.measured = entry.value("measured", false);
+  out.keep = entry.value("keep", false);
   out.every_milliseconds = entry.value("everyMilliseconds", 0);
   return out;
 }

@@ -18,6 +18,7 @@ struct Step {
   bool bound = true;             // Of pods: go on when all have a node.
   bool measured = false;
   int every_milliseconds = 0;    // Churn: a copy is made and the one before removed this often, while pods are measured.
+  bool keep = false;             // Churn: nothing is removed.
 };
 
 // One of the files in workloads/.

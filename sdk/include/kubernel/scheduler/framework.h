@@ -138,8 +138,8 @@ class KUBERNEL_EXPORT PreEnqueue {
 
 struct QueuedPod {
   std::shared_ptr<const PodInfo> pod;
-  Clock::TimePoint queued_at;        ///< When it last entered the active queue.
-  Clock::TimePoint first_queued_at;
+  Clock::TimePoint queued_at;        ///< When it came, or when its last attempt failed.
+  Clock::TimePoint first_queued_at;  ///< When it first could be tried; time behind gates does not count.
   int attempts = 0;
 };
 
@@ -329,6 +329,9 @@ class KUBERNEL_EXPORT Handle {
   /// Those that have a say in preemption, in the order of the configuration.
   virtual std::vector<PreemptExtender*> preempt_extenders() = 0;
   virtual client::EventRecorder& events() = 0;
+  /// Runs `task` on the blocking pool, a few at a time and in the order they came: what calls the API, so that nobody waits for it. `task` must
+  /// not throw. The scheduler's stop() waits for those that have begun and drops the others.
+  virtual void run_in_background(std::function<void(const CallContext& ctx)> task) = 0;
 };
 
 /// Lent to a plugin for its whole life.

@@ -156,6 +156,7 @@ class SchedulerPluginTest : public ::testing::Test {
     void activate(std::string_view) override {}
     std::vector<scheduler::PreemptExtender*> preempt_extenders() override { return {}; }
     client::EventRecorder& events() override { return events_; }
+    void run_in_background(std::function<void(const CallContext&)> task) override { task({}); }
 
    private:
     client::EventRecorder& events_;
