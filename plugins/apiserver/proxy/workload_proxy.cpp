@@ -2,11 +2,11 @@
 #include "proxy/workload_proxy.h"
 
 #include <arpa/inet.h>
-#include <sys/stat.h>
 
-#include <filesystem>
 #include <utility>
 #include <vector>
+
+#include <kubernel/network/host_network.h>
 
 #include "http/encoder.h"
 #include "registry/errors.h"
@@ -16,27 +16,6 @@ namespace kubernel::apiserver {
 namespace {
 
 constexpr std::size_t kMaxProxiedBody = 3 * 1024 * 1024;
-
-constexpr ino_t kInitialPidNamespace = 0xEFFFFFFC;
-
-bool has_hardware() {
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator("/sys/class/net", error)) {
-    if (std::filesystem::exists(entry.path() / "device", error)) return true;
-  }
-  return false;
-}
-
-bool in_host_network() {
-  struct stat ours {};
-  struct stat first {};
-  struct stat pids {};
-  if (stat("/proc/self/ns/net", &ours) != 0 || stat("/proc/self/ns/pid", &pids) != 0) return true;
-  if (has_hardware()) return true;
-  // In a pid namespace of its own, process 1 is a sandbox's, and says nothing about the machine.
-  if (pids.st_ino != kInitialPidNamespace) return false;
-  return stat("/proc/1/ns/net", &first) == 0 && ours.st_ino == first.st_ino && ours.st_dev == first.st_dev;
-}
 
 // The part of the request's target after ".../proxy".
 std::string rest_of(const net::Request& request) {
@@ -76,7 +55,7 @@ Result<std::string> proxied_address(const std::string& address) {
 
 Result<std::string> sandboxed_address(const std::string& address) {
   KUBERNEL_CHECK_OK(proxied_address(address));
-  if (!in_host_network()) return address;
+  if (!network::in_host_network()) return address;
   return Error(Reason::ServiceUnavailable, "this server is in the machine's own network and does not connect to workloads from there; "
                                            "`network: host` in its configuration allows it");
 }

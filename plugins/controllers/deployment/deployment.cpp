@@ -82,10 +82,7 @@ class DeploymentReconciler final : public controller::Reconciler {
 
   // An orphan: whoever selects it may adopt it.
   void add_matching(const Object& set) {
-    for (const Object& deployment : deployments_->list(set.ns(), {})) {
-      const auto selector = LabelSelector::from_api(deployment.pointer("/spec/selector"));
-      if (selector && !selector->matches_everything() && selector->matches(set.labels())) queue_->add(deployment.key());
-    }
+    for (const ObjectKey& key : controller::possible_adopters(*deployments_, set)) queue_->add(key);
   }
 
   // Recreate waits for the last old pod.

@@ -143,10 +143,7 @@ class JobReconciler final : public controller::Reconciler {
   }
 
   void add_matching(const Object& pod) {
-    for (const Object& job : jobs_->list(pod.ns(), {})) {
-      const auto selector = LabelSelector::from_api(job.pointer("/spec/selector"));
-      if (selector && !selector->matches_everything() && selector->matches(pod.labels())) queue_->add(job.key());
-    }
+    for (const ObjectKey& key : controller::possible_adopters(*jobs_, pod)) queue_->add(key);
   }
 
   const controller::ControllerContext context_;

@@ -261,10 +261,7 @@ class ReplicaSetReconciler final : public controller::Reconciler {
 
   // An orphan: whoever selects it may adopt it.
   void add_matching(const Object& pod) {
-    for (const Object& set : sets_->list(pod.ns(), {})) {
-      const auto selector = LabelSelector::from_api(set.pointer("/spec/selector"));
-      if (selector && !selector->matches_everything() && selector->matches(pod.labels())) queue_->add(set.key());
-    }
+    for (const ObjectKey& key : controller::possible_adopters(*sets_, pod)) queue_->add(key);
   }
 
   const controller::ControllerContext context_;

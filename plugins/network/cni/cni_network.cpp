@@ -19,6 +19,7 @@
 #include <nlohmann/json.hpp>
 
 #include <kubernel/base/child_process.h>
+#include <kubernel/network/host_network.h>
 
 #include "conflist.h"
 #include "node_rules.h"

@@ -3,12 +3,6 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
-#include <linux/ethtool.h>
-#include <linux/sockios.h>
-#include <net/if.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -30,8 +24,6 @@ using nlohmann::json;
 // Marks our routes: a number that no other program of the distribution uses (/etc/iproute2/rt_protos).
 constexpr const char* kRouteProtocol = "77";
 constexpr const char* kTable = "kubernel-cni";
-// The initial pid namespace's fixed inode (the kernel's PROC_PID_INIT_INO).
-constexpr ino_t kInitialPidNamespace = 0xEFFFFFFC;
 
 bool is_v6(std::string_view cidr) {
   return cidr.find(':') != std::string_view::npos;
@@ -65,23 +57,6 @@ Result<void> write_sysctl(const std::string& name, std::string_view value) {
                  "cannot set " + path + " to " + std::string(value) + ": " + std::generic_category().message(errno));
   }
   return {};
-}
-
-// A device with hardware, or a hypervisor's, below it says on which bus that is; a virtual one does not.
-bool has_hardware() {
-  const UniqueFd control(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  const std::unique_ptr<struct if_nameindex, void (*)(struct if_nameindex*)> devices(if_nameindex(), if_freenameindex);
-  for (const struct if_nameindex* device = devices.get(); device != nullptr && device->if_index != 0; ++device) {
-    ethtool_drvinfo info{};
-    info.cmd = ETHTOOL_GDRVINFO;
-    ifreq request{};
-    std::strncpy(request.ifr_name, device->if_name, sizeof request.ifr_name - 1);
-    request.ifr_data = reinterpret_cast<char*>(&info);
-    if (ioctl(control.get(), SIOCETHTOOL, &request) != 0) continue;
-    const std::string_view bus(info.bus_info, strnlen(info.bus_info, sizeof info.bus_info));
-    if (!bus.empty() && bus != "N/A" && bus != "tap" && bus != "tun") return true;
-  }
-  return false;
 }
 
 }  // namespace
@@ -159,19 +134,6 @@ Result<std::map<std::string, std::string>> parse_routes(std::string_view text) {
       out[dst.find('/') == std::string::npos ? dst + (is_v6(dst) ? "/128" : "/32") : dst] = route.value("gateway", "");
   }
   return out;
-}
-
-bool in_host_network() {
-  struct stat ours {};
-  struct stat first {};
-  struct stat pids {};
-  if (stat("/proc/self/ns/net", &ours) != 0 || stat("/proc/self/ns/pid", &pids) != 0) return true;
-  if (has_hardware()) return true;
-  // In a pid namespace of its own, process 1 is a sandbox's, and says nothing about the machine.
-  if (pids.st_ino != kInitialPidNamespace) return false;
-  // Process 1 may be out of reach (it can have rights that we lack); without hardware there is then nothing of the
-  // machine's to protect.
-  return stat("/proc/1/ns/net", &first) == 0 && ours.st_ino == first.st_ino && ours.st_dev == first.st_dev;
 }
 
 Result<void> apply_masquerade(const CallContext& ctx, const std::string& rules) {

@@ -34,10 +34,6 @@ Result<std::map<std::string, std::string>> parse_routes(std::string_view json);
 bool valid_cidr(std::string_view text);
 bool valid_address(std::string_view text);
 
-/// True when this process's network namespace is the machine's own: it has hardware, or belongs to the machine's first
-/// process.
-bool in_host_network();
-
 Result<void> apply_masquerade(const CallContext& ctx, const std::string& rules);
 Result<void> apply_routes(const CallContext& ctx, const NodeNetwork& node);
 /// Forwarding on; in a namespace that is not the machine's also no limits that make tests wait.

@@ -33,6 +33,16 @@ std::optional<Object> resolve_controller(const client::Informer& owners, std::st
   return owner;
 }
 
+std::vector<api::ObjectKey> possible_adopters(const client::Informer& owners, const Object& object) {
+  std::vector<api::ObjectKey> out;
+  const auto labels = object.labels();
+  for (const Object& owner : owners.list(object.ns(), {})) {
+    const auto selector = api::LabelSelector::from_api(owner.pointer("/spec/selector"));
+    if (selector && !selector->matches_everything() && selector->matches(labels)) out.push_back(owner.key());
+  }
+  return out;
+}
+
 namespace {
 
 // Reads the owner live once, and remembers the answer.

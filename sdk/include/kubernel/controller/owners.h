@@ -28,6 +28,10 @@ KUBERNEL_EXPORT nlohmann::json controller_reference(const api::Object& owner);
 KUBERNEL_EXPORT std::optional<api::Object> resolve_controller(const client::Informer& owners, std::string_view kind,
                                                               const api::Object& object);
 
+/// Those in `owners` that may adopt `object`, an orphan: of its namespace, with a spec.selector that selects its labels. A
+/// selector that is missing, wrong or selects everything adopts nothing.
+KUBERNEL_EXPORT std::vector<api::ObjectKey> possible_adopters(const client::Informer& owners, const api::Object& object);
+
 /// Which of `candidates` belong to `owner` (upstream's ControllerRefManager): those it controls and that match, after
 ///   - releasing what it controls and that does not match any more,
 ///   - adopting what nobody controls and that matches, unless either is being deleted.
