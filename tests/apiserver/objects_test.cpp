@@ -136,6 +136,45 @@ TEST(Objects, TheSpecRaisesTheGenerationAndTheStatusDoesNot) {
   EXPECT_EQ((*written)["spec"]["replicas"].integer(), 3);
 }
 
+// The status strategies of upstream's pkg/registry: most leave metadata open, some keep part or all of it.
+TEST(Objects, AWriteOfTheStatusChangesTheMetadataThatItsKindLeavesOpen) {
+  struct Row {
+    api::Resource resource;
+    const char* ns;
+    std::string_view object;
+    bool labels, annotations;
+  };
+  const Row rows[] = {
+      {api::resources::kDeployments, "default", kDeployment, false, true},
+      {api::resources::kNamespaces, "", R"({"metadata":{"name":"team"}})", true, true},
+      {api::resources::kNodes, "", R"({"metadata":{"name":"n"}})", true, true},
+      {{"networking.k8s.io", "v1", "ingresses"},
+       "default",
+       R"({"metadata":{"name":"web"},"spec":{"defaultBackend":{"service":{"name":"web","port":{"number":80}}}}})",
+       true,
+       true},
+      {{"networking.k8s.io", "v1", "servicecidrs"}, "", R"({"metadata":{"name":"more"},"spec":{"cidrs":["10.99.0.0/16"]}})", false, false},
+      {{"storage.k8s.io", "v1", "volumeattachments"},
+       "",
+       R"({"metadata":{"name":"va"},"spec":{"attacher":"a.example","nodeName":"n","source":{"persistentVolumeName":"pv"}}})",
+       false,
+       true},
+  };
+  Fixture f;
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.resource.plural);
+    const auto made = f.create(row.resource, row.ns, row.object);
+    json status = made.to_json();
+    status["metadata"]["labels"]["new"] = "label";
+    status["metadata"]["annotations"]["new"] = "annotation";
+    const auto written = f.client().update({}, row.resource, made.key(), status, {.subresource = "status"});
+    ASSERT_TRUE(written) << written.error().message();
+    EXPECT_EQ(written->labels()["new"].string() == "label", row.labels);
+    EXPECT_EQ(written->annotations()["new"].string() == "annotation", row.annotations);
+    EXPECT_EQ(written->head().generation, made.head().generation);
+  }
+}
+
 TEST(Objects, AFinalizerKeepsADeletedObjectUntilItIsRemoved) {
   Fixture f;
   const auto made = f.create(api::resources::kConfigMaps, "default", R"({"metadata":{"name":"a","finalizers":["example.com/x"]}})");

@@ -42,11 +42,7 @@ void Strategy::prepare_status(json& document, const json& old) const {
   json& meta = make_member(out, {"metadata"});
   copy_member(meta, member(document, {"metadata"}), "managedFields");
   copy_member(meta, member(document, {"metadata"}), "resourceVersion");
-  if (traits_.status_writes_labels) {
-    copy_member(meta, member(document, {"metadata"}), "labels");
-    copy_member(meta, member(document, {"metadata"}), "annotations");
-    copy_member(meta, member(document, {"metadata"}), "finalizers");
-  }
+  for (const char* name : traits_.status_metadata) copy_member(meta, member(document, {"metadata"}), name);
   document = std::move(out);
 }
 
@@ -153,7 +149,14 @@ const std::map<std::string, Traits, std::less<>>& table() {
       t[key].returns_deleted = true;
     }
     t["/nodes"].keeps_status = true;
-    t["/nodes"].status_writes_labels = true;
+    t["apps/deployments"].status_metadata = {"annotations", "finalizers", "ownerReferences"};
+    t["storage.k8s.io/volumeattachments"].status_metadata = {"annotations"};
+    for (const char* key : {"admissionregistration.k8s.io/validatingadmissionpolicies", "apiextensions.k8s.io/customresourcedefinitions",
+                            "apiregistration.k8s.io/apiservices", "flowcontrol.apiserver.k8s.io/flowschemas",
+                            "flowcontrol.apiserver.k8s.io/prioritylevelconfigurations", "networking.k8s.io/servicecidrs",
+                            "resource.k8s.io/resourceclaims"}) {
+      t[key].status_metadata.clear();
+    }
     t["batch/jobs"].default_propagation = client::Propagation::Orphan;
     t["/replicationcontrollers"].default_propagation = client::Propagation::Orphan;
 

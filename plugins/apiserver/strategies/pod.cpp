@@ -21,7 +21,7 @@ FieldValues pod_fields(api::Value body) {
 Traits pod_traits() {
   Traits traits;
   traits.generation_of = {"spec"};
-  traits.status_writes_labels = true;
+  traits.status_metadata = {"labels", "annotations", "finalizers"};  // Old kubelets would lose the owners.
   traits.returns_deleted = true;
   traits.read_fields = pod_fields;
   traits.indexed_field = "spec.nodeName";

@@ -34,7 +34,8 @@ struct Traits {
   bool create_on_update = false;
   bool unconditional_update = true;   ///< An update without resourceVersion overwrites.
   bool keeps_status = false;          ///< A create or update of the object itself may write status.
-  bool status_writes_labels = false;  ///< A status update may change labels and annotations.
+  /// Members of metadata that a write of the status may change too, as upstream's status strategies do.
+  std::vector<const char*> status_metadata = {"labels", "annotations", "finalizers", "ownerReferences"};
   bool returns_deleted = false;       ///< A delete answers with the object, not with a Status.
   client::Propagation default_propagation = client::Propagation::Background;
   std::vector<std::string> field_labels;  ///< Selectable beside metadata.name and metadata.namespace.

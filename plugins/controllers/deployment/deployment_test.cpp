@@ -104,6 +104,7 @@ TEST_F(DeploymentTest, CreatesAReplicaSetForItsTemplate) {
   EXPECT_EQ(set.annotations()["deployment.kubernetes.io/desired-replicas"].string(), "3");
   EXPECT_EQ(set.annotations()["deployment.kubernetes.io/max-replicas"].string(), "4");
   EXPECT_EQ(web().annotations()["deployment.kubernetes.io/revision"].string(), "1");
+  EXPECT_EQ(web().head().generation, 1) << "what the controller writes is no change of the user's";
   EXPECT_THAT(bench_.events.lines(), Contains("Normal ScalingReplicaSet Scaled up replica set " + set.name() + " from 0 to 3"));
 }
 

@@ -166,10 +166,10 @@ Result<void> Rollout::creation_failed(const std::string& name, const Error& erro
 Result<void> Rollout::adopt_revision(const Object& set) {
   const auto revision = set.annotations()[kRevision].string();
   if (revision.empty() || deployment_.annotations()[kRevision].string() == revision) return {};
-  // An update: that is the verb the controller's role has.
+  // A write of the status: it does not count as a new generation of the deployment.
   json document = deployment_.to_json();
   document["metadata"]["annotations"][std::string(kRevision)] = std::string(revision);
-  KUBERNEL_TRY(deployment_, services_.api.update(ctx_, kDeployments, deployment_.key(), document, {}));
+  KUBERNEL_TRY(deployment_, services_.api.update(ctx_, kDeployments, deployment_.key(), document, {.subresource = "status"}));
   return {};
 }
 

@@ -636,6 +636,8 @@ Result<Object> FakeCluster::update(const CallContext&, const Resource& resource,
     if (options.subresource == "status") {
       changed = old;
       changed["status"] = document.value("status", json::object());
+      // As most of upstream's status strategies let pass.
+      if (metadata.contains("annotations")) changed["metadata"]["annotations"] = metadata["annotations"];
     } else if (options.subresource == "finalize") {
       changed = old;
       changed["spec"] = document.value("spec", json::object());
