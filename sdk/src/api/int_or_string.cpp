@@ -2,6 +2,7 @@
 #include <kubernel/api/int_or_string.h>
 
 #include <charconv>
+#include <limits>
 
 namespace kubernel::api {
 
@@ -25,7 +26,11 @@ Result<std::int64_t> scaled_value(const IntOrString& value, std::int64_t total, 
   const char* end = text.data() + text.size() - 1;
   const auto [stopped, ec] = std::from_chars(text.data(), end, percent);
   if (ec != std::errc() || stopped != end) return invalid;
-  const std::int64_t product = percent * total;
+  std::int64_t product = 0;
+  if (__builtin_mul_overflow(percent, total, &product)) {
+    using Limits = std::numeric_limits<std::int64_t>;
+    product = (percent < 0) == (total < 0) ? Limits::max() : Limits::min();
+  }
   const bool bump = round_up && product > 0 && product % 100 != 0;
   return product / 100 + (bump ? 1 : 0);
 }

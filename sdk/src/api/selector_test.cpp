@@ -106,6 +106,7 @@ TEST(IntOrString, ScalesAPercentage) {
   EXPECT_EQ(*scaled_value(quarter, 10, true), 3);
   EXPECT_EQ(*scaled_value(quarter, 10, false), 2);
   EXPECT_EQ(*scaled_value(IntOrString{false, 7, ""}, 10, true), 7);
+  EXPECT_GT(*scaled_value(IntOrString{true, 0, "9223372036854775807%"}, 1'000'000, true), 1'000'000) << "at its limit, not wrapped";
   EXPECT_FALSE(scaled_value(IntOrString{true, 0, "http"}, 10, true));
 }
 
