@@ -9,6 +9,9 @@ import tempfile
 import threading
 
 BUILD = pathlib.Path(os.environ.get("KUBERNEL_BUILD", "build")).absolute()
+SANITIZERS = os.environ.get("KUBERNEL_SANITIZERS", "none")
+# What is linked with sanitized libraries must be sanitized itself.
+SANITIZER_OPTIONS = [] if SANITIZERS == "none" else [f"-Db_sanitize={SANITIZERS}", "-Db_lundef=false"]
 SOURCE = pathlib.Path(os.environ.get("KUBERNEL_SOURCE", ".")).absolute()
 
 

@@ -138,7 +138,7 @@ class Workloads:
                            PKG_CONFIG=f"pkg-config --define-variable=prefix={prefix}",
                            CXX="ccache g++" if shutil.which("ccache") else "g++")
         built = pathlib.Path(self.cluster.state) / "example"
-        run("meson", "setup", built, cluster.SOURCE / "examples/out-of-tree-plugin", env=environment)
+        run("meson", "setup", built, cluster.SOURCE / "examples/out-of-tree-plugin", *cluster.SANITIZER_OPTIONS, env=environment)
         run("ninja", "-C", built, "quiet-nodes.so", env=environment)
         return built
 

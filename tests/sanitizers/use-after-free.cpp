@@ -3,7 +3,7 @@
 
 int main() {
   auto owner = std::make_unique<int>(1);
-  const int* volatile kept = owner.get();
+  const volatile int* volatile kept = owner.get();  // Volatile twice: else the read is optimized away.
   owner.reset();
-  return *kept == 1 ? 0 : 0;
+  return *kept == 2;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
+#include <openssl/crypto.h>
 #include <sys/epoll.h>
 
 #include <algorithm>
@@ -274,6 +275,8 @@ Result<UniqueFd> take_over(int fd) {
 }  // namespace
 
 Result<std::unique_ptr<Server>> open_server(const NetContext& context, ServerOptions options, Handler handler) {
+  // Here rather than at the first use: OpenSSL 3.0 never frees what it keeps of a worker thread that happens to initialize it.
+  OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, nullptr);
   TlsContext tls;
   if (options.tls) {
     KUBERNEL_TRY(tls, make_server_context(*options.tls));
