@@ -186,7 +186,7 @@ class ApiServer final : public plugin::Component {
 
 Result<void> ApiServer::open_store() {
   KUBERNEL_TRY(auto opened, storage::open_loaded(context_));
-  backend_ = std::make_unique<ObservedBackend>(std::move(opened));
+  backend_ = ObservedBackend::make(std::move(opened));
   return {};
 }
 

@@ -11,6 +11,15 @@ using grpc::Status;
 using storage::Operation;
 using storage::Transaction;
 
+namespace {
+
+// The methods' names in the metrics.
+constexpr char kPut[] = "Put";
+constexpr char kDeleteRange[] = "DeleteRange";
+constexpr char kTxn[] = "Txn";
+
+}  // namespace
+
 Status KvService::too_large(std::size_t bytes) const {
   if (bytes <= context_.config.max_request_bytes) return Status::OK;
   return {grpc::StatusCode::INVALID_ARGUMENT, "etcdserver: request is too large"};
@@ -45,44 +54,36 @@ Status KvService::range(const CallContext& ctx, const etcdserverpb::RangeRequest
 
 ServerUnaryReactor* KvService::Put(CallbackServerContext* call, const etcdserverpb::PutRequest* request,
                                    etcdserverpb::PutResponse* response) {
-  return context_.unary(call, "Put", [this, request, response](const CallContext& ctx) -> Status {
-    if (Status status = check(*request); !status.ok()) return status;
-    if (Status status = too_large(request->ByteSizeLong()); !status.ok()) return status;
-    Transaction transaction;
-    transaction.then.push_back({operation_of(etcdserverpb::PutRequest(*request))});
-    auto result = context_.store.transact(ctx, transaction);
-    if (!result) return status_of(result.error());
-    context_.head(*response->mutable_header(), result->revision);
-    fill(*response, std::move(std::get<storage::PutOutcome>(result->outcomes.front().of)));
-    return Status::OK;
+  if (Status status = check(*request); !status.ok()) return context_.refuse(call, kPut, status);
+  if (Status status = too_large(request->ByteSizeLong()); !status.ok()) return context_.refuse(call, kPut, status);
+  Transaction transaction;
+  transaction.then.push_back({operation_of(etcdserverpb::PutRequest(*request))});
+  return context_.write(call, kPut, std::move(transaction), [this, response](storage::TransactionResult&& result) {
+    context_.head(*response->mutable_header(), result.revision);
+    fill(*response, std::move(std::get<storage::PutOutcome>(result.outcomes.front().of)));
   });
 }
 
 ServerUnaryReactor* KvService::DeleteRange(CallbackServerContext* call, const etcdserverpb::DeleteRangeRequest* request,
                                            etcdserverpb::DeleteRangeResponse* response) {
-  return context_.unary(call, "DeleteRange", [this, request, response](const CallContext& ctx) -> Status {
-    if (Status status = check(*request); !status.ok()) return status;
-    Transaction transaction;
-    transaction.then.push_back({operation_of(*request)});
-    auto result = context_.store.transact(ctx, transaction);
-    if (!result) return status_of(result.error());
-    context_.head(*response->mutable_header(), result->revision);
-    fill(*response, std::move(std::get<storage::RemoveOutcome>(result->outcomes.front().of)));
-    return Status::OK;
+  if (Status status = check(*request); !status.ok()) return context_.refuse(call, kDeleteRange, status);
+  Transaction transaction;
+  transaction.then.push_back({operation_of(*request)});
+  return context_.write(call, kDeleteRange, std::move(transaction), [this, response](storage::TransactionResult&& result) {
+    context_.head(*response->mutable_header(), result.revision);
+    fill(*response, std::move(std::get<storage::RemoveOutcome>(result.outcomes.front().of)));
   });
 }
 
 ServerUnaryReactor* KvService::Txn(CallbackServerContext* call, const etcdserverpb::TxnRequest* request,
                                    etcdserverpb::TxnResponse* response) {
-  return context_.unary(call, "Txn", [this, request, response](const CallContext& ctx) -> Status {
-    if (Status status = check(*request, context_.config.max_operations); !status.ok()) return status;
-    if (Status status = too_large(request->ByteSizeLong()); !status.ok()) return status;
-    etcdserverpb::TxnRequest taken(*request);
-    auto result = context_.store.transact(ctx, transaction_of(taken));
-    if (!result) return status_of(result.error());
-    context_.head(*response->mutable_header(), result->revision);
-    fill(*response, *request, *std::move(result));
-    return Status::OK;
+  Status status = check(*request, context_.config.max_operations);
+  if (status.ok()) status = too_large(request->ByteSizeLong());
+  if (!status.ok()) return context_.refuse(call, kTxn, status);
+  etcdserverpb::TxnRequest taken(*request);
+  return context_.write(call, kTxn, transaction_of(taken), [this, request, response](storage::TransactionResult&& result) {
+    context_.head(*response->mutable_header(), result.revision);
+    fill(*response, *request, std::move(result));
   });
 }
 

@@ -41,13 +41,39 @@ ServiceContext::ServiceContext(const Config& c, storage::Backend& s, Clock& k, E
       identity{id_of("cluster " + c.name), id_of("member " + c.name)},
       watchers(m.gauge("kubernel_etcd_server_watchers", "Watches on those streams.", {})),
       events(m.counter("kubernel_etcd_server_watch_events_total", "Events sent to watches.", {})),
-      streams_(m.gauge("kubernel_etcd_server_streams", "Open watch and keep-alive streams.", {})) {}
+      streams_(m.gauge("kubernel_etcd_server_streams", "Open watch and keep-alive streams.", {})) {
+  if (auto* many = dynamic_cast<storage::BatchWriter*>(&store)) {
+    collector_.emplace(*many, blocking, CallContext{.stop = stop_.get_token()});
+  }
+}
 
 void ServiceContext::count(const char* method, const grpc::Status& status) {
-  metrics
-      .counter("grpc_server_handled_total", "RPCs completed by the server, with their outcome.",
-               {{"grpc_method", method}, {"grpc_code", std::string(code_name(status.error_code()))}})
-      .add(1);
+  Counter* counter = nullptr;
+  {
+    const std::lock_guard lock(handled_mutex_);
+    Counter*& known = handled_[{method, status.error_code()}];
+    if (known == nullptr) {
+      known = &metrics.counter("grpc_server_handled_total", "RPCs completed by the server, with their outcome.",
+                               {{"grpc_method", method}, {"grpc_code", std::string(code_name(status.error_code()))}});
+    }
+    counter = known;
+  }
+  counter->add(1);
+}
+
+grpc::ServerUnaryReactor* ServiceContext::refuse(grpc::CallbackServerContext* call, const char* method,
+                                                 const grpc::Status& status) {
+  grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
+  count(method, status);
+  reactor->Finish(status);
+  return reactor;
+}
+
+grpc::Status ServiceContext::still_wanted(const grpc::CallbackServerContext& call) const {
+  if (call.IsCancelled()) return grpc::Status::CANCELLED;
+  const CallContext ctx = context_of(call);
+  if (ctx.deadline == CallContext::Clock::time_point::max() || clock.now() < ctx.deadline) return grpc::Status::OK;
+  return status_of(Error(Reason::Timeout, "the deadline has passed"));
 }
 
 void ServiceContext::opened(const std::shared_ptr<Stream>& stream) {

@@ -7,8 +7,10 @@
 #include <atomic>
 #include <condition_variable>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <utility>
@@ -25,6 +27,7 @@
 
 #include "config.h"
 #include "wire.h"
+#include "write_collector.h"
 
 namespace kubernel::etcd_server {
 
@@ -66,6 +69,32 @@ class ServiceContext {
     return reactor;
   }
 
+  /// Answers one request with what the store makes of `transaction`: `fill` makes the answer of the result. No thread
+  /// waits for the commit where the store takes many writes at once.
+  template <class Fill>
+  grpc::ServerUnaryReactor* write(grpc::CallbackServerContext* call, const char* method, storage::Transaction transaction,
+                                  Fill fill) {
+    if (!collector_) {
+      return unary(call, method, [this, transaction = std::move(transaction), fill](const CallContext& ctx) -> grpc::Status {
+        auto result = store.transact(ctx, transaction);
+        if (!result) return status_of(result.error());
+        fill(*std::move(result));
+        return grpc::Status::OK;
+      });
+    }
+    grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
+    const bool room = pending_.fetch_add(1) < config.max_pending;
+    const bool taken = room && collector_->add({std::move(transaction), [this, call] { return still_wanted(*call); },
+                                                [this, reactor, method, fill](const grpc::Status& status, auto* result) {
+                                                  finish(*reactor, method, result ? filled(*result, fill) : status);
+                                                }});
+    if (!taken) finish(*reactor, method, too_many());
+    return reactor;
+  }
+
+  /// Answers a request that nothing is to be done for.
+  grpc::ServerUnaryReactor* refuse(grpc::CallbackServerContext* call, const char* method, const grpc::Status& status);
+
   /// The store's revision now, for answers that carry nothing else. Errors: as Backend::stats().
   void head(etcdserverpb::ResponseHeader& header, storage::Revision revision) const { fill(header, identity, revision); }
   Result<storage::Revision> revision(const CallContext& ctx) const;
@@ -91,6 +120,14 @@ class ServiceContext {
   Counter& events;
 
  private:
+  template <class Fill>
+  static grpc::Status filled(Result<storage::TransactionResult>& result, const Fill& fill) {
+    if (!result) return status_of(result.error());
+    fill(*std::move(result));
+    return grpc::Status::OK;
+  }
+  grpc::Status still_wanted(const grpc::CallbackServerContext& call) const;
+
   Gauge& streams_;
   static grpc::Status too_many() { return {grpc::StatusCode::RESOURCE_EXHAUSTED, "etcdserver: too many requests"}; }
   void finish(grpc::ServerUnaryReactor& reactor, const char* method, const grpc::Status& status) {
@@ -101,6 +138,11 @@ class ServiceContext {
 
   std::atomic<std::size_t> pending_ = 0;
   std::stop_source stop_;
+  std::optional<WriteCollector> collector_;  // For stores that take many writes at once.
+
+  // Each looked up once: it costs more than a write's share of a commit.
+  std::mutex handled_mutex_;
+  std::map<std::pair<const char*, grpc::StatusCode>, Counter*> handled_;
 
   std::mutex mutex_;
   std::condition_variable none_left_;

@@ -29,16 +29,21 @@ void wake(std::atomic<int>& word, int threads) {
 
 CommitQueue::CommitQueue(Commit commit, std::size_t max_batch) : commit_(std::move(commit)), max_batch_(max_batch) {}
 
-void CommitQueue::submit(Write& write) {
+void CommitQueue::submit(std::span<Write> writes) {
+  if (writes.empty()) return;
+  std::vector<std::shared_ptr<Batch>> joined;
   std::unique_lock lock(mutex_);
-  if (waiting_.empty() || waiting_.back()->exclusive != nullptr || waiting_.back()->writes.size() >= max_batch_) {
-    waiting_.push_back(std::make_shared<Batch>());
+  for (Write& write : writes) {
+    if (waiting_.empty() || waiting_.back()->exclusive != nullptr || waiting_.back()->writes.size() >= max_batch_) {
+      waiting_.push_back(std::make_shared<Batch>());
+    }
+    if (joined.empty() || joined.back() != waiting_.back()) joined.push_back(waiting_.back());
+    waiting_.back()->writes.push_back(&write);
   }
-  const std::shared_ptr<Batch> batch = waiting_.back();
-  batch->writes.push_back(&write);
-  const bool first = !std::exchange(leading_, true);
+  bool first = !std::exchange(leading_, true);
   lock.unlock();
-  join(batch, first);
+  // One after the other: a batch that is handed over needs somebody who waits for it.
+  for (const auto& batch : joined) join(batch, std::exchange(first, false));
 }
 
 void CommitQueue::exclusive(const std::function<After()>& work) {

@@ -52,8 +52,8 @@ class CommitQueue {
 
   CommitQueue(Commit commit, std::size_t max_batch);
 
-  /// Returns when write.result is filled in.
-  void submit(Write& write);
+  /// Returns when the results of all of them are filled in.
+  void submit(std::span<Write> writes);
 
   /// Runs `work` in its turn, with no batch beside it. Returns when it has run.
   void exclusive(const std::function<After()>& work);

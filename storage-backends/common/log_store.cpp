@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include <kubernel/storage/batch_writer.h>
+
 #include "commit_queue.h"
 #include "event_log.h"
 #include "follower.h"
@@ -74,7 +76,7 @@ Result<void> check_size(std::string_view key, std::string_view) {
                                                   " bytes, not " + std::to_string(key.size()));
 }
 
-class LogStore final : public storage::Backend {
+class LogStore final : public storage::Backend, public storage::BatchWriter {
  public:
   LogStore(std::unique_ptr<Database> database, const storage::BackendContext& context, const LogStoreOptions& options,
            const Found& found)
@@ -101,14 +103,14 @@ class LogStore final : public storage::Backend {
     KUBERNEL_CHECK_OK(check(ctx));
     KUBERNEL_CHECK_OK(check_size(key, value));
     Write write{.key = key, .value = value, .expected = expected, .lease = lease};
-    queue_.submit(write);
+    queue_.submit({&write, 1});
     return std::move(write.result);
   }
 
   Result<CasResult> remove(const CallContext& ctx, std::string_view key, Revision expected) override {
     KUBERNEL_CHECK_OK(check(ctx));
     Write write{.remove = true, .key = key, .expected = expected};
-    queue_.submit(write);
+    queue_.submit({&write, 1});
     return std::move(write.result);
   }
 
@@ -116,8 +118,23 @@ class LogStore final : public storage::Backend {
                                               const storage::Transaction& transaction) override {
     KUBERNEL_CHECK_OK(check(ctx));
     Write write{.transaction = &transaction};
-    queue_.submit(write);
+    queue_.submit({&write, 1});
     return std::move(write.transaction_result);
+  }
+
+  std::vector<Result<storage::TransactionResult>> transact_each(const CallContext& ctx,
+                                                                std::span<const storage::Transaction> transactions) override {
+    std::vector<Write> writes(transactions.size());
+    for (std::size_t i = 0; i < writes.size(); ++i) writes[i].transaction = &transactions[i];
+    if (const auto checked = check(ctx); checked) {
+      queue_.submit(writes);
+    } else {
+      for (Write& write : writes) write.fail(checked.error());
+    }
+    std::vector<Result<storage::TransactionResult>> results;
+    results.reserve(writes.size());
+    for (Write& write : writes) results.push_back(std::move(write.transaction_result));
+    return results;
   }
 
   Result<std::optional<KeyValue>> get(const CallContext& ctx, std::string_view key, Revision at) override {

@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "etcd_bench.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -14,6 +20,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <kubernel/base/child_process.h>
 #include <kubernel/testing/fake_clock.h>
 
 #include "core/base/system_clock.h"
@@ -22,6 +29,7 @@
 #include "etcd_process.h"
 #include "facade.h"
 #include "rpc.grpc.pb.h"
+#include "server.h"
 #include "sqlite_backend.h"
 
 namespace kubernel::bench {
@@ -68,34 +76,95 @@ double puts_per_second(const std::string& url, double seconds) {
   return static_cast<double>(done) / std::chrono::duration<double>(Steady::now() - began).count();
 }
 
+// What a process has used of the processors so far.
+double cpu_seconds(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string stat((std::istreambuf_iterator<char>(file)), {});
+  std::istringstream rest(stat.substr(stat.rfind(')') + 1));
+  std::string skipped;
+  for (int i = 0; i < 11; ++i) rest >> skipped;
+  double user = 0;
+  double system = 0;
+  rest >> user >> system;
+  return (user + system) / static_cast<double>(::sysconf(_SC_CLK_TCK));
+}
+
+// etcd-server in a process of its own, as etcd is: this program again (serve_etcd()).
+class OurServer {
+ public:
+  explicit OurServer(const std::filesystem::path& directory) {
+    std::array<int, 2> input{};
+    std::array<int, 2> output{};
+    if (::pipe2(input.data(), O_CLOEXEC) != 0 || ::pipe2(output.data(), O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
+    const UniqueFd its_input(input[0]);
+    const UniqueFd its_output(output[1]);
+    until_closed_ = UniqueFd(input[1]);
+    const UniqueFd told(output[0]);
+    ChildOptions options;
+    options.argv = {std::filesystem::read_symlink("/proc/self/exe").string(), "serve-etcd", directory.string()};
+    options.stdin_fd = its_input.get();
+    options.stdout_fd = its_output.get();
+    options.stderr_fd = STDERR_FILENO;
+    auto spawned = spawn_child(options);
+    if (!spawned) throw std::runtime_error(spawned.error().message());
+    pid_ = *spawned;
+    for (char c = 0; ::read(told.get(), &c, 1) == 1 && c != '\n';) url_ += c;
+    if (url_.empty()) throw std::runtime_error("etcd-server did not start");
+  }
+  ~OurServer() {
+    until_closed_.reset();
+    if (const auto ended = wait_child({}, pid_); !ended) std::fprintf(stderr, "%s\n", ended.error().message().c_str());
+  }
+  OurServer(const OurServer&) = delete;
+  OurServer& operator=(const OurServer&) = delete;
+
+  const std::string& url() const { return url_; }
+  pid_t pid() const { return pid_; }
+
+ private:
+  UniqueFd until_closed_;  // Its standard input.
+  pid_t pid_ = -1;
+  std::string url_;
+};
+
+struct Round {
+  double puts = 0;  // A second.
+  double cpu = 0;   // The server's, in seconds for one.
+};
+
+Round one_round(const std::string& url, pid_t server, double seconds) {
+  const double cpu_before = cpu_seconds(server);
+  Round round{.puts = puts_per_second(url, seconds)};
+  round.cpu = (cpu_seconds(server) - cpu_before) / (round.puts * seconds);
+  return round;
+}
+
+double middle(std::vector<double> all) {
+  std::sort(all.begin(), all.end());
+  return all[all.size() / 2];
+}
+
 // Peer and ours in turn, so that both meet the same machine; the first round warms up.
 void measure(const testing::EtcdProcess& etcd, const std::filesystem::path& directory, double seconds) {
   constexpr int kRounds = 4;
-  testing::RecordingLogger log;
-  testing::RecordingMetrics metrics;
-  testing::NoPoller poller;
-  core::SystemClock clock;
-  core::ThreadPool pool{{.name = "blocking", .threads = 4}, log, metrics};
-  auto store = storage_sqlite::open_sqlite(
-      {R"({"path":")" + (directory / "facade.db").string() + R"("})", log, metrics, clock, pool, poller});
-  if (!store) throw std::runtime_error(store.error().message());
-  const testing::Facade facade(**store, clock);
-  std::vector<double> theirs;
-  std::vector<double> ours;
-  std::vector<double> ratios;
+  const OurServer our_server(directory);
+  std::vector<double> theirs, their_cpu, ours, our_cpu, ratios;
   for (int round = 0; round < kRounds; ++round) {
-    const double etcd_puts = puts_per_second(etcd.url(), seconds / 2);
-    const double our_puts = puts_per_second(facade.url(), seconds / 2);
+    const Round one = one_round(etcd.url(), etcd.pid(), seconds / 2);
+    const Round other = one_round(our_server.url(), our_server.pid(), seconds / 2);
     if (round == 0) continue;
-    theirs.push_back(etcd_puts);
-    ours.push_back(our_puts);
-    ratios.push_back(our_puts / etcd_puts);
+    theirs.push_back(one.puts);
+    their_cpu.push_back(one.cpu * 1e6);
+    ours.push_back(other.puts);
+    our_cpu.push_back(other.cpu * 1e6);
+    ratios.push_back(other.puts / one.puts);
   }
-  for (auto* all : {&theirs, &ours, &ratios}) std::sort(all->begin(), all->end());
-  const auto middle = theirs.size() / 2;
-  std::printf("raw    64 clients of etcd, puts of 256 B: %8.0f writes/s\n", theirs[middle]);
-  std::printf("C3 64 clients of etcd-server over sqlite: %8.0f writes/s, %.2f times etcd (%.2f to %.2f in %zu rounds)\n",
-              ours[middle], ratios[middle], ratios.front(), ratios.back(), ratios.size());
+  const auto [least, most] = std::minmax_element(ratios.begin(), ratios.end());
+  std::printf("raw    64 clients of etcd, puts of 256 B: %8.0f writes/s, %5.1f us of the server's CPU each\n", middle(theirs),
+              middle(their_cpu));
+  std::printf("C3 64 clients of etcd-server over sqlite: %8.0f writes/s, %5.1f us of the server's CPU each, "
+              "%.2f times etcd (%.2f to %.2f in %zu rounds)\n",
+              middle(ours), middle(our_cpu), middle(ratios), *least, *most, ratios.size());
 }
 
 }  // namespace
@@ -116,6 +185,23 @@ MeasuredServer start_etcd(const std::filesystem::path& directory, std::string& w
   };
   measured.measure_raw = [etcd, directory](double seconds) { measure(*etcd, directory, seconds); };
   return measured;
+}
+
+int serve_etcd(const std::string& directory) {
+  testing::RecordingLogger log;
+  testing::RecordingMetrics metrics;
+  testing::NoPoller poller;
+  core::SystemClock clock;
+  core::ThreadPool pool{{.name = "blocking"}, log, metrics};
+  auto store = storage_sqlite::open_sqlite({R"({"path":")" + directory + R"(/facade.db"})", log, metrics, clock, pool, poller});
+  if (!store) throw std::runtime_error(store.error().message());
+  auto server = etcd_server::Server::open({**store, clock, pool, log, metrics}, testing::facade_config());
+  if (!server) throw std::runtime_error(server.error().message());
+  std::printf("http://%s\n", (*server)->addresses().front().c_str());
+  std::fflush(stdout);
+  for (char c = 0; ::read(STDIN_FILENO, &c, 1) > 0;) continue;
+  (*server)->stop({});
+  return 0;
 }
 
 }  // namespace kubernel::bench

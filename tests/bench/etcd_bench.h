@@ -12,4 +12,7 @@ namespace kubernel::bench {
 /// etcd-server does over SQLite for the same clients (C3). As start_server().
 MeasuredServer start_etcd(const std::filesystem::path& directory, std::string& why);
 
+/// Is that etcd-server: serves a store in `directory` and prints its address, until standard input ends.
+int serve_etcd(const std::string& directory);
+
 }  // namespace kubernel::bench

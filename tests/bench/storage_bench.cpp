@@ -31,6 +31,9 @@
 #include "core/base/epoll_poller.h"
 #include "core/base/system_clock.h"
 #include "core/base/thread_pool.h"
+#ifdef KUBERNEL_TEST_ETCD
+#include "etcd_bench.h"
+#endif
 #include "server_bench.h"
 #include "sqlite_backend.h"
 
@@ -286,6 +289,9 @@ void lag(Bench& bench) {
 
 int main(int argc, char** argv) {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
+#ifdef KUBERNEL_TEST_ETCD
+  if (argc == 3 && argv[1] == std::string_view("serve-etcd")) return bench::serve_etcd(argv[2]);
+#endif
   if (argc < 2) fail("usage: storage-bench DIRECTORY [SECONDS [REVISIONS [sqlite|postgres|mysql|etcd]]]");
   const std::string backend = argc > 4 ? argv[4] : "sqlite";
   const std::filesystem::path directory = std::filesystem::path(argv[1]) / "storage-bench";

@@ -3,7 +3,32 @@
 
 #include <utility>
 
+#include <kubernel/storage/batch_writer.h>
+
 namespace kubernel::apiserver {
+
+class ObservedBackend::Batching final : public ObservedBackend, public storage::BatchWriter {
+ public:
+  Batching(std::unique_ptr<storage::Backend> backend, storage::BatchWriter& writer)
+      : ObservedBackend(std::move(backend)), writer_(writer) {}
+
+  std::vector<Result<storage::TransactionResult>> transact_each(const CallContext& ctx,
+                                                                std::span<const storage::Transaction> transactions) override {
+    auto results = writer_.transact_each(ctx, transactions);
+    for (auto& result : results) result = noted(std::move(result));
+    return results;
+  }
+
+ private:
+  storage::BatchWriter& writer_;  // The backend.
+};
+
+std::unique_ptr<ObservedBackend> ObservedBackend::make(std::unique_ptr<storage::Backend> backend) {
+  if (auto* writer = dynamic_cast<storage::BatchWriter*>(backend.get())) {
+    return std::make_unique<Batching>(std::move(backend), *writer);
+  }
+  return std::unique_ptr<ObservedBackend>(new ObservedBackend(std::move(backend)));
+}
 
 std::string ObservedBackend::problem() const {
   const std::lock_guard lock(mutex_);

@@ -13,9 +13,10 @@
 namespace kubernel::apiserver {
 
 // Threads: all members may be called concurrently.
-class ObservedBackend final : public storage::Backend {
+class ObservedBackend : public storage::Backend {
  public:
-  explicit ObservedBackend(std::unique_ptr<storage::Backend> backend) : backend_(std::move(backend)) {}
+  // Takes many writes at once, too, if `backend` does.
+  static std::unique_ptr<ObservedBackend> make(std::unique_ptr<storage::Backend> backend);
 
   // Why the store took no write when it was last asked to; empty when it took one, or decided a lost race.
   std::string problem() const;
@@ -32,9 +33,13 @@ class ObservedBackend final : public storage::Backend {
   storage::Leases& leases() override;
   Result<storage::Stats> stats(const CallContext& ctx) override;
 
- private:
+ protected:
+  explicit ObservedBackend(std::unique_ptr<storage::Backend> backend) : backend_(std::move(backend)) {}
   template <class T>
   Result<T> noted(Result<T> result);
+
+ private:
+  class Batching;
 
   const std::unique_ptr<storage::Backend> backend_;
   mutable std::mutex mutex_;

@@ -4,6 +4,9 @@
 
 #pragma once
 
+#include <algorithm>
+
+#include <kubernel/storage/batch_writer.h>
 #include <kubernel/testing/storage_conformance.h>
 
 namespace kubernel::testing {
@@ -42,6 +45,15 @@ inline storage::TransactionResult run(storage::Backend& store, const Transaction
   auto result = store.transact({}, transaction);
   EXPECT_TRUE(result) << result.error().message();
   return result ? *std::move(result) : storage::TransactionResult{};
+}
+
+/// All at once where the store takes them so, else one after the other: the outcome is the same.
+inline std::vector<Result<storage::TransactionResult>> run_each(storage::Backend& store,
+                                                                const std::vector<Transaction>& batch) {
+  if (auto* many = dynamic_cast<storage::BatchWriter*>(&store)) return many->transact_each({}, batch);
+  std::vector<Result<storage::TransactionResult>> results;
+  for (const Transaction& transaction : batch) results.push_back(store.transact({}, transaction));
+  return results;
 }
 
 }  // namespace transactions
@@ -358,6 +370,68 @@ TEST_P(StorageConformance, TransactionsOnSeveralKeysAreSerializable) {
   EXPECT_EQ(applied, kThreads * kTransfers);
   EXPECT_EQ(head(), 1 + kAccounts + kThreads * kTransfers);
   EXPECT_EQ(sum(range({})), 100 * kAccounts);
+}
+
+TEST_P(StorageConformance, TransactionsThatComeTogetherAreEachAWriteOfItsOwn) {
+  using namespace transactions;
+  EXPECT_TRUE(run_each(*store_, {}).empty());
+  const auto events = watch("", "");
+  const auto done = run_each(*store_, {{.then = {transactions::put("/a", "1")}},
+                                       {.compares = {modified("/a", 2)}, .then = {transactions::put("/b", "1")}},
+                                       {.then = {transactions::put("/x", "1"), transactions::put("/x", "2")}},
+                                       {.then = {transactions::put("/x", "1", 4711)}},
+                                       {.then = {read({"/", "0"})}},
+                                       {.compares = {modified("/a", 7)}, .then = {transactions::put("/x", "1")}},
+                                       {.then = {transactions::remove(KeyRange::only("/a"))}}});
+  ASSERT_EQ(done.size(), 7U);
+  for (const std::size_t fine : {0U, 1U, 4U, 5U, 6U}) ASSERT_TRUE(done[fine]) << done[fine].error().message();
+  EXPECT_EQ(done[0]->revision, 2);
+  EXPECT_EQ(done[1]->revision, 3);
+  EXPECT_TRUE(done[1]->succeeded) << "it sees what the one before it did";
+  ASSERT_FALSE(done[2]);
+  EXPECT_EQ(done[2].error().reason(), Reason::BadRequest);
+  ASSERT_FALSE(done[3]);
+  EXPECT_EQ(done[3].error().reason(), Reason::NotFound);
+  EXPECT_EQ(keys(std::get<storage::Page>(done[4]->outcomes.at(0).of)), (std::vector<std::string>{"/a", "/b"}));
+  EXPECT_EQ(done[4]->revision, 3);
+  EXPECT_FALSE(done[5]->succeeded);
+  EXPECT_EQ(done[6]->revision, 4);
+  EXPECT_EQ(head(), 4);
+  EXPECT_EQ(text(drain(*events)), (std::vector<std::string>{"put /a=1@2", "put /b=1@3", "delete /a@4 was 1"}));
+}
+
+TEST_P(StorageConformance, BatchesOfManyWritersLoseAndDoubleNothing) {
+  using namespace transactions;
+  constexpr int kThreads = 8;
+  constexpr int kEach = 40;
+  std::atomic<int> wrong = 0;
+  std::vector<std::vector<Revision>> revisions(kThreads);
+  in_parallel(kThreads, [&](int thread) {
+    // Of different sizes, some larger than what one commit of the store may take.
+    for (int from = 0, size = 1 + thread; from < kEach; from += size) {
+      std::vector<Transaction> batch;
+      for (int i = from; i < std::min(from + size, kEach); ++i) {
+        batch.push_back({.then = {transactions::put("/" + std::to_string(thread) + "/" + std::to_string(i), "v")}});
+      }
+      for (const auto& result : run_each(*store_, batch)) {
+        if (result) revisions[static_cast<std::size_t>(thread)].push_back(result->revision);
+        if (!result) ++wrong;
+      }
+      const auto alone = store_->put({}, "/alone/" + std::to_string(thread) + "/" + std::to_string(from), "v", 0, 0);
+      if (!alone || !alone->applied) ++wrong;
+    }
+  });
+  EXPECT_EQ(wrong, 0);
+  std::vector<Revision> all;
+  for (const auto& mine : revisions) {
+    EXPECT_EQ(mine.size(), static_cast<std::size_t>(kEach));
+    EXPECT_TRUE(std::is_sorted(mine.begin(), mine.end())) << "a batch is done in order";
+    all.insert(all.end(), mine.begin(), mine.end());
+  }
+  std::sort(all.begin(), all.end());
+  EXPECT_EQ(std::adjacent_find(all.begin(), all.end()), all.end());
+  EXPECT_EQ(count("/0/", "/8"), kThreads * kEach);
+  EXPECT_EQ(head(), count("", "") + 1);
 }
 
 TEST_P(StorageDurability, ATransactionIsThereWholeAfterOpeningAgain) {
