@@ -8,10 +8,16 @@
 namespace kubernel::storage_sqlite {
 namespace {
 
-// From this length on the log is copied; a page has 4 KiB.
-constexpr int kCopyFrom = 1000;
-// A log this long is copied by the writer at once: the pool does not get round to it.
-constexpr int kTooLong = 4 * kCopyFrom;
+// From this length on the log is copied.
+constexpr std::int64_t kCopyFromBytes = 4'096'000;
+// A log this many times longer is copied by the writer at once: the pool does not get round to it.
+constexpr int kTooLong = 4;
+
+int pages_of(Connection& db, std::int64_t bytes) {
+  constexpr std::int64_t kUsual = 4096;
+  const auto page = db.number("PRAGMA page_size", kUsual);
+  return static_cast<int>(bytes / (page && *page > 0 ? *page : kUsual));
+}
 
 // The log's length and how much of it is in the database now. Readers of an older snapshot can end a copy early.
 struct Copied {
@@ -77,7 +83,11 @@ struct Checkpointer::Shared {
 };
 
 Checkpointer::Checkpointer(Connection& writer, Executor& executor, Logger& log)
-    : writer_(writer), executor_(executor), log_(log), shared_(std::make_shared<Shared>()) {
+    : writer_(writer),
+      executor_(executor),
+      log_(log),
+      copy_from_(pages_of(writer, kCopyFromBytes)),
+      shared_(std::make_shared<Shared>()) {
   shared_->path = writer.path();
   sqlite3_wal_hook(
       writer_.handle(),
@@ -95,7 +105,7 @@ Checkpointer::~Checkpointer() {
 }
 
 void Checkpointer::after_commit() {
-  if (pages_ < kCopyFrom) return;
+  if (pages_ < copy_from_) return;
   Turn turn = shared_->turn;
   if (turn == Turn::PoolCopies) return;  // However long the log gets: the copy comes to its end.
   if (turn == Turn::WriterRest) {
@@ -104,7 +114,7 @@ void Checkpointer::after_commit() {
     return;
   }
   if (pages_ < again_at_) return;
-  if (pages_ >= kTooLong) {
+  if (pages_ >= kTooLong * copy_from_) {
     // Takes the turn back from a copy that has not begun.
     if (turn == Turn::PoolMay && !shared_->turn.compare_exchange_strong(turn, Turn::Writer)) return;
     copy_rest();
@@ -118,7 +128,7 @@ void Checkpointer::after_commit() {
 
 void Checkpointer::copy_rest() {
   const Copied done = copy(writer_, shared_->outcome, log_);
-  again_at_ = done.copied == done.pages ? 0 : pages_ + kCopyFrom;
+  again_at_ = done.copied == done.pages ? 0 : pages_ + copy_from_;
 }
 
 }  // namespace kubernel::storage_sqlite

@@ -42,6 +42,7 @@ class Checkpointer {
   Connection& writer_;
   Executor& executor_;
   Logger& log_;
+  int copy_from_;     // In pages, as all lengths of the log.
   int pages_ = 0;     // The log's length after the last commit.
   int again_at_ = 0;  // The length at which a copy that readers stopped early is tried again.
   std::shared_ptr<Shared> shared_;

@@ -7,6 +7,7 @@
 
 #include "checkpointer.h"
 #include "checksum.h"
+#include "recent_rows.h"
 
 namespace kubernel::storage_sqlite {
 
@@ -30,6 +31,8 @@ namespace {
 
 // How many rows a read looks at between two looks at its deadline.
 constexpr std::size_t kCheckEvery = 1024;
+// What is remembered of the keys that were written last.
+constexpr std::size_t kRecentBytes = 4U << 20U;
 // Connections kept open for the next reader.
 constexpr std::size_t kIdleReaders = 4;
 // How many revisions a watch's look into the log covers before it goes on with a new query.
@@ -258,12 +261,19 @@ class SqliteDatabase::SqliteWriter final : public storage_common::Writer {
   std::vector<Result<std::optional<Row>>> newest(std::span<const std::string_view> keys) override {
     std::vector<Result<std::optional<Row>>> rows;
     rows.reserve(keys.size());
-    for (const std::string_view key : keys) rows.push_back(newest_row(db_, key));
+    for (const std::string_view key : keys) {
+      if (const Row* known = recent_.find(key)) {
+        rows.emplace_back(*known);
+      } else {
+        rows.push_back(newest_row(db_, key));
+      }
+    }
     return rows;
   }
 
   Result<void> append(std::span<const Row> rows) override {
     for (const Row& row : rows) KUBERNEL_CHECK_OK(guard(append(row)));
+    appended_.insert(appended_.end(), rows.begin(), rows.end());
     return {};
   }
 
@@ -318,12 +328,15 @@ class SqliteDatabase::SqliteWriter final : public storage_common::Writer {
       return committed;
     }
     marks_ = changed_;
+    for (const Row& row : appended_) recent_.put(row);
+    appended_.clear();
     set_full({});
     checkpointer_.after_commit();
     return {};
   }
 
   void rollback() override {
+    appended_.clear();
     // SQLite has already rolled back by itself after some errors.
     if (sqlite3_get_autocommit(db_.handle()) == 0) {
       sqlite3_exec(db_.handle(), "ROLLBACK", nullptr, nullptr, nullptr);
@@ -382,6 +395,8 @@ class SqliteDatabase::SqliteWriter final : public storage_common::Writer {
   bool known_ = false;
   Marks marks_;    // As committed, once known.
   Marks changed_;  // As the transaction leaves it.
+  RecentRows recent_{kRecentBytes};
+  std::vector<Row> appended_;  // In this transaction.
   Checkpointer checkpointer_;
 };
 

@@ -66,6 +66,10 @@ constexpr std::array kMigrations = {R"sql(
 )sql"};
 constexpr auto kSchemaVersion = static_cast<std::int64_t>(kMigrations.size());
 
+// Of a new store; one that is there keeps its own. A commit writes whole pages: most of them for the few bytes that say
+// which row of a key is the newest. With smaller ones objects of some kilobytes come into pieces.
+constexpr char kPageSize[] = "PRAGMA page_size=2048";
+
 // The write-ahead log is made this long when it is new. Overwriting a file and syncing it takes half as long as
 // extending it, because the file's size and blocks do not change. To SQLite, zeros are no frames.
 constexpr off_t kWalBytes = off_t{5} << 20U;
@@ -165,7 +169,8 @@ Result<void> lengthen_wal(const std::string& path) {
   return sync_directory(path);
 }
 
-Result<void> migrate(Connection& db) {
+// The schema's version; changes nothing.
+Result<std::int64_t> read_version(Connection& db) {
   KUBERNEL_TRY(const auto version, db.number("PRAGMA user_version", 0));
   KUBERNEL_TRY(const auto application, db.number("PRAGMA application_id", 0));
   KUBERNEL_TRY(const auto tables, db.number("SELECT count(*) FROM sqlite_schema", 0));
@@ -174,6 +179,10 @@ Result<void> migrate(Connection& db) {
   }
   KUBERNEL_CHECK_OK(
       storage_common::check_schema_version("storage-sqlite: " + db.path() + ":", version, kSchemaVersion));
+  return version;
+}
+
+Result<void> migrate(Connection& db, std::int64_t version) {
   if (version == kSchemaVersion) return {};
   KUBERNEL_CHECK_OK(db.run("BEGIN IMMEDIATE"));
   for (auto at = version; at < kSchemaVersion; ++at) {
@@ -185,6 +194,9 @@ Result<void> migrate(Connection& db) {
 }
 
 Result<void> configure(Connection& db, const FileOptions& options) {
+  // Before anything is written to what may be another's.
+  KUBERNEL_TRY(const std::int64_t version, read_version(db));
+  KUBERNEL_CHECK_OK(db.run(kPageSize));
   KUBERNEL_TRY(const std::string mode, db.text("PRAGMA journal_mode=WAL"));
   if (mode != "wal") return failed(options.path, "cannot use a write-ahead log here (journal mode " + mode + ")");
   KUBERNEL_CHECK_OK(db.run(options.synchronous_full ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL"));
@@ -196,7 +208,7 @@ Result<void> configure(Connection& db, const FileOptions& options) {
   int keep = 1;  // The log file stays when the store is closed, and its name with it.
   sqlite3_file_control(db.handle(), "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
   if (sqlite3_db_readonly(db.handle(), "main") != 0) return failed(options.path, "is read-only");
-  KUBERNEL_CHECK_OK(migrate(db));
+  KUBERNEL_CHECK_OK(migrate(db, version));
   return lengthen_wal(options.path);
 }
 

@@ -177,7 +177,13 @@ TEST_F(SqliteTrouble, AFileThatIsNoDatabaseIsLeftAlone) {
 
 TEST_F(SqliteTrouble, AnotherProgramsDatabaseIsLeftAlone) {
   tamper("CREATE TABLE theirs (x)");
+  const auto content = [this] {
+    std::ifstream file(path_);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  const std::string before = content();
   EXPECT_THAT(refusal(path_), AllOf(HasSubstr(path_), HasSubstr("another program")));
+  EXPECT_TRUE(content() == before) << "not even its journal mode is changed";
 }
 
 TEST_F(SqliteTrouble, ANewerSchemaIsRefused) {
