@@ -39,6 +39,10 @@ void add(std::uint32_t& crc, std::int64_t number) {
   add(crc, std::string_view(reinterpret_cast<const char*>(&number), sizeof number));
 }
 
+grpc::Status one_member() {
+  return {StatusCode::UNIMPLEMENTED, "etcdserver: this server is its cluster's one member; members cannot be changed"};
+}
+
 }  // namespace
 
 Result<std::uint32_t> hash_keys(storage::Backend& store, const CallContext& ctx, storage::Revision& at) {
@@ -143,6 +147,32 @@ ServerUnaryReactor* MaintenanceService::HashKV(CallbackServerContext* call, cons
 grpc::ServerWriteReactor<etcdserverpb::SnapshotResponse>* MaintenanceService::Snapshot(CallbackServerContext* call,
                                                                                        const etcdserverpb::SnapshotRequest*) {
   return stream_snapshot(context_, call);
+}
+
+// etcd's answer where there is nobody else to lead.
+ServerUnaryReactor* MaintenanceService::MoveLeader(CallbackServerContext* call, const etcdserverpb::MoveLeaderRequest*,
+                                                   etcdserverpb::MoveLeaderResponse*) {
+  return context_.refuse(call, "MoveLeader", {StatusCode::FAILED_PRECONDITION, "etcdserver: bad leader transferee"});
+}
+
+ServerUnaryReactor* ClusterService::MemberAdd(CallbackServerContext* call, const etcdserverpb::MemberAddRequest*,
+                                              etcdserverpb::MemberAddResponse*) {
+  return context_.refuse(call, "MemberAdd", one_member());
+}
+
+ServerUnaryReactor* ClusterService::MemberRemove(CallbackServerContext* call, const etcdserverpb::MemberRemoveRequest*,
+                                                 etcdserverpb::MemberRemoveResponse*) {
+  return context_.refuse(call, "MemberRemove", one_member());
+}
+
+ServerUnaryReactor* ClusterService::MemberUpdate(CallbackServerContext* call, const etcdserverpb::MemberUpdateRequest*,
+                                                 etcdserverpb::MemberUpdateResponse*) {
+  return context_.refuse(call, "MemberUpdate", one_member());
+}
+
+ServerUnaryReactor* ClusterService::MemberPromote(CallbackServerContext* call, const etcdserverpb::MemberPromoteRequest*,
+                                                  etcdserverpb::MemberPromoteResponse*) {
+  return context_.refuse(call, "MemberPromote", one_member());
 }
 
 ServerUnaryReactor* ClusterService::MemberList(CallbackServerContext* call, const etcdserverpb::MemberListRequest*,

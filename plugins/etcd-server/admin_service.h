@@ -25,6 +25,8 @@ class MaintenanceService final : public etcdserverpb::Maintenance::CallbackServi
                                    etcdserverpb::HashKVResponse* response) override;
   grpc::ServerWriteReactor<etcdserverpb::SnapshotResponse>* Snapshot(grpc::CallbackServerContext* call,
                                                                      const etcdserverpb::SnapshotRequest* request) override;
+  grpc::ServerUnaryReactor* MoveLeader(grpc::CallbackServerContext* call, const etcdserverpb::MoveLeaderRequest* request,
+                                       etcdserverpb::MoveLeaderResponse* response) override;
 
  private:
   grpc::Status alarm(const CallContext& ctx, const etcdserverpb::AlarmRequest& request, etcdserverpb::AlarmResponse& response);
@@ -39,6 +41,14 @@ class ClusterService final : public etcdserverpb::Cluster::CallbackService {
 
   grpc::ServerUnaryReactor* MemberList(grpc::CallbackServerContext* call, const etcdserverpb::MemberListRequest* request,
                                        etcdserverpb::MemberListResponse* response) override;
+  grpc::ServerUnaryReactor* MemberAdd(grpc::CallbackServerContext* call, const etcdserverpb::MemberAddRequest* request,
+                                      etcdserverpb::MemberAddResponse* response) override;
+  grpc::ServerUnaryReactor* MemberRemove(grpc::CallbackServerContext* call, const etcdserverpb::MemberRemoveRequest* request,
+                                         etcdserverpb::MemberRemoveResponse* response) override;
+  grpc::ServerUnaryReactor* MemberUpdate(grpc::CallbackServerContext* call, const etcdserverpb::MemberUpdateRequest* request,
+                                         etcdserverpb::MemberUpdateResponse* response) override;
+  grpc::ServerUnaryReactor* MemberPromote(grpc::CallbackServerContext* call, const etcdserverpb::MemberPromoteRequest* request,
+                                          etcdserverpb::MemberPromoteResponse* response) override;
 
  private:
   ServiceContext& context_;
