@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cache.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -11,6 +12,17 @@ using scheduler::PodInfo;
 using scheduler::Snapshot;
 using Kind = scheduler::SnapshotChange::Kind;
 
+namespace {
+
+// Whether it makes no difference to whoever keeps counts which of two states of one pod he knows: nothing else of a bound pod may change.
+bool counts_alike(const PodInfo& a, const PodInfo& b) {
+  return a.object.head().deleting == b.object.head().deleting && a.priority == b.priority && a.requests == b.requests &&
+         a.scoring_requests == b.scoring_requests && a.host_ports == b.host_ports && a.object.labels() == b.object.labels() &&
+         a.spec["affinity"] == b.spec["affinity"] && a.spec["volumes"] == b.spec["volumes"];
+}
+
+}  // namespace
+
 void SchedulerCache::set_node(const api::Object& node) {
   const std::lock_guard lock(mutex_);
   auto info = std::make_shared<NodeInfo>(node);
@@ -18,6 +30,7 @@ void SchedulerCache::set_node(const api::Object& node) {
   info->slot = known == nodes_.end() ? take_slot() : known->second.info->slot;
   log_->append({Kind::NodeSet, info->slot, info->name, nullptr});
   if (known != nodes_.end()) {
+    catch_up(known->second, 1);
     for (const auto& pod : known->second.info->pods) info->add_pod(pod);
   } else if (const auto waiting = homeless_.find(info->name); waiting != homeless_.end()) {
     for (const std::string& uid : waiting->second) {
@@ -36,6 +49,7 @@ void SchedulerCache::remove_node(std::string_view name) {
   const std::lock_guard lock(mutex_);
   const auto found = nodes_.find(name);
   if (found == nodes_.end()) return;
+  catch_up(found->second, 1);
   const NodeInfo& info = *found->second.info;
   log_->append({Kind::NodeRemoved, info.slot, {}, nullptr});
   free_slots_.push_back(info.slot);
@@ -46,6 +60,7 @@ void SchedulerCache::remove_node(std::string_view name) {
 
 void SchedulerCache::set_pod(std::shared_ptr<const PodInfo> pod) {
   const std::lock_guard lock(mutex_);
+  if (replace(pod)) return;
   displace(pod->uid());
   place({std::move(pod), false});
 }
@@ -79,18 +94,22 @@ std::shared_ptr<const Snapshot> SchedulerCache::snapshot() {
   std::vector<std::shared_ptr<const NodeInfo>> nodes;
   if (current_ == nullptr) {
     nodes.reserve(nodes_.size());
-    for (const auto& [name, node] : nodes_) nodes.push_back(node.info);
+    for (auto& [name, node] : nodes_) {
+      catch_up(node, 1);
+      nodes.push_back(node.info);
+    }
     current_ = std::make_shared<Snapshot>(std::move(nodes), log_, log_->end());
     return current_;
   }
   if (changed_.empty()) return current_;
+  // Only this mutex hands out new references, so a count of one stays one, and then the nodes are only ours and the snapshot's.
+  if (current_.use_count() > 1) current_ = std::make_shared<Snapshot>(*current_);
   for (Node* node : changed_) {
+    catch_up(*node, 2);
     node->changed = false;
     nodes.push_back(node->info);
   }
   changed_.clear();
-  // Only this mutex hands out new references, so a count of one stays one.
-  if (current_.use_count() > 1) current_ = std::make_shared<Snapshot>(*current_);
   current_->update(nodes, log_->end());
   return current_;
 }
@@ -108,20 +127,39 @@ std::uint32_t SchedulerCache::take_slot() {
   return slot;
 }
 
-NodeInfo* SchedulerCache::edit(std::string_view name) {
+SchedulerCache::Node* SchedulerCache::find(std::string_view name) {
   const auto found = nodes_.find(name);
-  if (found == nodes_.end()) return nullptr;
-  Node& node = found->second;
+  return found == nodes_.end() ? nullptr : &found->second;
+}
+
+void SchedulerCache::add(Node& node, Step step) {
+  constexpr std::size_t kMost = 64;
   if (!std::exchange(node.changed, true)) changed_.push_back(&node);
-  if (node.info.use_count() > 1) node.info = std::make_shared<NodeInfo>(*node.info);
-  return node.info.get();
+  // Nobody may be asking for snapshots: a scheduler that stands by.
+  if (node.ahead.size() >= std::max(kMost, node.info->pods.size())) catch_up(node, 1);
+  node.ahead.push_back(std::move(step));
+}
+
+void SchedulerCache::catch_up(Node& node, long ours) {
+  if (node.ahead.empty()) return;
+  if (node.info.use_count() > ours) node.info = std::make_shared<NodeInfo>(*node.info);
+  for (Step& step : node.ahead) {
+    if (step.gone != nullptr && step.come != nullptr) {
+      node.info->replace_pod(*step.gone, std::move(step.come));
+    } else if (step.gone != nullptr) {
+      node.info->remove_pod(*step.gone);
+    } else {
+      node.info->add_pod(std::move(step.come));
+    }
+  }
+  node.ahead.clear();
 }
 
 void SchedulerCache::place(Placed placed) {
   const std::string uid = placed.pod->uid();
-  if (NodeInfo* node = edit(placed.pod->node_name)) {
-    node->add_pod(placed.pod);
-    log_->append({Kind::PodAdded, node->slot, {}, placed.pod});
+  if (Node* node = find(placed.pod->node_name)) {
+    add(*node, {nullptr, placed.pod});
+    log_->append({Kind::PodAdded, node->info->slot, {}, placed.pod});
   } else {
     homeless_[placed.pod->node_name].insert(uid);
   }
@@ -132,13 +170,28 @@ void SchedulerCache::displace(std::string_view uid) {
   const auto found = pods_.find(uid);
   if (found == pods_.end()) return;
   const PodInfo& pod = *found->second.pod;
-  NodeInfo* const node = edit(pod.node_name);
-  if (node != nullptr && node->remove_pod(uid)) log_->append({Kind::PodRemoved, node->slot, {}, found->second.pod});
+  Node* const node = find(pod.node_name);
+  if (node != nullptr) {
+    add(*node, {found->second.pod, nullptr});
+    log_->append({Kind::PodRemoved, node->info->slot, {}, found->second.pod});
+  }
   if (const auto waiting = homeless_.find(pod.node_name); node == nullptr && waiting != homeless_.end()) {
     waiting->second.erase(found->first);
     if (waiting->second.empty()) homeless_.erase(waiting);
   }
   pods_.erase(found);
+}
+
+// A pod that is confirmed, or whose status changed, still counts for the same.
+bool SchedulerCache::replace(const std::shared_ptr<const PodInfo>& pod) {
+  const auto found = pods_.find(std::string_view(pod->uid()));
+  if (found == pods_.end()) return false;
+  Placed& known = found->second;
+  Node* const node = find(pod->node_name);
+  if (node == nullptr || known.pod->node_name != pod->node_name || !counts_alike(*known.pod, *pod)) return false;
+  add(*node, {std::exchange(known.pod, pod), pod});
+  known.assumed = false;
+  return true;
 }
 
 }  // namespace kubernel::plugins

@@ -15,7 +15,7 @@
 namespace kubernel::plugins {
 
 // What runs where, as far as the scheduler knows: what the API said, and the bindings it has decided on itself and not yet
-// seen confirmed ("assumed" pods). A change touches one NodeInfo; a snapshot shares the rest.
+// seen confirmed ("assumed" pods). A change is one step that the next snapshot takes on one NodeInfo; it shares the rest.
 //
 // Threads: all members may be called concurrently.
 class SchedulerCache {
@@ -42,8 +42,15 @@ class SchedulerCache {
     std::shared_ptr<const scheduler::PodInfo> pod;
     bool assumed = false;
   };
+  // A pod that went, one that came, or one in the place of another.
+  struct Step {
+    std::shared_ptr<const scheduler::PodInfo> gone, come;
+  };
+  // The last snapshot shows `info` too; `ahead` is what has happened since. So a change of pods costs what the change costs, however many
+  // pods the node has.
   struct Node {
     std::shared_ptr<scheduler::NodeInfo> info;
+    std::vector<Step> ahead = {};
     bool changed = false;  // Since the last snapshot.
   };
   struct TextHash {
@@ -51,11 +58,15 @@ class SchedulerCache {
     std::size_t operator()(std::string_view text) const noexcept { return std::hash<std::string_view>()(text); }
   };
 
-  // The node for editing: a copy when a snapshot still shows it. Null when unknown. Caller holds the mutex.
-  scheduler::NodeInfo* edit(std::string_view name);
+  // The caller of these holds the mutex.
+  Node* find(std::string_view name);
+  void add(Node& node, Step step);
+  // Takes the steps, on a copy when more than `ours` hold the info.
+  static void catch_up(Node& node, long ours);
   std::uint32_t take_slot();
   void place(Placed placed);
   void displace(std::string_view uid);
+  bool replace(const std::shared_ptr<const scheduler::PodInfo>& pod);
   void forget_snapshot();
 
   mutable std::mutex mutex_;

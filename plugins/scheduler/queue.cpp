@@ -13,9 +13,7 @@ using scheduler::QueuedPod;
 
 namespace {
 
-std::uint32_t bit(ClusterEvent event) {
-  return 1U << static_cast<unsigned>(event);
-}
+constexpr std::size_t kEvents = static_cast<std::size_t>(ClusterEvent::ResourceChanged) + 1;
 
 // Upstream's names of events, for the metric of incoming pods.
 std::string_view name_of(const Happened& happened) {
@@ -51,9 +49,15 @@ bool SchedulingQueue::ActiveOrder::operator()(const Entry* a, const Entry* b) co
 SchedulingQueue::SchedulingQueue(const Clock& clock, const scheduler::QueueSort& sort, std::vector<QueueProfile> profiles,
                                  QueueOptions options)
     : clock_(clock), profiles_(std::move(profiles)), options_(options), active_(ActiveOrder{&sort}) {
-  for (const QueueProfile& profile : profiles_) {
-    for (const auto& plugin : profile.interests) {
-      for (const EventInterest& interest : plugin) interesting_ |= bit(interest.event);
+  listeners_.resize(kEvents);
+  for (std::size_t profile = 0; profile < profiles_.size(); ++profile) {
+    const auto& interests = profiles_[profile].interests;
+    sleepers_.emplace_back(interests.size());
+    for (std::size_t plugin = 0; plugin < interests.size(); ++plugin) {
+      for (const EventInterest& interest : interests[plugin]) {
+        auto& listeners = listeners_[static_cast<std::size_t>(interest.event)];
+        if (listeners.empty() || listeners.back() != std::pair(profile, plugin)) listeners.emplace_back(profile, plugin);
+      }
     }
   }
 }
@@ -171,15 +175,19 @@ void SchedulingQueue::requeue_after_error(std::string_view uid) {
 
 bool SchedulingQueue::on_event(const Happened& happened) {
   const std::lock_guard lock(mutex_);
-  const bool interesting = interests_anybody(happened);
   bool moved = false;
   std::vector<Entry*> woken;
-  for (Entry* entry : sleeping_) {
-    if (!interesting && !entry->rejected_by.empty()) continue;
+  for (Entry* entry : light_sleepers_) {
     if (helps(*entry, happened)) woken.push_back(entry);
+  }
+  for (const auto& [profile, plugin] : listeners_[static_cast<std::size_t>(happened.event)]) {
+    for (Entry* entry : sleepers_[profile][plugin]) {
+      if (helps(*entry, plugin, happened)) woken.push_back(entry);
+    }
   }
   // In the order they came, whatever the hash says: the same seed gives the same decisions.
   std::ranges::sort(woken, {}, [](const Entry* entry) { return entry->sequence; });
+  woken.erase(std::unique(woken.begin(), woken.end()), woken.end());  // Several plugins may agree.
   for (Entry* entry : woken) {
     leave(*entry);
     wait_or_enter(*entry, name_of(happened));
@@ -222,7 +230,7 @@ std::optional<Clock::TimePoint> SchedulingQueue::next_due() const {
 
 SchedulingQueue::Counts SchedulingQueue::counts() const {
   const std::lock_guard lock(mutex_);
-  return {active_.size(), backoff_count_, sleeping_.size() - gated_count_, gated_count_};
+  return {active_.size(), backoff_count_, unschedulable_count_, gated_count_};
 }
 
 void SchedulingQueue::enter(Entry& entry, std::string_view event) {
@@ -230,7 +238,7 @@ void SchedulingQueue::enter(Entry& entry, std::string_view event) {
   if (const auto plugin = gate ? gate(*entry.queued.pod) : std::nullopt) {
     entry.place = Place::Gated;
     entry.rejected_by = {*plugin};
-    sleeping_.insert(&entry);
+    fall_asleep(entry);
     ++gated_count_;
     if (incoming_) incoming_("gated", event);
     return;
@@ -261,7 +269,10 @@ void SchedulingQueue::put_due(Entry& entry, Place place, Clock::TimePoint due, s
     ++backoff_count_;
     error_count_ += entry.after_error ? 1 : 0;
   }
-  if (place == Place::Unschedulable) sleeping_.insert(&entry);
+  if (place == Place::Unschedulable) {
+    ++unschedulable_count_;
+    fall_asleep(entry);
+  }
   if (incoming_) incoming_(place == Place::Backoff ? "backoff" : "unschedulable", event);
 }
 
@@ -280,33 +291,42 @@ void SchedulingQueue::leave(Entry& entry) {
       erase_due(entry);
       break;
     case Place::Unschedulable:
-      sleeping_.erase(&entry);
+      --unschedulable_count_;
+      get_up(entry);
       erase_due(entry);
       break;
     case Place::Gated:
       --gated_count_;
-      sleeping_.erase(&entry);
+      get_up(entry);
       break;
     case Place::InFlight: in_flight_.erase(in_flight_.find(entry.events_seen)); break;
   }
 }
 
-bool SchedulingQueue::helps(const Entry& entry, const Happened& happened) const {
-  if (!happened.released_by.empty() && happened.released_by == entry.queued.pod->uid()) return false;
-  if (entry.rejected_by.empty()) return true;
-  const auto& interests = profiles_[entry.profile].interests;
-  for (const std::size_t plugin : entry.rejected_by) {
-    for (const EventInterest& interest : interests[plugin]) {
-      if (interest.event != happened.event) continue;
-      if (interest.event == ClusterEvent::ResourceChanged && interest.resource != happened.resource) continue;
-      if (!interest.helps || interest.helps(*entry.queued.pod, happened.before, happened.after)) return true;
-    }
-  }
-  return false;
+// `rejected_by` must not change until it gets up.
+void SchedulingQueue::fall_asleep(Entry& entry) {
+  if (entry.rejected_by.empty()) light_sleepers_.insert(&entry);
+  for (const std::size_t plugin : entry.rejected_by) sleepers_[entry.profile][plugin].insert(&entry);
 }
 
-bool SchedulingQueue::interests_anybody(const Happened& happened) const {
-  return (interesting_ & bit(happened.event)) != 0;
+void SchedulingQueue::get_up(Entry& entry) {
+  if (entry.rejected_by.empty()) light_sleepers_.erase(&entry);
+  for (const std::size_t plugin : entry.rejected_by) sleepers_[entry.profile][plugin].erase(&entry);
+}
+
+bool SchedulingQueue::helps(const Entry& entry, const Happened& happened) const {
+  if (entry.rejected_by.empty()) return happened.released_by.empty() || happened.released_by != entry.queued.pod->uid();
+  return std::ranges::any_of(entry.rejected_by, [&](std::size_t plugin) { return helps(entry, plugin, happened); });
+}
+
+bool SchedulingQueue::helps(const Entry& entry, std::size_t plugin, const Happened& happened) const {
+  if (!happened.released_by.empty() && happened.released_by == entry.queued.pod->uid()) return false;
+  for (const EventInterest& interest : profiles_[entry.profile].interests[plugin]) {
+    if (interest.event != happened.event) continue;
+    if (interest.event == ClusterEvent::ResourceChanged && interest.resource != happened.resource) continue;
+    if (!interest.helps || interest.helps(*entry.queued.pod, happened.before, happened.after)) return true;
+  }
+  return false;
 }
 
 void SchedulingQueue::drop_old_events() {

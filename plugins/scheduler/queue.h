@@ -115,8 +115,10 @@ class SchedulingQueue {
   void put_due(Entry& entry, Place place, Clock::TimePoint due, std::string_view event);
   void erase_due(Entry& entry);
   void cut_backoff_short();
+  void fall_asleep(Entry& entry);
+  void get_up(Entry& entry);
   bool helps(const Entry& entry, const Happened& happened) const;
-  bool interests_anybody(const Happened& happened) const;
+  bool helps(const Entry& entry, std::size_t plugin, const Happened& happened) const;
   void drop_old_events();
   Clock::TimePoint backoff_end(const Entry& entry) const;
   Entry* find(std::string_view uid);
@@ -124,16 +126,21 @@ class SchedulingQueue {
   const Clock& clock_;
   const std::vector<QueueProfile> profiles_;
   const QueueOptions options_;
-  std::uint32_t interesting_ = 0;  // Bit per ClusterEvent some plugin asked for.
   std::function<void(std::string_view, std::string_view)> incoming_;
 
   mutable std::mutex mutex_;
   std::unordered_map<std::string, Entry> entries_;  // By uid; entries do not move.
   std::set<Entry*, ActiveOrder> active_;
   std::multimap<Clock::TimePoint, Entry*> due_;     // Back-off and unschedulable.
-  std::unordered_set<Entry*> sleeping_;             // Unschedulable and gated: whom events may wake.
+  // Unschedulable and gated pods, whom events may wake: by profile and each plugin that refused them, so that an event costs nothing for
+  // those it cannot help; and those whom any event may help.
+  using Sleepers = std::unordered_set<Entry*>;
+  std::vector<std::vector<Sleepers>> sleepers_;
+  Sleepers light_sleepers_;
+  // By event: the profiles and plugins that asked for it.
+  std::vector<std::vector<std::pair<std::size_t, std::size_t>>> listeners_;
   std::multiset<std::uint64_t> in_flight_;          // Their events_seen.
-  std::size_t backoff_count_ = 0, gated_count_ = 0;
+  std::size_t backoff_count_ = 0, gated_count_ = 0, unschedulable_count_ = 0;
   std::size_t error_count_ = 0;                     // Of those in back-off, after an error.
   std::deque<Happened> events_;                     // Since the oldest pod in flight was popped.
   std::uint64_t first_event_ = 0;                   // Number of events_.front().

@@ -56,6 +56,37 @@ TEST_F(SchedulingQueueTest, WakesAPodOnlyForEventsItsRefusersAskedFor) {
   EXPECT_TRUE(wakes(ClusterEvent::NodeAdded));
 }
 
+// Ten thousand pods behind a gate cost an event nothing: nobody is asked about them.
+TEST_F(SchedulingQueueTest, AnEventIsOnlyHeldAgainstThoseItMayHelp) {
+  int asked = 0;
+  const auto ask = [&](const scheduler::PodInfo&, const api::Object&, const api::Object&) { return ++asked > 1'000'000; };
+  const std::vector<std::vector<scheduler::EventInterest>> interests = {{{ClusterEvent::PodUpdated, ask}}, {{ClusterEvent::PodAssigned, ask}}};
+  SchedulingQueue queue(clock_, sort_, {{interests, {}}}, {});
+  for (int i = 0; i < 3; ++i) {
+    queue.set(pod("{}", "p" + std::to_string(i)));
+    const auto popped = queue.pop();
+    queue.requeue_unschedulable(popped->queued.pod->uid(), {i == 0 ? std::size_t{1} : std::size_t{0}});
+  }
+  queue.on_event({ClusterEvent::PodAssigned, {}, {}, {}, {}});
+  EXPECT_EQ(asked, 1);
+  queue.remove("u-p0");
+  queue.on_event({ClusterEvent::PodAssigned, {}, {}, {}, {}});
+  EXPECT_EQ(asked, 1);
+  EXPECT_EQ(queue.counts().unschedulable, 2U);
+}
+
+TEST_F(SchedulingQueueTest, APodThatTwoPluginsRefusedWakesOnce) {
+  const std::vector<std::vector<scheduler::EventInterest>> interests = {{{ClusterEvent::NodeAdded, {}}}, {{ClusterEvent::NodeAdded, {}}}};
+  SchedulingQueue queue(clock_, sort_, {{interests, {}}}, {});
+  queue.set(pod("{}"));
+  queue.pop();
+  queue.requeue_unschedulable("u-p", {0, 1});
+  EXPECT_TRUE(queue.on_event({ClusterEvent::NodeAdded, {}, {}, {}, {}}));
+  EXPECT_FALSE(queue.on_event({ClusterEvent::NodeAdded, {}, {}, {}, {}}));
+  EXPECT_EQ(queue.counts().backoff, 1U);
+  EXPECT_EQ(queue.counts().unschedulable, 0U);
+}
+
 TEST_F(SchedulingQueueTest, AsksTheHintWhetherTheEventHelpsThisPod) {
   queue_.set(pod("{}", "other"));
   pop();

@@ -37,6 +37,15 @@ std::optional<std::vector<std::string>> named_nodes(Value term) {
   return names;
 }
 
+// What the pod asks for, read once.
+struct Wanted final : CycleData {
+  explicit Wanted(const PodInfo& pod) : nodes(pod.spec) {}
+  std::unique_ptr<CycleData> clone() const override { return std::make_unique<Wanted>(*this); }
+
+  RequiredNodes nodes;
+  std::vector<std::pair<std::int64_t, NodeTerm>> preferences;  // Weight and term; from PreScore on.
+};
+
 class NodeAffinity final : public Plugin, public PreFilter, public Filter, public PreScore, public Score {
  public:
   explicit NodeAffinity(api::Object added) : added_(std::move(added)) {}
@@ -48,6 +57,7 @@ class NodeAffinity final : public Plugin, public PreFilter, public Filter, publi
       result.verdict = Verdict::skip();
       return result;
     }
+    result.data = std::make_unique<Wanted>(pod);
     // When every term names its nodes, only those are worth a look (terms are alternatives).
     std::vector<std::string> names;
     for (const Value term : affinity["nodeSelectorTerms"]) {
@@ -64,26 +74,34 @@ class NodeAffinity final : public Plugin, public PreFilter, public Filter, publi
     return result;
   }
 
-  Result<Verdict> filter(const PodInfo& pod, const CycleData*, const NodeInfo& node) const override {
+  Result<Verdict> filter(const PodInfo& pod, const CycleData* data, const NodeInfo& node) const override {
     if (const Value extra = added_required(); extra && !matches_node_selector(extra, node)) {
       return Verdict::unresolvable("node(s) didn't match scheduler-enforced node affinity");
     }
-    return matches_required_node_affinity(pod.spec, node) ? Verdict::fits() : refusal_;
+    const auto* const wanted = static_cast<const Wanted*>(data);
+    const bool match = wanted == nullptr ? matches_required_node_affinity(pod.spec, node) : wanted->nodes.matches(node);
+    return match ? Verdict::fits() : refusal_;
   }
 
   Result<PreScoreResult> pre_score(const CallContext&, const PodInfo& pod, const Snapshot&,
                                    std::span<const NodeInfo* const>) override {
     PreScoreResult result;
-    if (preferred(pod).empty() && added_preferred().empty()) result.verdict = Verdict::skip();
+    if (preferred(pod).empty() && added_preferred().empty()) {
+      result.verdict = Verdict::skip();
+      return result;
+    }
+    auto wanted = std::make_unique<Wanted>(pod);
+    for (const Value terms : {preferred(pod), added_preferred()}) {
+      for (const Value term : terms) wanted->preferences.emplace_back(term["weight"].integer(), NodeTerm(term["preference"]));
+    }
+    result.data = std::move(wanted);
     return result;
   }
 
-  Result<std::int64_t> score(const PodInfo& pod, const CycleData*, const NodeInfo& node, const Snapshot&) const override {
+  Result<std::int64_t> score(const PodInfo&, const CycleData* data, const NodeInfo& node, const Snapshot&) const override {
     std::int64_t total = 0;
-    for (const Value terms : {preferred(pod), added_preferred()}) {
-      for (const Value term : terms) {
-        if (matches_node_selector_term(term["preference"], node)) total += term["weight"].integer();
-      }
+    for (const auto& [weight, term] : static_cast<const Wanted&>(*data).preferences) {
+      if (term.matches(node)) total += weight;
     }
     return total;
   }

@@ -37,20 +37,6 @@ bool tolerates(Value toleration, const Taint& taint) {
   return op == "Equal" && value == taint.value;
 }
 
-// `text` absent: the node has no such label.
-bool holds(Value requirement, std::optional<std::string_view> text) {
-  const std::string_view op = requirement["operator"].string();
-  const Value values = requirement["values"];
-  const bool listed =
-      text && std::any_of(values.begin(), values.end(), [&](Value value) { return value.string() == *text; });
-  if (op == "In") return listed;
-  if (op == "NotIn") return !listed;
-  if (op == "Exists") return text.has_value();
-  if (op == "DoesNotExist") return !text;
-  if (op == "Gt" || op == "Lt") return text && compares(*text, values.at(0).string(), op == "Gt");
-  return false;
-}
-
 }  // namespace
 
 std::string_view to_string(TaintEffect effect) noexcept {
@@ -66,34 +52,81 @@ bool tolerated(Value tolerations, const Taint& taint) {
   return std::any_of(tolerations.begin(), tolerations.end(), [&](Value t) { return tolerates(t, taint); });
 }
 
-bool matches_node_selector_term(Value term, const NodeInfo& node) {
-  const Value expressions = term["matchExpressions"];
-  const Value fields = term["matchFields"];
-  if (expressions.empty() && fields.empty()) return false;
-  const Value labels = node.labels();
-  for (const Value expression : expressions) {
-    const Value label = labels[expression["key"].string()];
-    if (!holds(expression, label ? std::optional(label.string()) : std::nullopt)) return false;
+NodeTerm::Requirement::Requirement(Value requirement) : key(requirement["key"].string()) {
+  constexpr std::pair<std::string_view, Operator> kOperators[] = {{"In", Operator::In},         {"NotIn", Operator::NotIn},
+                                                                  {"Exists", Operator::Exists}, {"DoesNotExist", Operator::DoesNotExist},
+                                                                  {"Gt", Operator::Gt},         {"Lt", Operator::Lt}};
+  const std::string_view name = requirement["operator"].string();
+  for (const auto& [text, known] : kOperators) {
+    if (text == name) op = known;
   }
-  return std::all_of(fields.begin(), fields.end(), [&](Value field) {
-    return field["key"].string() == "metadata.name" && holds(field, std::string_view(node.name));
-  });
+  for (const Value value : requirement["values"]) values.push_back(value.string());
+  if (!values.empty() && (op == Operator::Gt || op == Operator::Lt)) bound = number(values.front());
+}
+
+bool NodeTerm::Requirement::holds(std::optional<std::string_view> text) const {
+  switch (op) {
+    case Operator::In: return text && std::ranges::find(values, *text) != values.end();
+    case Operator::NotIn: return !text || std::ranges::find(values, *text) == values.end();
+    case Operator::Exists: return text.has_value();
+    case Operator::DoesNotExist: return !text;
+    case Operator::Gt:
+    case Operator::Lt: {
+      const auto have = text && bound ? number(*text) : std::nullopt;
+      return have && (op == Operator::Gt ? *have > *bound : *have < *bound);
+    }
+    case Operator::Unknown: return false;
+  }
+  return false;
+}
+
+NodeTerm::NodeTerm(Value term) {
+  for (const Value expression : term["matchExpressions"]) expressions_.emplace_back(expression);
+  for (const Value field : term["matchFields"]) fields_.emplace_back(field);
+}
+
+bool NodeTerm::matches(const NodeInfo& node) const {
+  if (expressions_.empty() && fields_.empty()) return false;
+  const Value labels = expressions_.empty() ? Value() : node.labels();
+  const auto expressed = [&](const Requirement& requirement) {
+    const Value label = labels[requirement.key];
+    return requirement.holds(label ? std::optional(label.string()) : std::nullopt);
+  };
+  const auto named = [&](const Requirement& requirement) {
+    return requirement.key == "metadata.name" && requirement.holds(std::string_view(node.name));
+  };
+  return std::ranges::all_of(expressions_, expressed) && std::ranges::all_of(fields_, named);
+}
+
+RequiredNodes::RequiredNodes(Value pod_spec) {
+  const Value selector = pod_spec["nodeSelector"];
+  for (auto it = selector.begin(); it != selector.end(); ++it) labels_.emplace_back(it.key(), (*it).string());
+  const Value affinity = pod_spec.pointer("/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution");
+  if (!affinity) return;
+  terms_.emplace();
+  for (const Value term : affinity["nodeSelectorTerms"]) terms_->emplace_back(term);
+}
+
+bool RequiredNodes::matches(const NodeInfo& node) const {
+  const Value labels = labels_.empty() ? Value() : node.labels();
+  for (const auto& [key, value] : labels_) {
+    const Value label = labels[key];
+    if (!label || label.string() != value) return false;
+  }
+  return !terms_ || std::ranges::any_of(*terms_, [&](const NodeTerm& term) { return term.matches(node); });
+}
+
+bool matches_node_selector_term(Value term, const NodeInfo& node) {
+  return NodeTerm(term).matches(node);
 }
 
 bool matches_node_selector(Value node_selector, const NodeInfo& node) {
   const Value terms = node_selector["nodeSelectorTerms"];
-  return std::any_of(terms.begin(), terms.end(), [&](Value term) { return matches_node_selector_term(term, node); });
+  return std::any_of(terms.begin(), terms.end(), [&](Value term) { return NodeTerm(term).matches(node); });
 }
 
 bool matches_required_node_affinity(Value pod_spec, const NodeInfo& node) {
-  const Value selector = pod_spec["nodeSelector"];
-  const Value labels = node.labels();
-  for (auto it = selector.begin(); it != selector.end(); ++it) {
-    const Value label = labels[it.key()];
-    if (!label || label.string() != (*it).string()) return false;
-  }
-  const Value affinity = pod_spec.pointer("/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution");
-  return !affinity || matches_node_selector(affinity, node);
+  return RequiredNodes(pod_spec).matches(node);
 }
 
 std::vector<PodClaim> claims_of(const PodInfo& pod) {

@@ -48,6 +48,14 @@ Nodes interleaved(Nodes nodes) {
   return out;
 }
 
+// From the end: what changes is mostly what came last.
+std::vector<std::shared_ptr<const PodInfo>>::iterator find_last(std::vector<std::shared_ptr<const PodInfo>>& pods, const PodInfo& pod) {
+  for (auto at = pods.end(); at != pods.begin();) {
+    if ((--at)->get() == &pod) return at;
+  }
+  return pods.end();
+}
+
 const std::size_t* find_number(const std::vector<std::pair<std::string, std::size_t>>& sorted, std::string_view name) {
   const auto at = std::ranges::lower_bound(sorted, name, {}, [](const auto& entry) { return std::string_view(entry.first); });
   return at != sorted.end() && at->first == name ? &at->second : nullptr;
@@ -101,14 +109,32 @@ void NodeInfo::add_pod(std::shared_ptr<const PodInfo> pod) {
 bool NodeInfo::remove_pod(std::string_view uid) {
   const auto found = std::ranges::find_if(pods, [&](const auto& pod) { return pod->uid() == uid; });
   if (found == pods.end()) return false;
-  const PodInfo& pod = **found;
-  requested -= pod.requests;
-  scoring_requested -= pod.scoring_requests;
-  for (const HostPort& port : pod.host_ports) {
+  take_out(found);
+  return true;
+}
+
+bool NodeInfo::remove_pod(const PodInfo& pod) {
+  const auto found = find_last(pods, pod);
+  if (found == pods.end()) return false;
+  take_out(found);
+  return true;
+}
+
+bool NodeInfo::replace_pod(const PodInfo& before, std::shared_ptr<const PodInfo> now) {
+  const auto found = find_last(pods, before);
+  if (found == pods.end()) return false;
+  *found = std::move(now);
+  return true;
+}
+
+void NodeInfo::take_out(std::vector<std::shared_ptr<const PodInfo>>::iterator at) {
+  const auto pod = std::move(*at);
+  pods.erase(at);
+  requested -= pod->requests;
+  scoring_requested -= pod->scoring_requests;
+  for (const HostPort& port : pod->host_ports) {
     if (const auto used = std::ranges::find(used_ports, port); used != used_ports.end()) used_ports.erase(used);
   }
-  pods.erase(found);
-  return true;
 }
 
 void ChangeLog::append(SnapshotChange change) {
