@@ -24,6 +24,8 @@ constexpr std::size_t kMinFeasible = 100;
 constexpr std::size_t kMinPercentage = 5;
 // Nodes between the one that is filtered and the one that is fetched from memory.
 constexpr std::size_t kAhead = 6;
+// Of so many decisions the plugins of one are timed (upstream's pluginMetricsSamplePercent).
+constexpr std::size_t kSampled = 10;
 
 Error of_plugin(Error error, const ProfilePlugin& plugin) {
   return std::move(error).wrap("running \"" + plugin.name + "\" plugin");
@@ -84,6 +86,8 @@ void Algorithm::begin(Cycle& cycle) const {
 
 Result<Decision> Algorithm::decide(const CallContext& ctx, Cycle& cycle) {
   Decision decision;
+  sampling_ = decisions_++ % kSampled == 0;
+  decision.sampled = sampling_;
   begin(cycle);
   KUBERNEL_TRY(const Nodes fitting, find_fitting(ctx, cycle, decision));
   decision.feasible = fitting.size();
@@ -157,7 +161,10 @@ Result<Algorithm::Candidates> Algorithm::run_pre_filters(const CallContext& ctx,
   std::optional<std::set<std::string>> only;
   std::set<std::string_view> narrowed_by;
   for (const auto& [point, plugin] : profile_.pre_filter) {
-    auto result = catch_as_error("pre-filter", [&, p = point] { return p->pre_filter(ctx, *cycle.pod, *cycle.snapshot); });
+    metrics_.evaluated(Point::PreFilter, plugin->index);
+    auto result = timed(Point::PreFilter, *plugin, [&, p = point] {
+      return catch_as_error("pre-filter", [&] { return p->pre_filter(ctx, *cycle.pod, *cycle.snapshot); });
+    });
     if (!result) return of_plugin(std::move(result).error(), *plugin);
     if (result->verdict.kind() == Verdict::Kind::Skip) cycle.skip_filter[plugin->index] = true;
     if (!result->verdict.ok()) {
@@ -277,6 +284,8 @@ Result<Algorithm::Nodes> Algorithm::feasible(const Cycle& cycle, const Candidate
   const std::size_t count = candidates.size();
   const std::size_t start = next_start_ % count;
   const std::vector<Judge> known = judges(cycle);
+  for (const Judge& judge : known) metrics_.evaluated(Point::Filter, judge.plugin->index);
+  if (sampling_) time_filters(cycle, known, candidates[start]);
   std::mutex mutex;  // Guards the three below; taken once a piece, not once a node.
   std::vector<std::size_t> fitting;
   fitting.reserve(std::min(candidates.size(), wanted + kMinFeasible));
@@ -286,12 +295,12 @@ Result<Algorithm::Nodes> Algorithm::feasible(const Cycle& cycle, const Candidate
 
   const auto work = [&](std::size_t first, std::size_t last) {
     std::vector<std::size_t> good;
-    good.reserve(last - first);
+    good.reserve(std::min(last - first, wanted));
     std::vector<std::pair<std::size_t, NodeVerdict>> bad;
     std::optional<Error> error;
     for (std::size_t i = first; i < std::min(last, first + kAhead); ++i) prefetch(candidates[wrapped(start + i, count)]);
-    // A piece is finished once begun, so that which nodes count does not depend on which thread was faster.
-    for (std::size_t i = first; i < last; ++i) {
+    // A piece is finished once begun, unless it has all that is wanted, so that which nodes count does not depend on which thread was faster.
+    for (std::size_t i = first; i < last && good.size() < wanted; ++i) {
       if (i + kAhead < last) prefetch(candidates[wrapped(start + i + kAhead, count)]);
       auto verdict = filter_node(cycle, known, candidates[wrapped(start + i, count)]);
       if (!verdict) {
@@ -315,7 +324,7 @@ Result<Algorithm::Nodes> Algorithm::feasible(const Cycle& cycle, const Candidate
   if (failed) return *std::move(failed);
 
   // In node order, and no further than the last node that was wanted: the same seed gives the same decision.
-  std::ranges::sort(fitting);
+  if (!std::ranges::is_sorted(fitting)) std::ranges::sort(fitting);
   std::ranges::sort(refused, {}, [](const auto& one) { return one.first; });
   if (fitting.size() >= wanted) {
     fitting.resize(wanted);
@@ -338,7 +347,10 @@ Result<Algorithm::Nodes> Algorithm::feasible(const Cycle& cycle, const Candidate
 
 Result<void> Algorithm::pre_score(const CallContext& ctx, Cycle& cycle, const Nodes& nodes) const {
   for (const auto& [point, plugin] : profile_.pre_score) {
-    auto prepared = catch_as_error("pre-score", [&, p = point] { return p->pre_score(ctx, *cycle.pod, *cycle.snapshot, nodes); });
+    metrics_.evaluated(Point::PreScore, plugin->index);
+    auto prepared = timed(Point::PreScore, *plugin, [&, p = point] {
+      return catch_as_error("pre-score", [&] { return p->pre_score(ctx, *cycle.pod, *cycle.snapshot, nodes); });
+    });
     if (!prepared) return of_plugin(std::move(prepared).error(), *plugin);
     if (prepared->verdict.kind() == Verdict::Kind::Skip) {
       cycle.skip_score[plugin->index] = true;
@@ -357,6 +369,8 @@ Result<Algorithm::ScoreTable> Algorithm::scores(const Cycle& cycle, const Nodes&
     if (!skips(cycle.skip_score, *profile_.score[i].plugin)) table.scorers.push_back(i);
   }
   table.scores.resize(table.scorers.size() * count);
+  for (const std::size_t scorer : table.scorers) metrics_.evaluated(Point::Score, profile_.score[scorer].plugin->index);
+  if (sampling_) time_scores(cycle, *nodes.front());
   std::mutex mutex;
   std::optional<Error> failed;
   const auto fail = [&](Error error, const ProfilePlugin& plugin) {
@@ -435,6 +449,26 @@ Result<std::string> Algorithm::best(const CallContext& ctx, Cycle& cycle, const 
     if (sums[i] == highest && chosen-- == 0) return nodes[i]->name;
   }
   return Error(Reason::Internal, "no node has the highest score");
+}
+
+void Algorithm::time_filters(const Cycle& cycle, std::span<const Judge> judges, const NodeInfo& node) const {
+  for (const Judge& judge : judges) {
+    const Stopwatch watch(clock_);
+    const auto verdict = catch_as_error("filter", [&] { return judge.filter->filter(*cycle.pod, judge.data, node); });
+    metrics_.plugin_took(Point::Filter, judge.plugin->index, status_of(verdict), watch.elapsed());
+    if (!verdict || !verdict->ok()) return;  // The next ones count on this one's yes.
+  }
+}
+
+void Algorithm::time_scores(const Cycle& cycle, const NodeInfo& node) const {
+  for (const auto& [point, plugin] : profile_.score) {
+    if (skips(cycle.skip_score, *plugin)) continue;
+    const Stopwatch watch(clock_);
+    const auto score = catch_as_error("score", [&, p = point, at = plugin] {
+      return p->score(*cycle.pod, cycle.data[at->index].get(), node, *cycle.snapshot);
+    });
+    metrics_.plugin_took(Point::Score, plugin->index, score ? PluginStatus::Success : PluginStatus::Error, watch.elapsed());
+  }
 }
 
 std::size_t Algorithm::enough(std::size_t nodes) const {

@@ -23,6 +23,7 @@ namespace kubernel::plugins {
 struct Decision {
   std::string node;                             // Empty: no node fits.
   std::size_t evaluated = 0, feasible = 0;
+  bool sampled = false;                         // One of those whose plugins are timed one by one.
 
   // Why not, when no node fits.
   scheduler::Refusals refusals;
@@ -128,6 +129,21 @@ class Algorithm {
   void spread(double& cost, std::size_t count, std::size_t likely, const std::function<void(std::size_t, std::size_t)>& work,
               const std::function<bool()>& stop) const;
 
+  // plugin_execution_duration of the calls that are made for many nodes, on one of them.
+  void time_filters(const scheduler::Cycle& cycle, std::span<const Judge> judges, const scheduler::NodeInfo& node) const;
+  void time_scores(const scheduler::Cycle& cycle, const scheduler::NodeInfo& node) const;
+  // Calls `call`, timed when this cycle is sampled.
+  template <class F>
+  auto timed(Point point, const ProfilePlugin& plugin, F&& call) const {
+    if (!sampling_) return call();
+    const Stopwatch watch(clock_);
+    auto result = call();
+    metrics_.plugin_took(point, plugin.index, !result ? PluginStatus::Error : status_of(result->verdict), watch.elapsed());
+    return result;
+  }
+
+  std::size_t decisions_ = 0;
+  bool sampling_ = false;
   std::size_t next_start_ = 0;  // Where the next pass begins, so that all nodes get their turn.
   mutable double filter_cost_ = 0, score_cost_ = 0;
 };

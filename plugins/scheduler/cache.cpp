@@ -89,6 +89,11 @@ bool SchedulerCache::knows(std::string_view uid) const {
   return pods_.contains(uid);
 }
 
+SchedulerCache::Sizes SchedulerCache::sizes() const {
+  const std::lock_guard lock(mutex_);
+  return {nodes_.size(), pods_.size(), assumed_};
+}
+
 std::shared_ptr<const Snapshot> SchedulerCache::snapshot() {
   const std::lock_guard lock(mutex_);
   std::vector<std::shared_ptr<const NodeInfo>> nodes;
@@ -163,6 +168,7 @@ void SchedulerCache::place(Placed placed) {
   } else {
     homeless_[placed.pod->node_name].insert(uid);
   }
+  assumed_ += placed.assumed ? 1 : 0;
   pods_.insert_or_assign(uid, std::move(placed));
 }
 
@@ -179,6 +185,7 @@ void SchedulerCache::displace(std::string_view uid) {
     waiting->second.erase(found->first);
     if (waiting->second.empty()) homeless_.erase(waiting);
   }
+  assumed_ -= found->second.assumed ? 1 : 0;
   pods_.erase(found);
 }
 
@@ -190,7 +197,7 @@ bool SchedulerCache::replace(const std::shared_ptr<const PodInfo>& pod) {
   Node* const node = find(pod->node_name);
   if (node == nullptr || known.pod->node_name != pod->node_name || !counts_alike(*known.pod, *pod)) return false;
   add(*node, {std::exchange(known.pod, pod), pod});
-  known.assumed = false;
+  assumed_ -= std::exchange(known.assumed, false) ? 1 : 0;
   return true;
 }
 

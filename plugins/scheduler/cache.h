@@ -33,6 +33,11 @@ class SchedulerCache {
   void forget(std::string_view uid);
   bool knows(std::string_view uid) const;
 
+  struct Sizes {
+    std::size_t nodes = 0, pods = 0, assumed = 0;  // `pods` counts the assumed ones too.
+  };
+  Sizes sizes() const;
+
   // Everything as of now; the same snapshot again when nothing has changed. What pods came or went on is exchanged in the last
   // snapshot, in place when nobody holds it any more.
   std::shared_ptr<const scheduler::Snapshot> snapshot();
@@ -72,6 +77,7 @@ class SchedulerCache {
   mutable std::mutex mutex_;
   std::map<std::string, Node, std::less<>> nodes_;
   std::unordered_map<std::string, Placed, TextHash, std::equal_to<>> pods_;  // By uid; also pods on nodes not seen yet.
+  std::size_t assumed_ = 0;
   std::map<std::string, std::unordered_set<std::string>, std::less<>> homeless_;  // Uids of the latter, by node.
   // What plugins that keep counts of their own read between two snapshots.
   const std::shared_ptr<scheduler::ChangeLog> log_ = std::make_shared<scheduler::ChangeLog>();

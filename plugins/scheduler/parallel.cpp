@@ -43,6 +43,10 @@ struct Work {
 
 void parallel_for(Executor& compute, std::size_t helpers, std::size_t count,
                   const std::function<void(std::size_t first, std::size_t last)>& work, const std::function<bool()>& stop) {
+  if (helpers == 0) {
+    if (count > 0 && !stop()) work(0, count);
+    return;
+  }
   const auto shared = std::make_shared<Work>();
   shared->count = count;
   shared->work = &work;

@@ -324,9 +324,20 @@ bool SchedulingQueue::helps(const Entry& entry, std::size_t plugin, const Happen
   for (const EventInterest& interest : profiles_[entry.profile].interests[plugin]) {
     if (interest.event != happened.event) continue;
     if (interest.event == ClusterEvent::ResourceChanged && interest.resource != happened.resource) continue;
-    if (!interest.helps || interest.helps(*entry.queued.pod, happened.before, happened.after)) return true;
+    if (!interest.helps) return true;
+    const auto began = clock_.now();
+    const bool helped = interest.helps(*entry.queued.pod, happened.before, happened.after);
+    if (hinted_) hinted_(entry.profile, plugin, name_of(happened), helped, clock_.now() - began);
+    if (helped) return true;
   }
   return false;
+}
+
+std::vector<std::size_t> SchedulingQueue::sleepers(std::size_t profile) const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::size_t> out;
+  for (const Sleepers& pods : sleepers_[profile]) out.push_back(pods.size());
+  return out;
 }
 
 void SchedulingQueue::drop_old_events() {

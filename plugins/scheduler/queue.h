@@ -86,6 +86,11 @@ class SchedulingQueue {
   Counts counts() const;
   // Called under the queue's lock when a pod enters a place: "active", "backoff", "unschedulable" or "gated", and why. Set before first use.
   void on_incoming(std::function<void(std::string_view place, std::string_view event)> incoming);
+  // Called under the queue's lock when a plugin was asked whether an event helps. Set before first use.
+  using Hinted = std::function<void(std::size_t profile, std::size_t plugin, std::string_view event, bool helps, std::chrono::nanoseconds took)>;
+  void on_hint(Hinted hinted) { hinted_ = std::move(hinted); }
+  // How many pods sleep because of each plugin of the profile.
+  std::vector<std::size_t> sleepers(std::size_t profile) const;
 
  private:
   enum class Place : std::uint8_t { None, Active, Backoff, Unschedulable, Gated, InFlight };
@@ -127,6 +132,7 @@ class SchedulingQueue {
   const std::vector<QueueProfile> profiles_;
   const QueueOptions options_;
   std::function<void(std::string_view, std::string_view)> incoming_;
+  Hinted hinted_;
 
   mutable std::mutex mutex_;
   std::unordered_map<std::string, Entry> entries_;  // By uid; entries do not move.

@@ -104,6 +104,9 @@ void Scheduler::make_queue() {
     profiles.push_back(std::move(known));
   }
   queue_ = std::make_unique<SchedulingQueue>(context_.clock, frameworks_.front()->profile().queue_sort(), std::move(profiles), options_.queue);
+  queue_->on_hint([this](std::size_t profile, std::size_t plugin, std::string_view event, bool helps, std::chrono::nanoseconds took) {
+    frameworks_[profile]->metrics().hinted(plugin, event, helps, took);
+  });
   queue_->on_incoming([this](std::string_view place, std::string_view event) { metrics_.incoming(place, event); });
 }
 
@@ -204,7 +207,8 @@ void Scheduler::schedule_one(SchedulingQueue::Popped popped) {
     unschedulable(framework, queued, cycle, *std::move(decision));
     framework.metrics().attempt(Outcome::Unschedulable, watch.elapsed());
   } else {
-    begin_binding(std::make_shared<Binding>(Binding{framework, std::move(queued), std::move(cycle), std::move(decision->node), started}));
+    begin_binding(std::make_shared<Binding>(Binding{framework, std::move(queued), std::move(cycle), std::move(decision->node), started,
+                                                    decision->sampled}));
   }
 }
 
@@ -326,6 +330,14 @@ void Scheduler::show_pending() {
   metrics_.backoff.set(static_cast<double>(counts.backoff));
   metrics_.unschedulable.set(static_cast<double>(counts.unschedulable));
   metrics_.gated.set(static_cast<double>(counts.gated));
+  for (const auto& framework : frameworks_) {
+    const auto sleepers = queue_->sleepers(framework->index());
+    for (std::size_t plugin = 0; plugin < sleepers.size(); ++plugin) framework->metrics().refused(plugin, sleepers[plugin]);
+  }
+  const SchedulerCache::Sizes sizes = cache_.sizes();
+  metrics_.cached_nodes.set(static_cast<double>(sizes.nodes));
+  metrics_.cached_pods.set(static_cast<double>(sizes.pods));
+  metrics_.assumed_pods.set(static_cast<double>(sizes.assumed));
 }
 
 }  // namespace kubernel::plugins

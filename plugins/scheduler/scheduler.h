@@ -90,6 +90,7 @@ class Scheduler {
   void pending_pod_changed(const api::Object* before, const api::Object& pod);
   void pod_gone(const api::Object& pod);
   void node_changed(const api::Object* before, const api::Object* after);
+  void node_updated(const api::Object& before, const api::Object& after);
   void happened(scheduler::ClusterEvent event, const api::Object* before, const api::Object* after, const api::Resource& resource = {});
 
   // Runs until no pod is active. Called through pump(), on the strand.

@@ -99,7 +99,8 @@ void Scheduler::begin_binding(const std::shared_ptr<Binding>& binding) {
   const CallContext ctx{stop_.get_token()};
   const Stopwatch watch(context_.clock);
   for (const auto& [point, plugin] : binding->framework.profile().reserve) {
-    const Verdict verdict = point->reserve(ctx, binding->cycle, binding->node);
+    const Verdict verdict = binding->timed(
+        context_.clock, Point::Reserve, *plugin, [&, p = point] { return p->reserve(ctx, binding->cycle, binding->node); }, [](const Verdict& said) { return status_of(said); });
     if (!verdict.ok()) {
       binding->framework.metrics().point(Point::Reserve, PointStatus::Unschedulable, watch.elapsed());
       refuse_binding(*binding, verdict, plugin);
@@ -115,7 +116,9 @@ void Scheduler::ask_permission(const std::shared_ptr<Binding>& binding) {
   const Stopwatch watch(context_.clock);
   std::vector<std::pair<const ProfilePlugin*, std::chrono::milliseconds>> holders;
   for (const auto& [point, plugin] : binding->framework.profile().permit) {
-    const scheduler::PermitResult result = point->permit(ctx, binding->cycle, binding->node);
+    const scheduler::PermitResult result = binding->timed(
+        context_.clock, Point::Permit, *plugin, [&, p = point] { return p->permit(ctx, binding->cycle, binding->node); },
+        [](const scheduler::PermitResult& permit) { return status_of(permit.verdict); });
     if (result.verdict.kind() == Verdict::Kind::Wait) {
       holders.emplace_back(plugin, std::min<std::chrono::milliseconds>(result.timeout, kLongestPermit));
     } else if (!result.verdict.ok()) {
@@ -156,7 +159,11 @@ void Scheduler::permitted(Permission& held) {
 }
 
 void Scheduler::go_on(std::shared_ptr<Binding> binding) {
-  give(binders_, [this, binding = std::move(binding)] { finish_binding(*binding); });
+  give(binders_, [this, binding = std::move(binding)] {
+    metrics_.binding.add(1);
+    finish_binding(*binding);
+    metrics_.binding.add(-1);
+  });
 }
 
 void Scheduler::give(Crew& crew, std::function<void()> task) {
@@ -204,8 +211,7 @@ void Scheduler::finish_binding(Binding& binding) {
   queue_->done(pod.uid());
   const auto now = context_.clock.now();
   binding.framework.metrics().attempt(Outcome::Scheduled, now - binding.started);
-  metrics_.pod_attempts.observe(binding.queued.attempts);
-  metrics_.sli_duration.observe(std::chrono::duration<double>(now - binding.queued.first_queued_at).count());
+  metrics_.scheduled(binding.queued.attempts, now - binding.queued.first_queued_at);
   binding.framework.events().record(pod.object, "Normal", "Scheduled",
                                     "Successfully assigned " + api::to_string(pod.key()) + " to " + binding.node);
   for (const auto& [point, plugin] : binding.framework.profile().post_bind) point->post_bind(ctx, binding.cycle, binding.node);
@@ -228,7 +234,9 @@ Result<Verdict> Scheduler::bind(const CallContext& ctx, Binding& binding) {
 
 Result<Verdict> Scheduler::pre_bind(const CallContext& ctx, Binding& binding) {
   for (const auto& [point, plugin] : binding.framework.profile().pre_bind) {
-    auto verdict = catch_as_error("pre-bind", [&, p = point] { return p->pre_bind(ctx, binding.cycle, binding.node); });
+    auto verdict = binding.timed(context_.clock, Point::PreBind, *plugin, [&, p = point] {
+      return catch_as_error("pre-bind", [&] { return p->pre_bind(ctx, binding.cycle, binding.node); });
+    }, &status_of);
     if (!verdict) return std::move(verdict).error().wrap("running PreBind plugin \"" + plugin->name + "\"");
     if (!verdict->ok()) return verdict;
   }
@@ -242,7 +250,9 @@ Result<Verdict> Scheduler::write_binding(const CallContext& ctx, Binding& bindin
     return Verdict::fits();
   }
   for (const auto& [point, plugin] : binding.framework.profile().bind) {
-    auto verdict = catch_as_error("bind", [&, p = point] { return p->bind(ctx, binding.cycle, binding.node); });
+    auto verdict = binding.timed(context_.clock, Point::Bind, *plugin, [&, p = point] {
+      return catch_as_error("bind", [&] { return p->bind(ctx, binding.cycle, binding.node); });
+    }, &status_of);
     if (!verdict) return std::move(verdict).error().wrap("binding rejected: running Bind plugin \"" + plugin->name + "\"");
     if (verdict->kind() != Verdict::Kind::Skip) return verdict;
   }

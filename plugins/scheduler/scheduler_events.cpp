@@ -23,6 +23,10 @@ bool has_ended(const Object& pod) {
   return phase == "Succeeded" || phase == "Failed";
 }
 
+const char* kind_of_change(const Object* before, const Object* after) {
+  return before == nullptr ? "Add" : after == nullptr ? "Delete" : "Update";
+}
+
 bool heartbeat_aside_equal(Value before, Value after) {
   if (before.size() != after.size()) return false;
   for (std::size_t i = 0; i < before.size(); ++i) {
@@ -87,9 +91,11 @@ void Scheduler::happened(ClusterEvent event, const Object* before, const Object*
 }
 
 void Scheduler::pod_changed(const Object* before, const Object* after) {
+  const Stopwatch watch(context_.clock);
   const Object& now = after == nullptr ? *before : *after;
   place_pod(before, after, now);
   if (tell_of_pods_) happened(ClusterEvent::ResourceChanged, before, after, api::resources::kPods);
+  metrics_.handled((is_assigned(now) ? std::string("AssignedPod") : std::string("Pod")) + kind_of_change(before, after), watch.elapsed());
   pump();
 }
 
@@ -141,32 +147,34 @@ void Scheduler::pending_pod_changed(const Object* before, const Object& pod) {
 }
 
 void Scheduler::node_changed(const Object* before, const Object* after) {
+  const Stopwatch watch(context_.clock);
   if (after == nullptr) {
     cache_.remove_node(before->name());
     happened(ClusterEvent::NodeDeleted, before, nullptr);
-    pump();
-    return;
-  }
-  if (before == nullptr) {
+  } else if (before == nullptr) {
     cache_.set_node(*after);
     happened(ClusterEvent::NodeAdded, nullptr, after);
-    pump();
-    return;
+  } else {
+    node_updated(*before, *after);
   }
-  const Value was = before->body();
-  const Value is = after->body();
+  metrics_.handled(std::string("Node") + kind_of_change(before, after), watch.elapsed());
+  pump();
+}
+
+void Scheduler::node_updated(const Object& before, const Object& after) {
+  const Value was = before.body();
+  const Value is = after.body();
   const bool allocatable = !(was["status"]["allocatable"] == is["status"]["allocatable"]);
-  const bool labels = !(before->labels() == after->labels());
+  const bool labels = !(before.labels() == after.labels());
   const bool taints = !(was["spec"] == is["spec"]);
   const bool conditions = !heartbeat_aside_equal(was["status"]["conditions"], is["status"]["conditions"]);
   const bool images = !(was["status"]["images"] == is["status"]["images"]);
   if (!allocatable && !labels && !taints && !conditions && !images) return;  // A heartbeat.
-  cache_.set_node(*after);
-  if (allocatable) happened(ClusterEvent::NodeAllocatableChanged, before, after);
-  if (labels) happened(ClusterEvent::NodeLabelsChanged, before, after);
-  if (taints) happened(ClusterEvent::NodeTaintsChanged, before, after);
-  if (conditions) happened(ClusterEvent::NodeConditionsChanged, before, after);
-  pump();
+  cache_.set_node(after);
+  if (allocatable) happened(ClusterEvent::NodeAllocatableChanged, &before, &after);
+  if (labels) happened(ClusterEvent::NodeLabelsChanged, &before, &after);
+  if (taints) happened(ClusterEvent::NodeTaintsChanged, &before, &after);
+  if (conditions) happened(ClusterEvent::NodeConditionsChanged, &before, &after);
 }
 
 }  // namespace kubernel::plugins

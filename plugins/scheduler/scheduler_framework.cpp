@@ -15,7 +15,9 @@ Result<void> Scheduler::Framework::make(const ProfileSettings& settings,
   events_ = client::make_event_recorder(context.api, {settings.scheduler_name, ""}, context.log, context.clock, context.random, context.blocking);
   KUBERNEL_TRY(profile_, Profile::make(plugins, settings, {*this, context.api, scheduler_.informers_, context.log, context.clock,
                                                            context.metrics, context.random}));
-  metrics_ = std::make_unique<ProfileMetrics>(context.metrics, settings.scheduler_name);
+  std::vector<std::string> names;
+  for (const ProfilePlugin& plugin : profile_->plugins()) names.push_back(plugin.name);
+  metrics_ = std::make_unique<ProfileMetrics>(context.metrics, settings.scheduler_name, names);
   Algorithm::Options options = scheduler_.options_.algorithm;
   options.percentage_of_nodes_to_score = settings.percentage_of_nodes_to_score.value_or(options.percentage_of_nodes_to_score);
   algorithm_ = std::make_unique<Algorithm>(

@@ -45,6 +45,17 @@ struct Scheduler::Binding {
   scheduler::Cycle cycle;
   std::string node;
   Clock::TimePoint started;  // Of the attempt.
+  bool sampled;              // Its plugins are timed one by one.
+
+  // Calls `call`, timed when the pod is sampled; `status` reads its result.
+  template <class Call, class Status>
+  auto timed(const Clock& clock, Point point, const ProfilePlugin& plugin, Call&& call, Status&& status) const {
+    if (!sampled) return call();
+    const Stopwatch watch(clock);
+    auto result = call();
+    framework.metrics().plugin_took(point, plugin.index, status(result), watch.elapsed());
+    return result;
+  }
 };
 
 }  // namespace kubernel::plugins

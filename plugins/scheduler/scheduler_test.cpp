@@ -330,6 +330,11 @@ TEST_F(SchedulerTest, CountsPendingPodsAndHowTheyCame) {
   put_pod("p");
   ASSERT_TRUE(start());
   EXPECT_EQ(metrics_.value(R"(scheduler_pending_pods{queue="unschedulable"})"), 1);
+  EXPECT_EQ(metrics_.value(R"(scheduler_unschedulable_pods{plugin="Labels",profile="default-scheduler"})"), 1);
+  EXPECT_EQ(metrics_.value(R"(scheduler_cache_size{type="nodes"})"), 1);
+  EXPECT_EQ(metrics_.value(R"(scheduler_plugin_evaluation_total{extension_point="Filter",plugin="Labels",profile="default-scheduler"})"), 1);
+  EXPECT_EQ(metrics_.value(R"(scheduler_event_handling_duration_seconds{event="PodAdd"})"), 1);
+  EXPECT_EQ(metrics_.value(R"(scheduler_plugin_execution_duration_seconds{extension_point="Filter",plugin="Labels",status="UnschedulableAndUnresolvable"})"), 1);
   EXPECT_EQ(metrics_.value(R"(scheduler_queue_incoming_pods_total{event="PodAdd",queue="active"})"), 1);
   EXPECT_EQ(metrics_.value(R"(scheduler_queue_incoming_pods_total{event="ScheduleAttemptFailure",queue="unschedulable"})"), 1);
   EXPECT_EQ(metrics_.value(R"(scheduler_framework_extension_point_duration_seconds{extension_point="Filter",profile="default-scheduler",status="Unschedulable"})"), 1);

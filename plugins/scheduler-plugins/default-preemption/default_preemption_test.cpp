@@ -63,6 +63,8 @@ TEST_F(DefaultPreemptionTest, NominatesTheNodeAndEvictsItsVictims) {
   EXPECT_EQ(cluster_.all(api::resources::kEvents)[0].pointer("/message").string(), "Preempted by pod u-preemptor on node b");
   EXPECT_EQ(metrics_.value("scheduler_preemption_attempts_total"), 1);
   EXPECT_EQ(metrics_.value("scheduler_preemption_victims"), 1);
+  EXPECT_EQ(metrics_.value(R"(scheduler_preemption_goroutines_execution_total{result="success"})"), 1);
+  EXPECT_EQ(metrics_.value(R"(scheduler_preemption_goroutines_duration_seconds{result="success"})"), 1);
 }
 
 TEST_F(DefaultPreemptionTest, TheVictimsConditionSaysWhy) {

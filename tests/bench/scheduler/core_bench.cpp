@@ -178,7 +178,7 @@ class Core {
   std::unique_ptr<plugins::Profile> profile_;
   plugins::Nominator nominator_;
   const std::vector<std::unique_ptr<plugins::Extender>> extenders_;
-  plugins::ProfileMetrics profile_metrics_{metrics_, "default-scheduler"};
+  plugins::ProfileMetrics profile_metrics_{metrics_, "default-scheduler", {}};
   plugins::SchedulerCache cache_;
   std::unique_ptr<plugins::Algorithm> algorithm_;
 };
