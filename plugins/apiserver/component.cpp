@@ -25,6 +25,7 @@
 #include "discovery/openapi.h"
 #include "discovery/openapi_v2.h"
 #include "http/front.h"
+#include "pipeline/component_statuses.h"
 #include "pipeline/local_client.h"
 #include "proxy/kubelet_proxy.h"
 #include "proxy/workload_proxy.h"
@@ -149,6 +150,7 @@ class ApiServer final : public plugin::Component {
  private:
   Result<void> open_store();
   Result<void> open_server(net::TlsIdentity identity);
+  std::vector<plugin::Process::Check> readiness() const;
   Result<void> open_proxies();
   Result<std::vector<std::unique_ptr<admission::Admission>>> make_admission_plugins();
   Result<net::TlsIdentity> load_pki();
@@ -217,10 +219,7 @@ Result<void> ApiServer::open_server(net::TlsIdentity identity) {
   options.tls->client_ca_pem = pki_.ca.certificate_pem;
 
   FrontOptions front{*api_, context_.metrics, auth_->authenticators(), config_.anonymous, {}, extra_paths_};
-  front.readiness = [this]() -> std::vector<plugin::Process::Check> {
-    const auto process = plugin::find<plugin::Process>(context_.services);
-    return process ? process->readiness() : std::vector<plugin::Process::Check>();
-  };
+  front.readiness = [this] { return readiness(); };
   front_ = std::make_unique<Front>(std::move(front));
   openapi_ = std::make_unique<OpenApi>(*api_);
   for (const std::string& path : openapi_->paths()) {
@@ -255,6 +254,11 @@ Result<void> ApiServer::open_proxies() {
   return {};
 }
 
+std::vector<plugin::Process::Check> ApiServer::readiness() const {
+  const auto process = plugin::find<plugin::Process>(context_.services);
+  return process ? process->readiness() : std::vector<plugin::Process::Check>();
+}
+
 int ApiServer::served_port() const {
   if (config_.advertise_port != 0) return config_.advertise_port;
   const std::vector<std::string> addresses = server_->addresses();
@@ -277,6 +281,7 @@ Result<void> ApiServer::start(const CallContext& ctx) {
   KUBERNEL_TRY(auto plugins, make_admission_plugins());
   add_admission(*api_, std::move(plugins));
   auth_ = std::make_unique<Auth>(*api_, TokenOptions{config_.token_issuer, pki_.service_account_key, pki_.service_account_public_key});
+  serve_component_statuses(*api_, [this] { return readiness(); });
   KUBERNEL_CHECK_OK(api_->start(ctx));
   self_ = connector_->connect(self());
   KUBERNEL_CHECK_OK(open_server(std::move(identity)));

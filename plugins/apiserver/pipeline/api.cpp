@@ -95,6 +95,11 @@ VirtualResource* Api::find_virtual(const Target& target) const {
   return place == virtual_.end() ? nullptr : place->second.get();
 }
 
+Result<json> VirtualResource::create(const Caller&, const Target& target, json) { return method_not_supported(*target.info, "create"); }
+Result<std::vector<api::Object>> VirtualResource::list(const Caller&, const Target& target) {
+  return method_not_supported(*target.info, "list");
+}
+
 Result<const Store*> Api::store_for(const Target& target, std::string_view verb) const {
   const schema::Subresource* sub = target.subresource.empty() ? nullptr : find_subresource(target);
   if (!target.subresource.empty() && sub == nullptr) {
@@ -152,15 +157,14 @@ Result<void> Api::authorize_path(const Caller& caller, std::string_view verb, st
   });
 }
 
-Result<Filter> Api::make_filter(const Target& target, const Store& store, const Selectors& selectors) const {
+Result<Filter> Api::make_filter(const Target& target, const std::vector<std::string>& fields, const Selectors& selectors) const {
   Filter out;
   out.ns = target.key.ns;
   KUBERNEL_TRY(out.labels, api::LabelSelector::parse(selectors.labels));
   KUBERNEL_TRY(out.fields, api::FieldSelector::parse(selectors.fields));
-  const std::vector<std::string>& known = store.strategy().traits().field_labels;
   for (const api::FieldSelector::Term& term : out.fields.terms()) {
     if (term.field == "metadata.name" || (term.field == "metadata.namespace" && target.info->namespaced) ||
-        std::find(known.begin(), known.end(), term.field) != known.end()) {
+        std::find(fields.begin(), fields.end(), term.field) != fields.end()) {
       continue;
     }
     const std::string gv = target.info->group.empty() ? "/" + std::string(target.info->version)

@@ -65,14 +65,17 @@ struct Selectors {
   std::string fields;
 };
 
-/// A resource (or subresource) that is computed, not stored: reviews, tokens. Only create.
+/// A resource (or subresource) that is computed, not stored: reviews, tokens, component statuses. It has the verbs that the schema
+/// gives it, and one that it does not override is refused with MethodNotAllowed.
 ///
 /// Threads: all members may be called concurrently.
 class VirtualResource {
  public:
   virtual ~VirtualResource() = default;
   /// `document`: decoded, with defaults; apiVersion and kind set. Returns the answer of the same kind.
-  virtual Result<json> create(const Caller& caller, const Target& target, json document) = 0;
+  virtual Result<json> create(const Caller& caller, const Target& target, json document);
+  /// All objects; a get picks one by its name.
+  virtual Result<std::vector<api::Object>> list(const Caller& caller, const Target& target);
 };
 
 struct ApiContext {
@@ -141,7 +144,8 @@ class Api {
   Result<void> ask(const Caller& caller, const auth::Attributes& attributes, const std::function<Error(std::string)>& refuse) const;
   Result<const Store*> store_for(const Target& target, std::string_view verb) const;
   VirtualResource* find_virtual(const Target& target) const;
-  Result<Filter> make_filter(const Target& target, const Store& store, const Selectors& selectors) const;
+  /// `fields`: what can be selected beside name and namespace.
+  Result<Filter> make_filter(const Target& target, const std::vector<std::string>& fields, const Selectors& selectors) const;
 
   Result<json> decode(const Caller& caller, const schema::Type& type, const api::GroupVersionKind& gvk, const Body& body) const;
   Result<void> check_names(const Target& target, json& document) const;

@@ -60,6 +60,11 @@ Result<json> apply_patch(client::PatchType type, const schema::Type& schema_type
 
 Result<api::Object> Api::get(const Caller& caller, const Target& target, std::string_view resource_version) const {
   KUBERNEL_CHECK_OK(authorize(caller, "get", target, {}));
+  if (VirtualResource* computed = find_virtual(target); computed != nullptr && target.subresource.empty()) {
+    KUBERNEL_TRY(const std::vector<api::Object> all, computed->list(caller, target));
+    const auto place = std::find_if(all.begin(), all.end(), [&](const api::Object& one) { return one.name() == target.key.name; });
+    return place == all.end() ? Result<api::Object>(not_found(*target.info, target.key.name)) : *place;
+  }
   KUBERNEL_TRY(const Store* store, store_for(target, "get"));
   KUBERNEL_TRY(api::Object object, store->get(caller.ctx, target.key, resource_version));
   if (target.subresource != "scale") return apiserver::convert_out(*target.info, object);
@@ -68,8 +73,15 @@ Result<api::Object> Api::get(const Caller& caller, const Target& target, std::st
 
 Result<ListResult> Api::list(const Caller& caller, const Target& target, const Selectors& selectors, ListQuery query) const {
   KUBERNEL_CHECK_OK(authorize(caller, "list", target, selectors));
+  if (VirtualResource* computed = find_virtual(target)) {
+    KUBERNEL_TRY(const Filter filter, make_filter(target, {}, selectors));
+    ListResult out;
+    KUBERNEL_TRY(out.items, computed->list(caller, target));
+    std::erase_if(out.items, [&](const api::Object& one) { return !filter.matches({one, nullptr}); });
+    return out;
+  }
   KUBERNEL_TRY(const Store* store, store_for(target, "list"));
-  KUBERNEL_TRY(query.filter, make_filter(target, *store, selectors));
+  KUBERNEL_TRY(query.filter, make_filter(target, store->strategy().traits().field_labels, selectors));
   if (query.limit < 0) query.limit = 0;
   return convert_out(target, store->list(caller.ctx, query));
 }
@@ -78,7 +90,7 @@ Result<std::shared_ptr<Watcher>> Api::watch(const Caller& caller, const Target& 
                                             WatchQuery query) const {
   KUBERNEL_CHECK_OK(authorize(caller, "watch", target, selectors));
   KUBERNEL_TRY(const Store* store, store_for(target, "watch"));
-  KUBERNEL_TRY(query.filter, make_filter(target, *store, selectors));
+  KUBERNEL_TRY(query.filter, make_filter(target, store->strategy().traits().field_labels, selectors));
   return store->watch(caller.ctx, query);
 }
 
@@ -193,7 +205,7 @@ Result<ListResult> Api::remove_all(const Caller& caller, const Target& target, c
                                    const client::DeleteOptions& options) const {
   KUBERNEL_CHECK_OK(authorize(caller, "deletecollection", target, selectors));
   KUBERNEL_TRY(const Store* store, store_for(target, "deletecollection"));
-  KUBERNEL_TRY(query.filter, make_filter(target, *store, selectors));
+  KUBERNEL_TRY(query.filter, make_filter(target, store->strategy().traits().field_labels, selectors));
   KUBERNEL_TRY(ListResult found, store->list(caller.ctx, query));
   const auto admit = deletion_hook(caller, target, options.dry_run);
   for (const api::Object& object : found.items) {

@@ -12,6 +12,7 @@
 #include "../fake_exchange.h"
 #include "auth_fixture.h"
 #include "http/front.h"
+#include "pipeline/component_statuses.h"
 #include "proxy/kubelet_proxy.h"
 #include "proxy/workload_proxy.h"
 
@@ -37,6 +38,9 @@ class Surface : public AuthFixture {
   Surface() : front_({api(), metrics_, auth().authenticators(), true, {}}), kubelets_(api(), away_), workloads_(api(), away_, proxied_address) {
     kubelets_.attach_to(front_);
     workloads_.attach_to(front_);
+    serve_component_statuses(api(), [] {
+      return std::vector<plugin::Process::Check>{{"storage", "", true}, {"scheduler", "waits for its lease", true}};
+    });
   }
   net::Response call(const char* method, const std::string& target) {
     FakeExchange exchange(method, target);
@@ -53,14 +57,6 @@ class Surface : public AuthFixture {
   KubeletProxy kubelets_;
   WorkloadProxy workloads_;
 };
-
-// Resources and subresources that are not served, with the reason.
-const std::map<std::string, std::string>& exceptions() {
-  static const std::map<std::string, std::string> kExceptions = {
-      {"v1 componentstatuses", "deprecated since 1.19; upstream asks the health ports of a scheduler and a controller manager on loopback, which do not exist here"},
-  };
-  return kExceptions;
-}
 
 std::string name_of(const schema::ResourceInfo& info, std::string_view subresource) {
   std::string out = info.group.empty() ? "" : std::string(info.group) + "/";
@@ -93,10 +89,9 @@ TEST(Served, EveryStableResourceAndSubresourceOfTheFactsWithItsVerbs) {
   const auto check = [&](const std::string& name, std::span<const std::string_view> verbs) {
     const auto place = served.find(name);
     if (place == served.end()) {
-      EXPECT_TRUE(exceptions().contains(name)) << name << " is not served";
+      ADD_FAILURE() << name << " is not served";
       return;
     }
-    EXPECT_FALSE(exceptions().contains(name)) << name << " is served; it is no exception any more";
     EXPECT_EQ(place->second, std::set<std::string>(verbs.begin(), verbs.end())) << name;
     served.erase(place);
   };
@@ -108,11 +103,25 @@ TEST(Served, EveryStableResourceAndSubresourceOfTheFactsWithItsVerbs) {
   for (const auto& [name, verbs] : served) ADD_FAILURE() << name << " is served, and not in the facts";
 }
 
+TEST(Served, TheComponentsOfTheProcessAndTheirState) {
+  Surface surface;
+  const json list = surface.get("/api/v1/componentstatuses");
+  EXPECT_EQ(list["kind"], "ComponentStatusList");
+  ASSERT_EQ(list["items"].size(), 2U);
+  EXPECT_EQ(list["items"][0]["metadata"]["name"], "storage");
+  EXPECT_EQ(list["items"][0]["conditions"][0]["status"], "True");
+  const json one = surface.get("/api/v1/componentstatuses/scheduler");
+  EXPECT_EQ(one["conditions"][0], (json{{"type", "Healthy"}, {"status", "False"}, {"error", "waits for its lease"}}));
+  EXPECT_EQ(surface.get("/api/v1/componentstatuses?fieldSelector=metadata.name=storage")["items"].size(), 1U);
+  EXPECT_EQ(surface.call("GET", "/api/v1/componentstatuses/missing").status, 404);
+  EXPECT_EQ(surface.call("DELETE", "/api/v1/componentstatuses/storage").status, 405);
+}
+
 // Discovery might promise what nobody answers: a GET of something that does not exist says so, and not that the method is unknown.
 TEST(Served, WhatIsDiscoveredIsAnswered) {
   Surface surface;
   for (const schema::ResourceInfo& info : schema::resources()) {
-    if (!info.ga || exceptions().contains(name_of(info, ""))) continue;
+    if (!info.ga) continue;
     const std::string base = std::string(info.group.empty() ? "/api/" : "/apis/" + std::string(info.group) + "/") +
                              std::string(info.version) + (info.namespaced ? "/namespaces/default/" : "/") + std::string(info.plural) +
                              "/missing";
