@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <semaphore>
 #include <set>
 #include <string>
 #include <thread>
@@ -232,13 +233,16 @@ class KilledServer : public ::testing::TestWithParam<Flavor> {
 
 TEST_P(KilledServer, NoAcknowledgedWriteIsLostAndWatchesGoOn) {
   constexpr int kThreads = 6;
-  constexpr int kWritesEach = 120;
+  constexpr int kWritesEach = 120;  // At least: they write until the server was away as often as it is to be.
+  constexpr int kKills = 2;
   Process process(GetParam(), *server_, database_);
   storage::Backend& store = *process.store;
   History history;
   std::atomic<int> acknowledged = 0;
   std::atomic<int> failures = 0;
   std::atomic<storage::Revision> last = 0;
+  std::atomic<int> kills = 0;
+  std::counting_semaphore<kKills> kill_due(0);
   std::jthread follower([&] { follow(history, store, last); });
   {
     std::vector<std::jthread> threads;
@@ -248,7 +252,7 @@ TEST_P(KilledServer, NoAcknowledgedWriteIsLostAndWatchesGoOn) {
         const std::string key = "/k/" + std::to_string(number % 3);  // Two writers a key.
         storage::Revision expected = 0;
         int unique = 0;
-        for (int done = 0; done < kWritesEach;) {
+        for (int done = 0; done < kWritesEach || kills < kKills;) {
           const auto result = client.put(key, std::to_string(number) + "." + std::to_string(++unique), expected);
           if (!result) {
             ++failures;
@@ -259,13 +263,15 @@ TEST_P(KilledServer, NoAcknowledgedWriteIsLostAndWatchesGoOn) {
             continue;
           }
           expected = result->applied ? result->revision : result->current ? result->current->modified : 0;
-          done += result->applied ? 1 : 0;
-          acknowledged += result->applied ? 1 : 0;
+          if (!result->applied) continue;
+          ++done;
+          const int count = ++acknowledged;
+          if (count == kThreads * kWritesEach / 4 || count == kThreads * kWritesEach / 2) kill_due.release();
         }
       });
     }
-    for (const int count : {kThreads * kWritesEach / 4, kThreads * kWritesEach / 2}) {
-      while (acknowledged < count) std::this_thread::yield();
+    for (; kills < kKills; ++kills) {
+      kill_due.acquire();
       server_->kill();
       server_->start_again();
     }
