@@ -229,10 +229,12 @@ Result<NodeVerdict> Algorithm::filter_node(const Cycle& cycle, const NodeInfo& n
 }
 
 Result<NodeVerdict> Algorithm::filter_node(const Cycle& cycle, std::span<const Judge> known, const NodeInfo& node) const {
-  if (nominator_.empty()) return filter_once(*cycle.pod, known, node);
+  // As it is first: most nodes say no already, and only the others are worth imagining with the pods that are expected there.
+  KUBERNEL_TRY(NodeVerdict without, filter_once(*cycle.pod, known, node));
+  if (!without.verdict.ok() || nominator_.empty()) return without;
   std::vector<std::shared_ptr<const PodInfo>> expected = nominator_.on(node.name);
   std::erase_if(expected, [&](const auto& pod) { return pod->priority < cycle.pod->priority || pod->uid() == cycle.pod->uid(); });
-  if (expected.empty()) return filter_once(*cycle.pod, known, node);
+  if (expected.empty()) return without;
   Cycle imagined = cycle.clone();
   NodeInfo crowded = node;
   for (const auto& pod : expected) {
@@ -240,11 +242,8 @@ Result<NodeVerdict> Algorithm::filter_node(const Cycle& cycle, std::span<const J
     pod_added(imagined, *pod, crowded);
   }
   KUBERNEL_TRY(NodeVerdict with, filter_once(*cycle.pod, judges(imagined), crowded));
-  if (!with.verdict.ok()) {
-    with.node = &node;
-    return with;
-  }
-  return filter_once(*cycle.pod, known, node);
+  with.node = &node;
+  return with;
 }
 
 void Algorithm::pod_added(Cycle& cycle, const PodInfo& pod, const NodeInfo& node) const {

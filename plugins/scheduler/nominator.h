@@ -2,11 +2,11 @@
 #pragma once
 
 #include <atomic>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include <kubernel/scheduler/node_info.h>
@@ -27,11 +27,18 @@ class Nominator {
   bool empty() const noexcept { return count_.load(std::memory_order_acquire) == 0; }
 
  private:
+  struct TextHash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const noexcept { return std::hash<std::string_view>()(text); }
+  };
+  template <class T>
+  using ByText = std::unordered_map<std::string, T, TextHash, std::equal_to<>>;
+
   void erase(std::string_view uid);
 
   mutable std::mutex mutex_;
-  std::map<std::string, std::vector<std::shared_ptr<const scheduler::PodInfo>>, std::less<>> by_node_;
-  std::map<std::string, std::string, std::less<>> nodes_;  // By uid.
+  ByText<std::vector<std::shared_ptr<const scheduler::PodInfo>>> by_node_;
+  ByText<std::string> nodes_;  // By uid.
   std::atomic<std::size_t> count_ = 0;
 };
 

@@ -62,9 +62,28 @@ class Imagined {
 template <class F>
 void keep_smallest(std::vector<const Candidate*>& candidates, F&& measure) {
   if (candidates.size() <= 1) return;
-  auto smallest = measure(*candidates.front());
-  for (const Candidate* candidate : candidates) smallest = std::min(smallest, measure(*candidate));
-  std::erase_if(candidates, [&](const Candidate* candidate) { return measure(*candidate) != smallest; });
+  std::vector<decltype(measure(*candidates.front()))> measured;
+  for (const Candidate* candidate : candidates) measured.push_back(measure(*candidate));
+  const auto smallest = *std::ranges::min_element(measured);
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    if (measured[i] == smallest) candidates[kept++] = candidates[i];
+  }
+  candidates.resize(kept);
+}
+
+// Most important first. When each started is read once: it is a text.
+void sort_by_importance(Pods& pods, Clock::WallTime now) {
+  std::vector<std::pair<Clock::WallTime, std::shared_ptr<const PodInfo>>> keyed;
+  keyed.reserve(pods.size());
+  for (auto& pod : pods) {
+    const auto start = started(*pod, now);
+    keyed.emplace_back(start, std::move(pod));
+  }
+  std::ranges::stable_sort(keyed, [](const auto& a, const auto& b) {
+    return a.second->priority != b.second->priority ? a.second->priority > b.second->priority : a.first < b.first;
+  });
+  for (std::size_t i = 0; i < pods.size(); ++i) pods[i] = std::move(keyed[i].second);
 }
 
 std::int64_t priority_sum(const Candidate& candidate) {
@@ -106,7 +125,6 @@ bool more_important(const PodInfo& a, const PodInfo& b, Clock::WallTime now) {
 
 Result<NodeVictims> select_victims(scheduler::Handle& handle, const Cycle& cycle, const NodeInfo& node, const std::vector<Budget>& budgets,
                                    Clock::WallTime now) {
-  const auto order = [now](const auto& a, const auto& b) { return more_important(*a, *b, now); };
   NodeVictims out;
   out.candidate.node = node.name;
   Pods potential;
@@ -122,7 +140,7 @@ Result<NodeVictims> select_victims(scheduler::Handle& handle, const Cycle& cycle
   KUBERNEL_TRY(out.verdict, imagined.verdict());
   if (!out.verdict.ok()) return out;
 
-  std::ranges::stable_sort(potential, order);
+  sort_by_importance(potential, now);
   const auto [violating, others] = split_by_budget(potential, budgets);
   Pods& victims = out.candidate.pods;
   for (const Pods* group : {&violating, &others}) {
@@ -135,7 +153,7 @@ Result<NodeVictims> select_victims(scheduler::Handle& handle, const Cycle& cycle
       if (group == &violating) ++out.candidate.budget_violations;
     }
   }
-  std::ranges::stable_sort(victims, order);
+  sort_by_importance(victims, now);
   if (victims.empty()) return Error(Reason::Internal, "expected at least one victim pod on node \"" + node.name + "\"");
   return out;
 }
