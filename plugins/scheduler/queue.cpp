@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "metrics.h"
+
 namespace kubernel::plugins {
 
 using scheduler::ClusterEvent;
@@ -15,21 +17,8 @@ namespace {
 
 constexpr std::size_t kEvents = static_cast<std::size_t>(ClusterEvent::ResourceChanged) + 1;
 
-// Upstream's names of events, for the metric of incoming pods.
 std::string_view name_of(const Happened& happened) {
-  switch (happened.event) {
-    case ClusterEvent::NodeAdded: return "NodeAdd";
-    case ClusterEvent::NodeDeleted: return "NodeDelete";
-    case ClusterEvent::NodeAllocatableChanged: return "NodeAllocatableChange";
-    case ClusterEvent::NodeLabelsChanged: return "NodeLabelChange";
-    case ClusterEvent::NodeTaintsChanged: return "NodeTaintChange";
-    case ClusterEvent::NodeConditionsChanged: return "NodeConditionChange";
-    case ClusterEvent::PodAssigned: return "AssignedPodAdd";
-    case ClusterEvent::PodDeleted: return "AssignedPodDelete";
-    case ClusterEvent::PodUpdated: return "PodUpdate";
-    case ClusterEvent::ResourceChanged: return "ResourceChange";
-  }
-  return "Unknown";
+  return plugins::name_of(happened.event);
 }
 
 // Whether anything changed that could matter to a scheduler: not the status, which the scheduler itself writes.
@@ -327,7 +316,7 @@ bool SchedulingQueue::helps(const Entry& entry, std::size_t plugin, const Happen
     if (!interest.helps) return true;
     const auto began = clock_.now();
     const bool helped = interest.helps(*entry.queued.pod, happened.before, happened.after);
-    if (hinted_) hinted_(entry.profile, plugin, name_of(happened), helped, clock_.now() - began);
+    if (hinted_) hinted_(entry.profile, plugin, happened.event, helped, clock_.now() - began);
     if (helped) return true;
   }
   return false;

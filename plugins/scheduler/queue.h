@@ -87,7 +87,7 @@ class SchedulingQueue {
   // Called under the queue's lock when a pod enters a place: "active", "backoff", "unschedulable" or "gated", and why. Set before first use.
   void on_incoming(std::function<void(std::string_view place, std::string_view event)> incoming);
   // Called under the queue's lock when a plugin was asked whether an event helps. Set before first use.
-  using Hinted = std::function<void(std::size_t profile, std::size_t plugin, std::string_view event, bool helps, std::chrono::nanoseconds took)>;
+  using Hinted = std::function<void(std::size_t profile, std::size_t plugin, scheduler::ClusterEvent event, bool helps, std::chrono::nanoseconds took)>;
   void on_hint(Hinted hinted) { hinted_ = std::move(hinted); }
   // How many pods sleep because of each plugin of the profile.
   std::vector<std::size_t> sleepers(std::size_t profile) const;

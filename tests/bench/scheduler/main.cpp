@@ -345,6 +345,7 @@ int main(int argc, char** argv) {
   if (options.data.empty()) options.data = temporary_directory();
   bench::Workload workload;
   if (const std::string problem = bench::Workload::load(file, scale, workload); !problem.empty()) fail(problem);
+  options.also = workload.also_runs;
   bench::World world(options);
   Run run(world, workload);
   run.play();

@@ -44,6 +44,7 @@ std::string Workload::load(const std::filesystem::path& file, double scale, Work
   try {
     out.name = document.at("name").get<std::string>();
     out.upstream = document.value("upstreamPodsPerSecond", 0.0);
+    out.also_runs = document.value("alsoRuns", out.also_runs);
     for (const json& entry : document.at("steps")) out.steps.push_back(read_step(entry, scale));
   } catch (const json::exception& error) {
     return file.string() + ": " + error.what();

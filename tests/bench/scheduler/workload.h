@@ -25,6 +25,7 @@ struct Step {
 struct Workload {
   std::string name;
   double upstream = 0;           // Pods a second that upstream's CI asks for; 0: it asks for nothing.
+  std::vector<std::string> also_runs;  // Plugins it needs besides the scheduler: controllers.
   std::vector<Step> steps;
 
   // Counts are multiplied by `scale`, at least 1 stays. Errors: one line, with the file.

@@ -86,6 +86,12 @@ config::Manifest read_manifest(const World::Options& options) {
   auto manifest = config::load_manifest(options.manifest, environment, options.plugins);
   if (!manifest) fail(manifest.error().message());
   if (options.durable) manifest->plugins.front().config_json = "{\"path\":\"" + (options.data / "state.db").string() + "\"}";
+  for (const std::string& name : options.also) {
+    config::PluginEntry entry = manifest->plugins.back();
+    entry.name = name;
+    entry.config_json = "{}";
+    manifest->plugins.push_back(std::move(entry));
+  }
   return *std::move(manifest);
 }
 

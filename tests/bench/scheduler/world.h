@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <kubernel/base/executor.h>
 #include <kubernel/client/client.h>
@@ -19,6 +20,7 @@ class World {
     std::filesystem::path manifest;
     std::filesystem::path data;      // An empty directory; removed with the world.
     bool durable = true;             // SQLite on disk, else memory.
+    std::vector<std::string> also;   // Plugins besides the manifest's: controllers that a workload needs.
   };
 
   // Ends the process with one line when something does not start.
