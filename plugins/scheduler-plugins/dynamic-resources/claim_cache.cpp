@@ -137,14 +137,12 @@ void ClaimCache::end_allocation(const std::string& claim_uid, const std::optiona
   settle(claim_uid);
 }
 
-std::vector<std::string> claim_names_of(const scheduler::PodInfo& pod) {
-  std::vector<std::string> out;
-  for (const Value entry : pod.spec["resourceClaims"]) {
+bool names_claim(const scheduler::PodInfo& pod, std::string_view claim) {
+  const Value entries = pod.spec["resourceClaims"];
+  return std::any_of(entries.begin(), entries.end(), [&](Value entry) {
     const Value name = entry["resourceClaimName"];
-    const Value made = name ? name : status_of(pod, entry["name"].string())["resourceClaimName"];
-    if (made) out.emplace_back(made.string());
-  }
-  return out;
+    return (name ? name : status_of(pod, entry["name"].string())["resourceClaimName"]).string() == claim;
+  });
 }
 
 PodResourceClaims PodResourceClaims::read(const scheduler::PodInfo& pod, const ClaimCache& cache) {

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <kubernel/client/informer.h>
@@ -67,7 +68,7 @@ struct PodResourceClaims {
   static PodResourceClaims read(const scheduler::PodInfo& pod, const ClaimCache& cache);
 };
 
-// Those the pod names or that were made for it; what is not known yet is left out.
-std::vector<std::string> claim_names_of(const scheduler::PodInfo& pod);
+// Whether the pod names that claim, or its status says that it was made for it.
+bool names_claim(const scheduler::PodInfo& pod, std::string_view claim);
 
 }  // namespace kubernel::plugins

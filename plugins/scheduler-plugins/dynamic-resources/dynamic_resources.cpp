@@ -188,8 +188,8 @@ class DynamicResources final : public Plugin, public PreEnqueue, public PreFilte
   static bool claim_change_helps(const PodInfo& pod, const Object& before, const Object& after) {
     if (before && is_allocated(before) && (!after || !is_allocated(after))) return true;
     if (!after || after.ns() != pod.key().ns) return false;
-    const auto own = claim_names_of(pod);
-    if (std::ranges::find(own, after.name()) == own.end() && after.head().controller_uid != pod.uid()) return false;
+    // All waiting pods are asked for every claim: nothing here allocates.
+    if (after.head().controller_uid != pod.uid() && !names_claim(pod, after.name())) return false;
     return !before || !(before["status"] == after["status"]);
   }
 

@@ -62,7 +62,13 @@ class AllocatedDevices {
   void add(const DeviceId& id, int count);
 
  private:
-  using Counts = std::map<DeviceId, int>;
+  struct Hash {
+    std::size_t operator()(const DeviceId& id) const noexcept {
+      const std::hash<std::string> text;
+      return (text(id.driver) * 31 + text(id.pool)) * 31 + text(id.device);
+    }
+  };
+  using Counts = std::unordered_map<DeviceId, int, Hash>;
   std::shared_ptr<const Counts> merged_ = std::make_shared<const Counts>();
   Counts recent_;  // On top.
 };
