@@ -84,6 +84,7 @@ const std::vector<std::string>& Server::addresses() const noexcept { return stat
 
 Result<std::unique_ptr<Server>> Server::open(const Surroundings& surroundings, Config config) {
   etcd_api::silence_log();
+  etcd_api::trust_lock_order();
   etcd_api::keep_callback_threads();
   auto state = std::make_unique<State>(surroundings, std::move(config));
   KUBERNEL_TRY(const auto credentials, credentials_of(state->config));

@@ -340,6 +340,7 @@ class EtcdBackend final : public storage::Backend {
 
 Result<std::unique_ptr<storage::Backend>> open_etcd(const storage::BackendContext& context) {
   etcd_api::silence_log();
+  etcd_api::trust_lock_order();
   etcd_api::keep_callback_threads();
   KUBERNEL_TRY(Config config, read_config(context.config_json));
   KUBERNEL_TRY(auto cluster, Cluster::make(std::move(config), context.clock));
