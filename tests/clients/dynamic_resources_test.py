@@ -11,6 +11,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "e2e"))
 
 import api_server  # noqa: E402
+import kubectl  # noqa: E402
 import tap  # noqa: E402
 
 PLUGINS = """  - name: controller-manager
@@ -79,12 +80,17 @@ spec:
 class DynamicResources:
     def __init__(self):
         self.server = api_server.ApiServer(PLUGINS)
-        self.run("wait", "--for=create", "serviceaccount/default", "--timeout=20s")
+        self.kubectl = ["kubectl", "--kubeconfig", self.server.kubeconfig]
+        self.environment = dict(os.environ, HOME=str(self.server.directory))
+        self.wait_for("{.metadata.name}", "default", "serviceaccounts")
         self.run("create", "-f", "-", stdin=DEVICES)
 
+    def wait_for(self, path, wanted, what):
+        kubectl.wait_for([*self.kubectl, "get", what], self.environment, path, wanted)
+
     def run(self, *words, stdin=None):
-        done = subprocess.run(["kubectl", "--kubeconfig", self.server.kubeconfig, *words], input=stdin, capture_output=True, text=True,
-                              timeout=60, check=False, env=dict(os.environ, HOME=str(self.server.directory)))
+        done = subprocess.run([*self.kubectl, *words], input=stdin, capture_output=True, text=True, timeout=60, check=False,
+                              env=self.environment)
         assert done.returncode == 0, f"kubectl {' '.join(words)}: {done.stderr}"
         return done.stdout
 
@@ -93,7 +99,7 @@ class DynamicResources:
 
     def test_a_pod_gets_the_device_its_template_asks_for(self):
         self.run("create", "-f", "-", stdin=pod("first"))
-        self.run("wait", "--for=jsonpath={.spec.nodeName}=n-1", "pod/first", "--timeout=20s")
+        self.wait_for("{.spec.nodeName}", "n-1", "pod/first")
         found = self.get("pod", "first")
         claim = self.get("resourceclaim", found["status"]["resourceClaimStatuses"][0]["resourceClaimName"])
         result = claim["status"]["allocation"]["devices"]["results"][0]
@@ -109,7 +115,7 @@ class DynamicResources:
 
     def test_it_runs_when_the_device_is_given_back(self):
         self.run("delete", "pod", "first")
-        self.run("wait", "--for=jsonpath={.spec.nodeName}=n-1", "pod/second", "--timeout=30s")
+        self.wait_for("{.spec.nodeName}", "n-1", "pod/second")
 
     def explain(self, out):
         for line in self.server.log_text().splitlines()[-20:]:

@@ -6,7 +6,8 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
-import threading
+
+import kubectl
 
 BUILD = pathlib.Path(os.environ.get("KUBERNEL_BUILD", "build")).absolute()
 SANITIZERS = os.environ.get("KUBERNEL_SANITIZERS", "none")
@@ -64,21 +65,7 @@ class Cluster:
         return done
 
     def wait_for(self, what, path, wanted=None, seconds=30):
-        """Follows a member of an object until it is `wanted`, or there at all. Debian 12's `kubectl wait` has no jsonpath yet."""
-        command = ["kubectl", "get", what, "-w", "-o", f"jsonpath={path}{{'\\n'}}"]
-        seen = []
-        with subprocess.Popen(command, env=self.environment, text=True, stdout=subprocess.PIPE) as watch:
-            timer = threading.Timer(seconds, watch.kill)
-            timer.start()
-            try:
-                for line in watch.stdout:
-                    seen.append(line.strip())
-                    if seen[-1] and wanted in (None, seen[-1]):
-                        return
-            finally:
-                timer.cancel()
-                watch.kill()
-        raise AssertionError(f"{what}: {path} did not become {wanted or 'anything'} in {seconds} s; it was {seen}")
+        kubectl.wait_for(["kubectl", "get", what], self.environment, path, wanted, seconds)
 
     def get(self, *words):
         return json.loads(self.kubectl("get", *words, "-o", "json").stdout)
