@@ -5,9 +5,11 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <stdexcept>
@@ -99,6 +101,15 @@ void EtcdProcess::wait_until_it_serves() {
     }
   });
 }
+
+void EtcdProcess::freeze() {
+  ::kill(pid_, SIGSTOP);
+  // The signal takes its time to reach all threads.
+  siginfo_t stopped{};
+  while (waitid(P_PID, static_cast<id_t>(pid_), &stopped, WSTOPPED) != 0 && errno == EINTR) continue;
+}
+
+void EtcdProcess::thaw() { ::kill(pid_, SIGCONT); }
 
 void EtcdProcess::kill() {
   if (pid_ < 0) return;

@@ -35,7 +35,9 @@ class EtcdProcess {
   /// Kills it as a crash would; start_again() finds what it had acknowledged.
   void kill();
   void start_again();
-  pid_t pid() const noexcept { return pid_; }
+  /// Not one of its threads runs from here on.
+  void freeze();
+  void thaw();
 
  private:
   explicit EtcdProcess(std::string name, std::vector<std::string> arguments = {});

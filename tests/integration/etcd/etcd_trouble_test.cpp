@@ -2,7 +2,6 @@
 //
 // storage-etcd when etcd is in trouble: each time one clear line, and nothing that was acknowledged is lost.
 
-#include <signal.h>
 
 #include <atomic>
 #include <filesystem>
@@ -107,17 +106,17 @@ TEST_F(EtcdTrouble, WhatWasAcknowledgedIsThereAfterEtcdWasKilledAndWatchesGoOn) 
 TEST_F(EtcdTrouble, AnEtcdThatDoesNotAnswerIsATimeoutWithUnknownOutcome) {
   const auto etcd = testing::EtcdProcess::start();
   const auto store = open(etcd->url(), R"(,"requestTimeout":1)");
-  ::kill(etcd->pid(), SIGSTOP);
+  etcd->freeze();
   const auto written = store->put({}, "/a", "1", 0, 0);
-  ::kill(etcd->pid(), SIGCONT);
+  etcd->thaw();
   ASSERT_FALSE(written);
   EXPECT_EQ(written.error().reason(), Reason::Timeout) << written.error().message();
   EXPECT_NE(written.error().message().find("no answer in time"), std::string::npos);
   std::stop_source stop;
-  ::kill(etcd->pid(), SIGSTOP);
+  etcd->freeze();
   std::jthread stopper([&] { stop.request_stop(); });
   const auto cancelled = store->get({.stop = stop.get_token()}, "/a", 0);
-  ::kill(etcd->pid(), SIGCONT);
+  etcd->thaw();
   ASSERT_FALSE(cancelled);
   EXPECT_EQ(cancelled.error().reason(), Reason::Cancelled);
 }
