@@ -2,7 +2,6 @@
 //
 // storage-etcd when etcd is in trouble: each time one clear line, and nothing that was acknowledged is lost.
 
-
 #include <atomic>
 #include <filesystem>
 #include <fstream>
