@@ -38,6 +38,7 @@ class EtcdProcess {
   /// Not one of its threads runs from here on.
   void freeze();
   void thaw();
+  pid_t pid() const noexcept { return pid_; }
 
  private:
   explicit EtcdProcess(std::string name, std::vector<std::string> arguments = {});
