@@ -12,6 +12,7 @@
 #include <kubernel/controller/reconciler.h>
 #include <kubernel/testing/fake_clock.h>
 #include <kubernel/testing/fake_cluster.h>
+#include <kubernel/testing/fake_services.h>
 
 namespace kubernel::plugins::controller_manager {
 namespace {
@@ -50,24 +51,11 @@ class Marker final : public controller::Reconciler {
   std::unique_ptr<Subscription> subscription_;
 };
 
-class Services final : public plugin::Services {
- public:
-  void offer_raw(std::string_view name, const std::type_info&, std::shared_ptr<void> service) override {
-    services_[std::string(name)] = std::move(service);
-  }
-  std::shared_ptr<void> find_raw(std::string_view name, const std::type_info&) const override {
-    const auto found = services_.find(std::string(name));
-    return found == services_.end() ? nullptr : found->second;
-  }
-
- private:
-  std::map<std::string, std::shared_ptr<void>> services_;
-};
-
 class Loaded final : public plugin::Extensions {
  public:
   void add(std::string name, controller::Spec spec) {
-    all_.push_back({"controller", name, name, "{}", &typeid(controller::Spec), std::make_shared<const controller::Spec>(std::move(spec))});
+    all_.push_back({"controller", name, name, "{}", &typeid(controller::Spec),
+                    std::make_shared<const controller::Spec>(std::move(spec))});
   }
   std::vector<const plugin::Extension*> at(std::string_view) const override {
     std::vector<const plugin::Extension*> out;
@@ -89,17 +77,21 @@ class NoPoller final : public Poller {
 class ControllerManagerTest : public ::testing::Test {
  protected:
   ControllerManagerTest() {
-    plugin::offer<client::Connector>(services_, std::shared_ptr<client::Connector>(&cluster_, [](client::Connector*) {}));
-    extensions_.add("marker", {.service_account = "marker-controller", .workers = 1, .make = [](const controller::ControllerContext& c) {
-                                 return Result<std::unique_ptr<controller::Reconciler>>(std::make_unique<Marker>(c));
-                               }});
+    plugin::offer<client::Connector>(services_,
+                                     std::shared_ptr<client::Connector>(&cluster_, [](client::Connector*) {}));
+    extensions_.add(
+        "marker",
+        {.service_account = "marker-controller", .workers = 1, .make = [](const controller::ControllerContext& c) {
+           return Result<std::unique_ptr<controller::Reconciler>>(std::make_unique<Marker>(c));
+         }});
   }
   ~ControllerManagerTest() override {
     if (started_) component_->stop({});
   }
 
   Result<void> start(const std::string& config = "{}") {
-    auto made = make_component({"controller-manager", config, log_, metrics_, clock_, random_, executor_, executor_, poller_, services_, extensions_});
+    auto made = make_component({"controller-manager", config, log_, metrics_, clock_, random_, executor_, executor_,
+                                poller_, services_, extensions_});
     if (!made) return made.error();
     component_ = *std::move(made);
     auto outcome = component_->start({});
@@ -116,7 +108,7 @@ class ControllerManagerTest : public ::testing::Test {
   testing::SeededRandom random_{1};
   testing::FakeCluster cluster_{clock_};
   NoPoller poller_;
-  Services services_;
+  kubernel::testing::FakeServices services_;
   Loaded extensions_;
   std::unique_ptr<plugin::Component> component_;
   bool started_ = false;
@@ -130,7 +122,8 @@ TEST_F(ControllerManagerTest, RunsAControllerUnderItsOwnIdentityOnceItsCacheIsSy
   executor_.run_all();
   EXPECT_EQ(component_->problem(), "");
   EXPECT_TRUE(marked());
-  EXPECT_THAT(cluster_.users(), ElementsAre("system:kube-controller-manager", "system:serviceaccount:kube-system:marker-controller"));
+  EXPECT_THAT(cluster_.users(),
+              ElementsAre("system:kube-controller-manager", "system:serviceaccount:kube-system:marker-controller"));
   ASSERT_EQ(cluster_.all(api::resources::kEvents).size(), 1U);
   EXPECT_EQ(cluster_.all(api::resources::kEvents).at(0).pointer("/source/component").string(), "marker-controller");
 }
@@ -170,17 +163,20 @@ TEST_F(ControllerManagerTest, RefusesAControllerNobodyProvides) {
 }
 
 TEST_F(ControllerManagerTest, SaysWhichControllerCouldNotBeMade) {
-  extensions_.add("broken", {.service_account = "b", .make = [](const controller::ControllerContext&) -> Result<std::unique_ptr<controller::Reconciler>> {
-                               throw std::runtime_error("boom");
-                             }});
+  extensions_.add("broken",
+                  {.service_account = "b",
+                   .make = [](const controller::ControllerContext&) -> Result<std::unique_ptr<controller::Reconciler>> {
+                     throw std::runtime_error("boom");
+                   }});
   const auto started = start();
   ASSERT_FALSE(started);
   EXPECT_EQ(started.error().message(), "controller broken: make: boom");
 }
 
 TEST_F(ControllerManagerTest, WithLeaderElectionItWaitsForTheLease) {
-  cluster_.put(api::resources::kLeases, {{"metadata", {{"name", "kube-controller-manager"}, {"namespace", "kube-system"}}},
-                                         {"spec", {{"holderIdentity", "other"}, {"leaseDurationSeconds", 15}}}});
+  cluster_.put(api::resources::kLeases,
+               {{"metadata", {{"name", "kube-controller-manager"}, {"namespace", "kube-system"}}},
+                {"spec", {{"holderIdentity", "other"}, {"leaseDurationSeconds", 15}}}});
   put_map();
   ASSERT_TRUE(start(R"({"leaderElection": {"enabled": true}})"));
   executor_.run_all();

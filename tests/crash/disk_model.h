@@ -48,7 +48,7 @@ class DiskModel {
   static void apply_name(const DiskCall& call, std::map<std::string, int>& names);
 
   std::map<int, File> files_;
-  std::map<std::string, int> names_;      // Synced.
+  std::map<std::string, int> names_;  // Synced.
   std::vector<DiskCall> pending_names_;
 };
 

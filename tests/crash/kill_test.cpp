@@ -3,18 +3,15 @@
 // A process that writes is killed at random moments, also while it recovers from the last time. What it was told is
 // written must be there; what it was not told may be; nothing else.
 
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
 #include <cstdio>
 #include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "victim.h"
 #include "workload.h"
 
 namespace kubernel::crash {
@@ -50,31 +47,6 @@ constexpr int kClients = 3;
   ::_exit(5);
 }
 
-// Runs a victim until it has told `steps` steps, and kills it.
-void run_and_kill(const std::string& path, std::uint64_t seed, std::int64_t run, std::uint64_t large,
-                  std::uint64_t steps, Record& record) {
-  std::array<int, 2> ends{};
-  ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
-  const pid_t child = ::fork();
-  ASSERT_GE(child, 0);
-  if (child == 0) {
-    ::close(ends[0]);
-    victim(path, ends[1], seed, run, large);
-  }
-  ::close(ends[1]);
-  Step step;
-  std::uint64_t told = 0;
-  if (steps == 0) ::kill(child, SIGKILL);  // While it opens the store, most likely.
-  while (::read(ends[0], &step, sizeof step) == sizeof step) {
-    record.add(step);
-    if (++told == steps) ::kill(child, SIGKILL);
-  }
-  ::close(ends[0]);
-  int status = 0;
-  ASSERT_EQ(::waitpid(child, &status, 0), child);
-  ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << "the victim ended by itself: " << status;
-}
-
 TEST(Kill, NoAcknowledgedWriteIsLostWhenTheProcessIsKilled) {
   const int kills = rounds(1000);
   const TimeLimit limit(std::chrono::seconds(5));
@@ -88,7 +60,10 @@ TEST(Kill, NoAcknowledgedWriteIsLostWhenTheProcessIsKilled) {
     for (int i = 0; i < (large == kHuge ? 5 : 50) && done < kills && !limit.reached(); ++i, ++done) {
       SCOPED_TRACE("KUBERNEL_CRASH_SEED=" + std::to_string(seed()) + ", kill " + std::to_string(done));
       const std::uint64_t steps = random_below(random, 4) == 0 ? random_below(random, 8) : random_below(random, 300);
-      ASSERT_NO_FATAL_FAILURE(run_and_kill(directory.store(), random.next(), i, large, steps, record));
+      const std::uint64_t seed_of_run = random.next();
+      ASSERT_NO_FATAL_FAILURE(run_and_kill<Step>(
+          steps, [&](int report) { victim(directory.store(), report, seed_of_run, i, large); },
+          [&](const Step& step) { record.add(step); }));
       if (random_below(random, 4) == 0) continue;  // The next victim finds it as it is.
       Surroundings around;
       auto store = around.open(directory.store());

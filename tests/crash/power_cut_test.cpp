@@ -39,8 +39,7 @@ RecordedRun recorded_run(const ScratchDirectory& directory, std::uint64_t seed, 
     auto store = around.open(directory.store(), synchronous);
     EXPECT_TRUE(store) << store.error().message();
     if (!store) return run;
-    Client client(**store, 0, seed, number, large,
-                  [&](const Step& step) { run.steps.push_back({step, disk.size()}); });
+    Client client(**store, 0, seed, number, large, [&](const Step& step) { run.steps.push_back({step, disk.size()}); });
     for (int i = 0; i < steps; ++i) {
       EXPECT_TRUE(client.step());
       const bool compacted = i % 16 != 15 || client.compact();
@@ -89,8 +88,8 @@ TEST(PowerCut, NoAcknowledgedWriteIsLostWhenThePowerGoes) {
     const std::uint64_t run_seed = random.next();
     const bool huge = random_below(random, 4) == 0;
     const ScratchDirectory directory;
-    const RecordedRun run = huge ? recorded_run(directory, run_seed, 1, 100, kHuge)
-                                 : recorded_run(directory, run_seed, 1, 60, kLarge);
+    const RecordedRun run =
+        huge ? recorded_run(directory, run_seed, 1, 100, kHuge) : recorded_run(directory, run_seed, 1, 60, kLarge);
     ASSERT_FALSE(HasFailure());
     std::vector<std::size_t> moments;
     for (int i = 0; i < (huge ? 20 : 100) && done < cuts; ++i, ++done) {

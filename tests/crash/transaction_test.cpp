@@ -3,13 +3,9 @@
 // Transactions on several keys, leases and their end, in processes that are killed and stores whose power goes: each is
 // there whole or not at all, and what was acknowledged is there.
 
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
 #include <map>
 #include <set>
@@ -20,6 +16,7 @@
 
 #include "disk_model.h"
 #include "recorded_disk.h"
+#include "victim.h"
 #include "workload.h"
 
 namespace kubernel::crash {
@@ -60,8 +57,7 @@ struct Plan {
   std::string removes;
   LeaseId lease = 0;
 
-  Plan(std::int64_t client, std::int64_t number)
-      : value(std::to_string(client) + "." + std::to_string(number)) {
+  Plan(std::int64_t client, std::int64_t number) : value(std::to_string(client) + "." + std::to_string(number)) {
     testing::SeededRandom random(static_cast<std::uint64_t>(client * 1'000'003 + number));
     value.resize(value.size() + random_below(random, random_below(random, 10) == 0 ? 9000 : 100), 'v');
     const auto key = [&] { return "/t/" + std::to_string(random_below(random, kKeys)); };
@@ -125,7 +121,8 @@ class Client {
                                     .value = {}});
     transaction.then.push_back(put(counter_of(client_), std::to_string(number), 0));
     for (const std::string& key : plan.puts) transaction.then.push_back(put(key, plan.value, plan.lease));
-    if (!plan.removes.empty()) transaction.then.push_back({storage::RemoveOperation{.keys = KeyRange::only(plan.removes)}});
+    if (!plan.removes.empty())
+      transaction.then.push_back({storage::RemoveOperation{.keys = KeyRange::only(plan.removes)}});
     tell_({Told::What::Begun, client_, number, 0});
     const auto done = store_.transact({}, transaction);
     if (!done || !done->succeeded) return false;
@@ -210,7 +207,8 @@ class Ledger {
   }
 
   // All that happened under one revision: one transaction, or one lease's end.
-  void apply(Revision revision, const std::map<std::string, Event>& events, std::map<std::string, KeyValue>& state) const {
+  void apply(Revision revision, const std::map<std::string, Event>& events,
+             std::map<std::string, KeyValue>& state) const {
     std::set<std::string> gone;
     std::set<std::string> put;
     for (const auto& [key, event] : events) (event.type == Event::Type::Put ? put : gone).insert(key);
@@ -230,8 +228,9 @@ class Ledger {
     for (const std::string& key : put) state[key] = events.at(key).kv;
   }
 
-  void judge_transaction(Revision revision, const std::map<std::string, Event>& events, const std::set<std::string>& put,
-                         const std::set<std::string>& gone, const std::map<std::string, KeyValue>& state) const {
+  void judge_transaction(Revision revision, const std::map<std::string, Event>& events,
+                         const std::set<std::string>& put, const std::set<std::string>& gone,
+                         const std::map<std::string, KeyValue>& state) const {
     std::int64_t client = 0;
     while (client < kClients && !put.contains(counter_of(client))) ++client;
     ASSERT_LT(client, kClients) << "a part of a transaction at " << revision;
@@ -301,28 +300,6 @@ bool compact(storage::Backend& store, testing::SeededRandom& random) {
   ::_exit(5);
 }
 
-void run_and_kill(const std::string& path, std::uint64_t seed, std::uint64_t tellings, Ledger& ledger) {
-  std::array<int, 2> ends{};
-  ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
-  const pid_t child = ::fork();
-  ASSERT_GE(child, 0);
-  if (child == 0) {
-    ::close(ends[0]);
-    victim(path, ends[1], seed);
-  }
-  ::close(ends[1]);
-  Told told;
-  std::uint64_t seen = 0;
-  while (::read(ends[0], &told, sizeof told) == sizeof told) {
-    ledger.add(told);
-    if (++seen == tellings) ::kill(child, SIGKILL);
-  }
-  ::close(ends[0]);
-  int status = 0;
-  ASSERT_EQ(::waitpid(child, &status, 0), child);
-  ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << "the victim ended by itself: " << status;
-}
-
 TEST(Transactions, AreWholeOrNotThereWhenTheProcessIsKilled) {
   const int kills = rounds(300);
   const TimeLimit limit(std::chrono::seconds(3));
@@ -334,7 +311,10 @@ TEST(Transactions, AreWholeOrNotThereWhenTheProcessIsKilled) {
     Ledger ledger;
     for (int i = 0; i < 50 && done < kills && !limit.reached(); ++i, ++done) {
       SCOPED_TRACE("KUBERNEL_CRASH_SEED=" + std::to_string(seed()) + ", kill " + std::to_string(done));
-      ASSERT_NO_FATAL_FAILURE(run_and_kill(directory.store(), random.next(), 1 + random_below(random, 200), ledger));
+      const std::uint64_t seed_of_run = random.next();
+      ASSERT_NO_FATAL_FAILURE(run_and_kill<Told>(
+          1 + random_below(random, 200), [&](int report) { victim(directory.store(), report, seed_of_run); },
+          [&](const Told& told) { ledger.add(told); }));
       Surroundings around;
       auto store = around.open(directory.store());
       ASSERT_TRUE(store) << store.error().message();

@@ -114,8 +114,7 @@ Result<std::unique_ptr<storage::Backend>> Surroundings::open(const std::string& 
 ScratchDirectory::ScratchDirectory() {
   const std::filesystem::path memory = "/dev/shm";
   std::error_code missing;
-  const auto parent =
-      std::filesystem::is_directory(memory, missing) ? memory : std::filesystem::temp_directory_path();
+  const auto parent = std::filesystem::is_directory(memory, missing) ? memory : std::filesystem::temp_directory_path();
   std::string pattern = (parent / "kubernel-crash-XXXXXX").string();
   if (::mkdtemp(pattern.data()) == nullptr) std::abort();
   path_ = pattern;

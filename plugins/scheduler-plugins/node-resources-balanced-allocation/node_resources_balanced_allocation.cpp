@@ -14,37 +14,23 @@ namespace {
 
 using namespace scheduler;
 
-// The amount of one resource, whose name is looked at once.
-class AmountOf {
- public:
-  explicit AmountOf(std::string name) : name_(std::move(name)) {
-    if (name_ == "cpu") member_ = &Resources::milli_cpu;
-    if (name_ == "memory") member_ = &Resources::memory;
-    if (name_ == "ephemeral-storage") member_ = &Resources::ephemeral_storage;
-  }
-  // An extended resource counts only for pods that ask for it.
-  bool counts_for(const PodInfo& pod) const noexcept { return member_ != nullptr || in(pod.requests) != 0; }
-  std::int64_t in(const Resources& resources) const noexcept { return member_ != nullptr ? resources.*member_ : resources.amount(name_); }
-
- private:
-  std::string name_;
-  std::int64_t Resources::*member_ = nullptr;
-};
-
 class NodeResourcesBalancedAllocation final : public Plugin, public PreScore, public Score {
  public:
-  explicit NodeResourcesBalancedAllocation(const std::vector<std::string>& resources) : resources_(resources.begin(), resources.end()) {}
+  explicit NodeResourcesBalancedAllocation(const std::vector<std::string>& resources)
+      : resources_(resources.begin(), resources.end()) {}
 
   // A pod that asks for nothing changes no balance.
   Result<PreScoreResult> pre_score(const CallContext&, const PodInfo& pod, const Snapshot&,
                                    std::span<const NodeInfo* const>) override {
     PreScoreResult result;
-    const bool asks = std::ranges::any_of(resources_, [&](const AmountOf& resource) { return resource.in(pod.requests) > 0; });
+    const bool asks =
+        std::ranges::any_of(resources_, [&](const AmountOf& resource) { return resource.in(pod.requests) > 0; });
     if (!asks) result.verdict = Verdict::skip();
     return result;
   }
 
-  Result<std::int64_t> score(const PodInfo& pod, const CycleData*, const NodeInfo& node, const Snapshot&) const override {
+  Result<std::int64_t> score(const PodInfo& pod, const CycleData*, const NodeInfo& node,
+                             const Snapshot&) const override {
     // Upstream's short cut for two; the general form may differ in the last bit, and with it by a point.
     std::size_t count = 0;
     double sum = 0;
@@ -58,7 +44,8 @@ class NodeResourcesBalancedAllocation final : public Plugin, public PreScore, pu
     if (count > 2) {
       const auto of = static_cast<double>(count);
       double variance = 0;
-      for_each_fraction(pod, node, [&](double fraction) { variance += (fraction - sum / of) * (fraction - sum / of) / of; });
+      for_each_fraction(pod, node,
+                        [&](double fraction) { variance += (fraction - sum / of) * (fraction - sum / of) / of; });
       deviation = std::sqrt(variance);
     }
     return static_cast<std::int64_t>((1 - deviation) * static_cast<double>(kMaxNodeScore));
@@ -73,7 +60,7 @@ class NodeResourcesBalancedAllocation final : public Plugin, public PreScore, pu
   void for_each_fraction(const PodInfo& pod, const NodeInfo& node, const Visit& visit) const {
     for (const AmountOf& resource : resources_) {
       const std::int64_t capacity = resource.in(node.allocatable);
-      if (capacity == 0 || !resource.counts_for(pod)) continue;
+      if (capacity == 0 || (resource.extended() && resource.in(pod.requests) == 0)) continue;
       const auto requested = static_cast<double>(resource.in(node.requested) + resource.in(pod.requests));
       visit(std::min(1.0, requested / static_cast<double>(capacity)));
     }

@@ -8,6 +8,7 @@
 namespace kubernel::plugins {
 
 // Score: the smaller the spread between the used fractions of the resources, the better.
-Result<std::unique_ptr<scheduler::Plugin>> make_node_resources_balanced_allocation(const scheduler::PluginContext& context);
+Result<std::unique_ptr<scheduler::Plugin>> make_node_resources_balanced_allocation(
+    const scheduler::PluginContext& context);
 
 }  // namespace kubernel::plugins

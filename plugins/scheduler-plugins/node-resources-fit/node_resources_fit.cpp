@@ -57,23 +57,6 @@ bool ignores(const Arguments& arguments, const std::string& resource) {
          std::ranges::find(arguments.ignored_groups, resource.substr(0, slash)) != arguments.ignored_groups.end();
 }
 
-// The amount of one resource, whose name is looked at once.
-class AmountOf {
- public:
-  explicit AmountOf(std::string name) : name_(std::move(name)) {
-    if (name_ == "cpu") member_ = &Resources::milli_cpu;
-    if (name_ == "memory") member_ = &Resources::memory;
-    if (name_ == "ephemeral-storage") member_ = &Resources::ephemeral_storage;
-  }
-  // An extended resource counts only for pods that ask for it.
-  bool counts_for(const PodInfo& pod) const noexcept { return member_ != nullptr || in(pod.requests) != 0; }
-  std::int64_t in(const Resources& resources) const noexcept { return member_ != nullptr ? resources.*member_ : resources.amount(name_); }
-
- private:
-  std::string name_;
-  std::int64_t Resources::*member_ = nullptr;
-};
-
 // Each of the usual refusals is made once: of many nodes that are full in the same way none allocates.
 class KnownRefusals {
  public:
@@ -91,7 +74,8 @@ class KnownRefusals {
     if ((shortage & kStorage) != 0) reasons.emplace_back("Insufficient ephemeral-storage");
     for (const std::string_view name : more) reasons.push_back("Insufficient " + std::string(name));
     // More than the whole node: evicting pods would not help.
-    return Verdict::refused((shortage & kHopeless) != 0 ? Verdict::Kind::Unresolvable : Verdict::Kind::Unschedulable, std::move(reasons));
+    return Verdict::refused((shortage & kHopeless) != 0 ? Verdict::Kind::Unresolvable : Verdict::Kind::Unschedulable,
+                            std::move(reasons));
   }
 
  private:
@@ -114,7 +98,8 @@ class NodeResourcesFit final : public Plugin, public Filter, public Score {
     const Resources& wanted = pod.requests;
     check(KnownRefusals::kCpu, wanted.milli_cpu, node.allocatable.milli_cpu, node.requested.milli_cpu);
     check(KnownRefusals::kMemory, wanted.memory, node.allocatable.memory, node.requested.memory);
-    check(KnownRefusals::kStorage, wanted.ephemeral_storage, node.allocatable.ephemeral_storage, node.requested.ephemeral_storage);
+    check(KnownRefusals::kStorage, wanted.ephemeral_storage, node.allocatable.ephemeral_storage,
+          node.requested.ephemeral_storage);
     std::vector<std::string_view> more;
     for (const auto& [name, amount] : wanted.scalars) {
       if (ignores(arguments_, name)) continue;
@@ -124,12 +109,13 @@ class NodeResourcesFit final : public Plugin, public Filter, public Score {
     return shortage == 0 ? Verdict::fits() : refusals_.of(shortage);
   }
 
-  Result<std::int64_t> score(const PodInfo& pod, const CycleData*, const NodeInfo& node, const Snapshot&) const override {
+  Result<std::int64_t> score(const PodInfo& pod, const CycleData*, const NodeInfo& node,
+                             const Snapshot&) const override {
     std::int64_t total = 0;
     std::int64_t weights = 0;
     for (const auto& [resource, weight] : weighted_) {
       const std::int64_t capacity = resource.in(node.allocatable);
-      if (capacity == 0 || !resource.counts_for(pod)) continue;
+      if (capacity == 0 || (resource.extended() && resource.in(pod.requests) == 0)) continue;
       const std::int64_t requested = resource.in(node.scoring_requested) + resource.in(pod.scoring_requests);
       const std::int64_t score = resource_score(requested, capacity);
       // Upstream leaves resources out of the mean whose point of the shape is 0.
@@ -179,7 +165,8 @@ class NodeResourcesFit final : public Plugin, public Filter, public Score {
 Result<Arguments> parse_arguments(const std::string& config_json) {
   const auto config = nlohmann::json::parse(config_json);
   Arguments out;
-  for (const auto& name : config.value("ignoredResources", nlohmann::json::array())) out.ignored.insert(name.get<std::string>());
+  for (const auto& name : config.value("ignoredResources", nlohmann::json::array()))
+    out.ignored.insert(name.get<std::string>());
   for (const auto& name : config.value("ignoredResourceGroups", nlohmann::json::array())) {
     out.ignored_groups.push_back(name.get<std::string>());
   }
@@ -200,9 +187,11 @@ Result<Arguments> parse_arguments(const std::string& config_json) {
     if (out.shape.empty()) {
       return Error(Reason::Invalid, "scoringStrategy.requestedToCapacityRatio.shape: at least one point is required");
     }
-    const auto out_of_order = std::ranges::adjacent_find(out.shape, std::ranges::greater_equal(), &ShapePoint::utilization);
+    const auto out_of_order =
+        std::ranges::adjacent_find(out.shape, std::ranges::greater_equal(), &ShapePoint::utilization);
     if (out_of_order != out.shape.end()) {
-      return Error(Reason::Invalid, "scoringStrategy.requestedToCapacityRatio.shape: utilization must increase from point to point");
+      return Error(Reason::Invalid,
+                   "scoringStrategy.requestedToCapacityRatio.shape: utilization must increase from point to point");
     }
   }
   return out;
@@ -211,7 +200,8 @@ Result<Arguments> parse_arguments(const std::string& config_json) {
 }  // namespace
 
 Result<std::unique_ptr<Plugin>> make_node_resources_fit(const PluginContext& context) {
-  KUBERNEL_TRY(Arguments arguments, catch_as_error("NodeResourcesFit arguments", [&] { return parse_arguments(context.config_json); }));
+  KUBERNEL_TRY(Arguments arguments,
+               catch_as_error("NodeResourcesFit arguments", [&] { return parse_arguments(context.config_json); }));
   return std::make_unique<NodeResourcesFit>(std::move(arguments));
 }
 

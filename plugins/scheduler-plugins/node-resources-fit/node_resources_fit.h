@@ -7,7 +7,8 @@
 
 namespace kubernel::plugins {
 
-// Filter: allocatable minus requested. Score: scoringStrategy LeastAllocated, MostAllocated or RequestedToCapacityRatio.
+// Filter: allocatable minus requested. Score: scoringStrategy LeastAllocated, MostAllocated or
+// RequestedToCapacityRatio.
 Result<std::unique_ptr<scheduler::Plugin>> make_node_resources_fit(const scheduler::PluginContext& context);
 
 }  // namespace kubernel::plugins

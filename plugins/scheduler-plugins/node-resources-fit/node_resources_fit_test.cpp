@@ -30,8 +30,9 @@ TEST_F(NodeResourcesFitTest, APodThatFitsExactlyFits) {
 }
 
 TEST_F(NodeResourcesFitTest, NamesEverythingThatIsShort) {
-  EXPECT_EQ(filter(*plugin_, *pod(wants(R"({"cpu":"2","memory":"2Gi"})")), with(R"({"cpu":"1","memory":"1Gi","pods":"0"})")),
-            "Too many pods; Insufficient cpu; Insufficient memory");
+  EXPECT_EQ(
+      filter(*plugin_, *pod(wants(R"({"cpu":"2","memory":"2Gi"})")), with(R"({"cpu":"1","memory":"1Gi","pods":"0"})")),
+      "Too many pods; Insufficient cpu; Insufficient memory");
 }
 
 TEST_F(NodeResourcesFitTest, CountsExtendedResources) {
@@ -63,7 +64,8 @@ class NodeResourcesFitRules : public NodeResourcesFitTest, public ::testing::Wit
 
 // One node with 2 cpus, 2 Gi and 2 example.com/gpu, of which 1 cpu, 1 Gi and 1 gpu are taken.
 TEST_P(NodeResourcesFitRules, Hold) {
-  auto info = with(R"({"cpu":"2","memory":"2Gi","ephemeral-storage":"1Gi","hugepages-2Mi":"4Mi","example.com/gpu":"2","pods":"9"})");
+  auto info = with(
+      R"({"cpu":"2","memory":"2Gi","ephemeral-storage":"1Gi","hugepages-2Mi":"4Mi","example.com/gpu":"2","pods":"9"})");
   info.add_pod(pod(wants(R"({"cpu":"1","memory":"1Gi","example.com/gpu":"1"})"), "first"));
   EXPECT_EQ(filter(*plugin_, *pod(GetParam().spec), info), GetParam().refusal) << GetParam().rule;
 }
@@ -73,33 +75,49 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         FitRow{"a pod that asks for nothing fits a full node", R"({"containers":[{}]})", ""},
         FitRow{"requests of containers add up", R"({"containers":[{"resources":{"requests":{"cpu":"600m"}}},
-               {"resources":{"requests":{"cpu":"600m"}}}]})", "Insufficient cpu"},
+               {"resources":{"requests":{"cpu":"600m"}}}]})",
+               "Insufficient cpu"},
         FitRow{"init containers run one after the other", R"({"initContainers":[{"resources":{"requests":{"cpu":"1"}}},
-               {"resources":{"requests":{"cpu":"1"}}}],"containers":[{}]})", ""},
+               {"resources":{"requests":{"cpu":"1"}}}],"containers":[{}]})",
+               ""},
         FitRow{"KEP-753: a sidecar runs beside the containers", R"({"initContainers":[{"restartPolicy":"Always",
-               "resources":{"requests":{"cpu":"600m"}}}],"containers":[{"resources":{"requests":{"cpu":"600m"}}}]})", "Insufficient cpu"},
+               "resources":{"requests":{"cpu":"600m"}}}],"containers":[{"resources":{"requests":{"cpu":"600m"}}}]})",
+               "Insufficient cpu"},
         FitRow{"KEP-753: a sidecar runs beside later init containers", R"({"initContainers":[{"restartPolicy":"Always",
-               "resources":{"requests":{"cpu":"600m"}}},{"resources":{"requests":{"cpu":"600m"}}}],"containers":[{}]})", "Insufficient cpu"},
-        FitRow{"KEP-753: an init container before the sidecar runs alone", R"({"initContainers":[{"resources":{"requests":{"cpu":"1"}}},
-               {"restartPolicy":"Always","resources":{"requests":{"cpu":"500m"}}}],"containers":[{"resources":{"requests":{"cpu":"500m"}}}]})", ""},
-        FitRow{"KEP-688: overhead counts", R"({"overhead":{"cpu":"1m"},"containers":[{"resources":{"requests":{"cpu":"1"}}}]})", "Insufficient cpu"},
-        FitRow{"KEP-2837: pod level requests win", R"({"resources":{"requests":{"cpu":"1"}},"containers":[{"resources":{"requests":{"cpu":"2"}}}]})", ""},
-        FitRow{"KEP-2837: what the pod level leaves out comes from containers", R"({"resources":{"requests":{"cpu":"1"}},
-               "containers":[{"resources":{"requests":{"memory":"2Gi"}}}]})", "Insufficient memory"},
+               "resources":{"requests":{"cpu":"600m"}}},{"resources":{"requests":{"cpu":"600m"}}}],"containers":[{}]})",
+               "Insufficient cpu"},
+        FitRow{"KEP-753: an init container before the sidecar runs alone",
+               R"({"initContainers":[{"resources":{"requests":{"cpu":"1"}}},
+               {"restartPolicy":"Always","resources":{"requests":{"cpu":"500m"}}}],"containers":[{"resources":{"requests":{"cpu":"500m"}}}]})",
+               ""},
+        FitRow{"KEP-688: overhead counts",
+               R"({"overhead":{"cpu":"1m"},"containers":[{"resources":{"requests":{"cpu":"1"}}}]})",
+               "Insufficient cpu"},
+        FitRow{"KEP-2837: pod level requests win",
+               R"({"resources":{"requests":{"cpu":"1"}},"containers":[{"resources":{"requests":{"cpu":"2"}}}]})", ""},
+        FitRow{"KEP-2837: what the pod level leaves out comes from containers",
+               R"({"resources":{"requests":{"cpu":"1"}},
+               "containers":[{"resources":{"requests":{"memory":"2Gi"}}}]})",
+               "Insufficient memory"},
         FitRow{"ephemeral storage counts", R"({"containers":[{"resources":{"requests":{"ephemeral-storage":"2Gi"}}}]})",
                "Insufficient ephemeral-storage"},
-        FitRow{"huge pages count", R"({"containers":[{"resources":{"requests":{"hugepages-2Mi":"6Mi"}}}]})", "Insufficient hugepages-2Mi"},
-        FitRow{"extended resources count", R"({"containers":[{"resources":{"requests":{"example.com/gpu":"2"}}}]})", "Insufficient example.com/gpu"},
-        FitRow{"a resource the node does not have", R"({"containers":[{"resources":{"requests":{"example.com/tpu":"1"}}}]})",
+        FitRow{"huge pages count", R"({"containers":[{"resources":{"requests":{"hugepages-2Mi":"6Mi"}}}]})",
+               "Insufficient hugepages-2Mi"},
+        FitRow{"extended resources count", R"({"containers":[{"resources":{"requests":{"example.com/gpu":"2"}}}]})",
+               "Insufficient example.com/gpu"},
+        FitRow{"a resource the node does not have",
+               R"({"containers":[{"resources":{"requests":{"example.com/tpu":"1"}}}]})",
                "Insufficient example.com/tpu"},
-        FitRow{"none of a resource the node does not have", R"({"containers":[{"resources":{"requests":{"example.com/tpu":"0"}}}]})", ""}));
+        FitRow{"none of a resource the node does not have",
+               R"({"containers":[{"resources":{"requests":{"example.com/tpu":"0"}}}]})", ""}));
 
 TEST_F(NodeResourcesFitTest, AnExtendedResourceScoresOnlyPodsThatAskForIt) {
   plugin_ = make(make_node_resources_fit, R"({"scoringStrategy":{"type":"MostAllocated",
       "resources":[{"name":"cpu","weight":1},{"name":"example.com/gpu","weight":3}]}})");
   const auto info = with(R"({"cpu":"4","example.com/gpu":"4","pods":"9"})");
   EXPECT_EQ(score(*plugin_, *pod(wants(R"({"cpu":"1"})")), {info}), (std::vector<std::int64_t>{25}));
-  EXPECT_EQ(score(*plugin_, *pod(wants(R"({"cpu":"1","example.com/gpu":"2"})")), {info}), (std::vector<std::int64_t>{(25 + 3 * 50) / 4}));
+  EXPECT_EQ(score(*plugin_, *pod(wants(R"({"cpu":"1","example.com/gpu":"2"})")), {info}),
+            (std::vector<std::int64_t>{(25 + 3 * 50) / 4}));
 }
 
 // RequestedToCapacityRatio: a resource that scores 0 does not count, and the mean is rounded.
@@ -121,7 +139,8 @@ TEST_F(NodeResourcesFitTest, LeastAllocatedPrefersTheEmptierNode) {
 }
 
 TEST_F(NodeResourcesFitTest, MostAllocatedPrefersTheFullerNode) {
-  plugin_ = make(make_node_resources_fit, R"({"scoringStrategy":{"type":"MostAllocated","resources":[{"name":"cpu","weight":1}]}})");
+  plugin_ = make(make_node_resources_fit,
+                 R"({"scoringStrategy":{"type":"MostAllocated","resources":[{"name":"cpu","weight":1}]}})");
   auto half = with(R"({"cpu":"4","pods":"9"})", "b");
   half.add_pod(pod(wants(R"({"cpu":"1"})"), "first"));
   EXPECT_EQ(score(*plugin_, *pod(wants(R"({"cpu":"1"})")), {with(R"({"cpu":"4","pods":"9"})"), half}),
@@ -137,7 +156,8 @@ TEST_F(NodeResourcesFitTest, AShapeIsALineBetweenItsPoints) {
 }
 
 TEST_F(NodeResourcesFitTest, AShapeMustRise) {
-  EXPECT_FALSE(make_node_resources_fit(context(R"({"scoringStrategy":{"type":"RequestedToCapacityRatio","requestedToCapacityRatio":
+  EXPECT_FALSE(make_node_resources_fit(
+      context(R"({"scoringStrategy":{"type":"RequestedToCapacityRatio","requestedToCapacityRatio":
       {"shape":[{"utilization":50,"score":0},{"utilization":50,"score":10}]}}})")));
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// scheduler-core-bench: decisions alone, on a snapshot: filter, score, choose, and the pod counts on its node. No API, no store, no queue.
+// scheduler-core-bench: decisions alone, on a snapshot: filter, score, choose, and the pod counts on its node. No API,
+// no store, no queue.
 //
 //   scheduler-core-bench [NODES [PODS]]
 //
@@ -18,6 +19,7 @@
 
 #include <kubernel/testing/fake_clock.h>
 #include <kubernel/testing/fake_cluster.h>
+#include <kubernel/testing/scheduler_handle.h>
 
 #include "algorithm.h"
 #include "cache.h"
@@ -53,30 +55,11 @@ using scheduler::PluginSpec;
 double cpu_seconds() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6; };
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+  };
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
-
-// None of the measured plugins asks it anything.
-class Alone final : public scheduler::Handle {
- public:
-  explicit Alone(client::EventRecorder& events) : events_(events) {}
-  void for_each_waiting(const std::function<void(scheduler::WaitingPod&)>&) override {}
-  Result<scheduler::Verdict> run_filters(const scheduler::Cycle&, const scheduler::NodeInfo&) override { return scheduler::Verdict::fits(); }
-  void pod_added(scheduler::Cycle&, const scheduler::PodInfo&, const scheduler::NodeInfo&) override {}
-  void pod_removed(scheduler::Cycle&, const scheduler::PodInfo&, const scheduler::NodeInfo&) override {}
-  std::vector<std::shared_ptr<const scheduler::PodInfo>> nominated_pods(std::string_view) override { return {}; }
-  void parallel_for(std::size_t count, const std::function<void(std::size_t)>& work) override {
-    for (std::size_t i = 0; i < count; ++i) work(i);
-  }
-  void activate(std::string_view) override {}
-  std::vector<scheduler::PreemptExtender*> preempt_extenders() override { return {}; }
-  client::EventRecorder& events() override { return events_; }
-  void run_in_background(std::function<void(const CallContext&)> task) override { task({}); }
-
- private:
-  client::EventRecorder& events_;
-};
 
 class Core {
  public:
@@ -104,7 +87,8 @@ class Core {
     if (!profile) fail(profile.error().message());
     profile_ = *std::move(profile);
     algorithm_ = std::make_unique<p::Algorithm>(
-        p::Algorithm::Surroundings{*profile_, nominator_, extenders_, profile_metrics_, clock_, compute_, random_, *log_},
+        p::Algorithm::Surroundings{*profile_, nominator_, extenders_, profile_metrics_, clock_, compute_, random_,
+                                   *log_},
         p::Algorithm::Options{0, std::max<std::size_t>(1, std::thread::hardware_concurrency()) - 1});
     informers_->start();
     informer_executor_.run_all();
@@ -115,8 +99,9 @@ class Core {
     std::vector<std::shared_ptr<const scheduler::PodInfo>> waiting;
     for (std::size_t i = 0; i < pods; ++i) {
       const std::string id = std::string(name) + "-" + std::to_string(i);
-      waiting.push_back(std::make_shared<const scheduler::PodInfo>(parse(R"({"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"test","name":")" + id +
-                                                                         R"(","uid":")" + id + R"(","labels":)" + labels + R"(},"spec":)" + spec + "}")));
+      waiting.push_back(std::make_shared<const scheduler::PodInfo>(
+          parse(R"({"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"test","name":")" + id + R"(","uid":")" +
+                id + R"(","labels":)" + labels + R"(},"spec":)" + spec + "}")));
     }
     std::size_t looked_at = 0;
     std::size_t placed = 0;
@@ -134,8 +119,9 @@ class Core {
     }
     const double wall = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
     const auto count = static_cast<double>(pods);
-    std::printf("%-16s %7zu pods, %7zu placed  %8.0f decisions/s  %6.1f us CPU each  %5.0f nodes looked at\n", name, pods, placed, count / wall,
-                (cpu_seconds() - cpu) / count * 1e6, static_cast<double>(looked_at) / count);
+    std::printf("%-16s %7zu pods, %7zu placed  %8.0f decisions/s  %6.1f us CPU each  %5.0f nodes looked at\n", name,
+                pods, placed, count / wall, (cpu_seconds() - cpu) / count * 1e6,
+                static_cast<double>(looked_at) / count);
     for (const auto& pod : waiting) cache_.forget(pod->uid());
   }
 
@@ -149,15 +135,17 @@ class Core {
   void add_node(std::size_t i) {
     const std::string name = "node-" + std::to_string(i);
     const std::string zone = "zone-" + std::to_string(i % 3);
-    cache_.set_node(parse(R"({"apiVersion":"v1","kind":"Node","metadata":{"name":")" + name + R"(","labels":{"kubernetes.io/hostname":")" + name +
-                          R"(","topology.kubernetes.io/zone":")" + zone +
+    cache_.set_node(parse(R"({"apiVersion":"v1","kind":"Node","metadata":{"name":")" + name +
+                          R"(","labels":{"kubernetes.io/hostname":")" + name + R"(","topology.kubernetes.io/zone":")" +
+                          zone +
                           R"("}},"spec":{},"status":{"allocatable":{"cpu":"4","memory":"32Gi","pods":"110"}}})"));
   }
 
   using Make = Result<std::unique_ptr<scheduler::Plugin>> (*)(const scheduler::PluginContext&);
   void provide(const std::string& name, Make make, int weight) {
     specs_.push_back(std::make_shared<const PluginSpec>(PluginSpec{weight, make}));
-    extensions_.push_back(std::make_unique<plugin::Extension>(plugin::Extension{"scheduler", name, name, "{}", &typeid(PluginSpec), specs_.back()}));
+    extensions_.push_back(std::make_unique<plugin::Extension>(
+        plugin::Extension{"scheduler", name, name, "{}", &typeid(PluginSpec), specs_.back()}));
   }
 
   core::SystemClock clock_;
@@ -171,8 +159,9 @@ class Core {
   testing::ManualExecutor informer_executor_;
   std::unique_ptr<client::EventRecorder> recorder_ =
       client::make_event_recorder(cluster_, {"default-scheduler", ""}, *log_, api_clock_, random_, informer_executor_);
-  Alone handle_;
-  std::unique_ptr<client::InformerFactory> informers_ = client::make_informer_factory({*log_, api_clock_, random_, informer_executor_}, cluster_);
+  testing::NoHandle handle_;
+  std::unique_ptr<client::InformerFactory> informers_ =
+      client::make_informer_factory({*log_, api_clock_, random_, informer_executor_}, cluster_);
   std::vector<std::shared_ptr<const PluginSpec>> specs_;
   std::vector<std::unique_ptr<plugin::Extension>> extensions_;
   std::unique_ptr<plugins::Profile> profile_;
@@ -189,14 +178,21 @@ int main(int argc, char** argv) {
   const std::size_t nodes = argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 5000;
   const std::size_t pods = argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 10000;
   if (nodes == 0 || pods == 0) fail("usage: scheduler-core-bench [NODES [PODS]]");
-  const std::string containers = R"("containers":[{"name":"c","image":"pause","resources":{"requests":{"cpu":"1m","memory":"1Mi"}}}])";
+  const std::string containers =
+      R"("containers":[{"name":"c","image":"pause","resources":{"requests":{"cpu":"1m","memory":"1Mi"}}}])";
   Core core(nodes);
   core.measure("plain", "{}", "{" + containers + "}", pods);
-  core.measure("spreading", R"({"app":"a"})",
-               "{" + containers + R"(,"topologySpreadConstraints":[{"maxSkew":5,"topologyKey":"topology.kubernetes.io/zone","whenUnsatisfiable":"DoNotSchedule",)" +
-                   R"("labelSelector":{"matchLabels":{"app":"a"}}}]})", pods);
-  core.measure("anti-affinity", R"({"app":"b"})",
-               "{" + containers + R"(,"affinity":{"podAntiAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":[{"topologyKey":"kubernetes.io/hostname",)" +
-                   R"("labelSelector":{"matchLabels":{"app":"b"}}}]}}})", std::min(pods, nodes / 2));
+  core.measure(
+      "spreading", R"({"app":"a"})",
+      "{" + containers +
+          R"(,"topologySpreadConstraints":[{"maxSkew":5,"topologyKey":"topology.kubernetes.io/zone","whenUnsatisfiable":"DoNotSchedule",)" +
+          R"("labelSelector":{"matchLabels":{"app":"a"}}}]})",
+      pods);
+  core.measure(
+      "anti-affinity", R"({"app":"b"})",
+      "{" + containers +
+          R"(,"affinity":{"podAntiAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":[{"topologyKey":"kubernetes.io/hostname",)" +
+          R"("labelSelector":{"matchLabels":{"app":"b"}}}]}}})",
+      std::min(pods, nodes / 2));
   return 0;
 }

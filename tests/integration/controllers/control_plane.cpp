@@ -40,20 +40,6 @@ using api::resources::kNodes;
 using api::resources::kPods;
 using nlohmann::json;
 
-class ControlPlane::Offered final : public plugin::Services {
- public:
-  void offer_raw(std::string_view name, const std::type_info&, std::shared_ptr<void> service) override {
-    services_[std::string(name)] = std::move(service);
-  }
-  std::shared_ptr<void> find_raw(std::string_view name, const std::type_info&) const override {
-    const auto found = services_.find(std::string(name));
-    return found == services_.end() ? nullptr : found->second;
-  }
-
- private:
-  std::map<std::string, std::shared_ptr<void>> services_;
-};
-
 class ControlPlane::Loaded final : public plugin::Extensions {
  public:
   using Make = Result<std::unique_ptr<controller::Reconciler>> (*)(const controller::ControllerContext&);
@@ -100,7 +86,7 @@ std::string write_ca() {
 ControlPlane::ControlPlane()
     : fixture_(std::make_unique<apiserver::testing::ApiFixture>(&storage_memory::open_memory)),
       poller_(std::make_unique<NoPoller>()),
-      offered_(std::make_unique<Offered>()),
+      offered_(std::make_unique<kubernel::testing::FakeServices>()),
       loaded_(std::make_unique<Loaded>()),
       ca_file_(write_ca()) {
   namespace p = plugins;
@@ -112,7 +98,8 @@ ControlPlane::ControlPlane()
     throw std::runtime_error(applied.error().message());
   }
   fixture_->api().set_authorizer(std::make_shared<apiserver::Rbac>(fixture_->api()));
-  plugin::offer<client::Connector>(*offered_, std::shared_ptr<client::Connector>(&fixture_->connector(), [](client::Connector*) {}));
+  plugin::offer<client::Connector>(
+      *offered_, std::shared_ptr<client::Connector>(&fixture_->connector(), [](client::Connector*) {}));
   loaded_->add("deployment", "deployment-controller", p::deployment::make_reconciler);
   loaded_->add("endpoints", "endpoint-controller", p::endpoints::make_reconciler);
   loaded_->add("endpointslice", "endpointslice-controller", p::endpointslice::make_reconciler);
@@ -122,10 +109,12 @@ ControlPlane::ControlPlane()
   loaded_->add("node-lifecycle", "node-controller", p::node_lifecycle::make_reconciler);
   loaded_->add("pod-garbage-collector", "pod-garbage-collector", p::pod_garbage_collector::make_reconciler);
   loaded_->add("replicaset", "replicaset-controller", p::replicaset::make_reconciler);
-  loaded_->add("root-ca-publisher", "root-ca-cert-publisher", p::root_ca_publisher::make_reconciler, json{{"caFile", ca_file_}}.dump());
+  loaded_->add("root-ca-publisher", "root-ca-cert-publisher", p::root_ca_publisher::make_reconciler,
+               json{{"caFile", ca_file_}}.dump());
   loaded_->add("serviceaccount", "service-account-controller", p::serviceaccount::make_reconciler);
-  manager_ = must(p::controller_manager::make_component({"controller-manager", "{}", fixture_->log(), metrics_, fixture_->clock(),
-                                                         random_, fixture_->executor(), fixture_->executor(), *poller_, *offered_, *loaded_}));
+  manager_ = must(p::controller_manager::make_component({"controller-manager", "{}", fixture_->log(), metrics_,
+                                                         fixture_->clock(), random_, fixture_->executor(),
+                                                         fixture_->executor(), *poller_, *offered_, *loaded_}));
   if (auto started = manager_->start({}); !started) throw std::runtime_error(started.error().message());
   settle();
 }
@@ -154,7 +143,8 @@ Object ControlPlane::create(const Resource& resource, const std::string& ns, con
   return made;
 }
 
-void ControlPlane::patch(const Resource& resource, const ObjectKey& key, const std::string& text, const std::string& subresource) {
+void ControlPlane::patch(const Resource& resource, const ObjectKey& key, const std::string& text,
+                         const std::string& subresource) {
   must(api().patch({}, resource, key, client::PatchType::Merge, json::parse(text), {.subresource = subresource}));
   settle();
 }
@@ -178,15 +168,21 @@ std::optional<Object> ControlPlane::find(const Resource& resource, const ObjectK
 void ControlPlane::add_node(const std::string& name) {
   create(kNodes, "", json{{"metadata", {{"name", name}}}}.dump());
   patch(kNodes, {"", name},
-        json{{"status", {{"conditions", json::array({{{"type", "Ready"}, {"status", "True"}, {"lastHeartbeatTime", api::format_time(fixture_->clock().wall_now())}}})}}}}
+        json{{"status",
+              {{"conditions", json::array({{{"type", "Ready"},
+                                            {"status", "True"},
+                                            {"lastHeartbeatTime", api::format_time(fixture_->clock().wall_now())}}})}}}}
             .dump(),
         "status");
-  create(kLeases, "kube-node-lease", json{{"metadata", {{"name", name}}}, {"spec", {{"holderIdentity", name}, {"leaseDurationSeconds", 40}}}}.dump());
+  create(
+      kLeases, "kube-node-lease",
+      json{{"metadata", {{"name", name}}}, {"spec", {{"holderIdentity", name}, {"leaseDurationSeconds", 40}}}}.dump());
   renew(name);
 }
 
 void ControlPlane::renew(const std::string& node) {
-  patch(kLeases, {"kube-node-lease", node}, json{{"spec", {{"renewTime", api::format_micro_time(fixture_->clock().wall_now())}}}}.dump());
+  patch(kLeases, {"kube-node-lease", node},
+        json{{"spec", {{"renewTime", api::format_micro_time(fixture_->clock().wall_now())}}}}.dump());
 }
 
 bool ControlPlane::play_node(const std::string& node) {
@@ -195,7 +191,10 @@ bool ControlPlane::play_node(const std::string& node) {
     const auto bound = pod.pointer("/spec/nodeName").string();
     if (bound.empty() && !pod.head().deleting) {
       must(api().create({}, kPods, pod.key(),
-                        {{"apiVersion", "v1"}, {"kind", "Binding"}, {"metadata", {{"name", pod.name()}}}, {"target", {{"kind", "Node"}, {"name", node}}}},
+                        {{"apiVersion", "v1"},
+                         {"kind", "Binding"},
+                         {"metadata", {{"name", pod.name()}}},
+                         {"target", {{"kind", "Node"}, {"name", node}}}},
                         {.subresource = "binding"}));
       busy = true;
     } else if (bound == node && pod.head().deleting) {
@@ -204,8 +203,11 @@ bool ControlPlane::play_node(const std::string& node) {
     } else if (bound == node && pod.pointer("/status/phase").string() == "Pending") {
       const std::string now = api::format_time(fixture_->clock().wall_now());
       const std::string ip = "10.244.0." + std::to_string(++addresses_ % 250 + 2);
-      const json status = {{"phase", "Running"}, {"podIP", ip}, {"podIPs", json::array({{{"ip", ip}}})},
-                           {"conditions", json::array({{{"type", "Ready"}, {"status", "True"}, {"lastTransitionTime", now}}})}};
+      const json status = {
+          {"phase", "Running"},
+          {"podIP", ip},
+          {"podIPs", json::array({{{"ip", ip}}})},
+          {"conditions", json::array({{{"type", "Ready"}, {"status", "True"}, {"lastTransitionTime", now}}})}};
       patch(kPods, pod.key(), json{{"status", status}}.dump(), "status");
       busy = true;
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ControlPlane: the API pipeline and every controller in one thread under a fake clock, with a kubelet and a scheduler played by hand.
+// ControlPlane: the API pipeline and every controller in one thread under a fake clock, with a kubelet and a scheduler
+// played by hand.
 
 #pragma once
 
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include <kubernel/plugin/component.h>
+#include <kubernel/testing/fake_services.h>
 
 #include "testing/api_fixture.h"
 
@@ -32,17 +34,20 @@ class ControlPlane {
 
   /// From JSON text; settles.
   api::Object create(const api::Resource& resource, const std::string& ns, const std::string& text);
-  void patch(const api::Resource& resource, const api::ObjectKey& key, const std::string& text, const std::string& subresource = "");
-  void remove(const api::Resource& resource, const api::ObjectKey& key, client::Propagation propagation = client::Propagation::Background);
-  std::vector<api::Object> list(const api::Resource& resource, const std::string& ns = "", const std::string& labels = "");
+  void patch(const api::Resource& resource, const api::ObjectKey& key, const std::string& text,
+             const std::string& subresource = "");
+  void remove(const api::Resource& resource, const api::ObjectKey& key,
+              client::Propagation propagation = client::Propagation::Background);
+  std::vector<api::Object> list(const api::Resource& resource, const std::string& ns = "",
+                                const std::string& labels = "");
   std::optional<api::Object> find(const api::Resource& resource, const api::ObjectKey& key);
 
   /// A ready node.
   void add_node(const std::string& name);
   /// Its heartbeat.
   void renew(const std::string& node);
-  /// Binds pods that have no node to `node`, makes them run and be ready, and lets those that are being deleted go; once over.
-  /// True when there was anything to do.
+  /// Binds pods that have no node to `node`, makes them run and be ready, and lets those that are being deleted go;
+  /// once over. True when there was anything to do.
   bool play_node(const std::string& node);
   /// play_node() until there is nothing to do. Fails the test when that never happens.
   void play_until_quiet(const std::string& node);
@@ -50,12 +55,11 @@ class ControlPlane {
 
  private:
   class Loaded;
-  class Offered;
   std::unique_ptr<apiserver::testing::ApiFixture> fixture_;
   kubernel::testing::SeededRandom random_{3};
   kubernel::testing::RecordingMetrics metrics_;
   std::unique_ptr<Poller> poller_;
-  std::unique_ptr<Offered> offered_;
+  std::unique_ptr<kubernel::testing::FakeServices> offered_;
   std::unique_ptr<Loaded> loaded_;
   std::unique_ptr<plugin::Component> manager_;
   std::string ca_file_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The controllers against the API server's own rules: defaults, validation, status subresources, finalizers, graceful deletion.
+// The controllers against the API server's own rules: defaults, validation, status subresources, finalizers, graceful
+// deletion.
 #include <algorithm>
 
 #include <gmock/gmock.h>
@@ -37,7 +38,8 @@ class Controllers : public ::testing::Test {
   }
   std::int64_t size_of(const std::string& image) {
     for (const Object& set : plane_.list(r::kReplicaSets)) {
-      if (set.pointer("/spec/template/spec/containers/0/image").string() == image) return set.pointer("/spec/replicas").integer();
+      if (set.pointer("/spec/template/spec/containers/0/image").string() == image)
+        return set.pointer("/spec/replicas").integer();
     }
     return -1;
   }
@@ -51,7 +53,8 @@ class Controllers : public ::testing::Test {
 
   // Whatever a test does, no controller may lack a right: upstream's roles are what it gets in a real cluster.
   ~Controllers() override {
-    for (const std::string& line : plane_.fixture().log().lines()) EXPECT_THAT(line, ::testing::Not(::testing::HasSubstr("forbidden")));
+    for (const std::string& line : plane_.fixture().log().lines())
+      EXPECT_THAT(line, ::testing::Not(::testing::HasSubstr("forbidden")));
   }
 
   ControlPlane plane_;
@@ -82,7 +85,9 @@ TEST_F(Controllers, BringADeploymentUp) {
 
 TEST_F(Controllers, ComeToRest) {
   plane_.create(r::kDeployments, "default", kDeployment);
-  plane_.create(r::kServices, "default", R"({"metadata":{"name":"web"},"spec":{"selector":{"app":"web"},"ports":[{"port":80,"targetPort":"http"}]}})");
+  plane_.create(
+      r::kServices, "default",
+      R"({"metadata":{"name":"web"},"spec":{"selector":{"app":"web"},"ports":[{"port":80,"targetPort":"http"}]}})");
   plane_.play_until_quiet("n1");
   const auto before = revision();
   for (int i = 0; i < 60; ++i) {
@@ -142,7 +147,9 @@ TEST_F(Controllers, LeaveOrphansAlone) {
 }
 
 TEST_F(Controllers, PublishTheEndpointsOfAService) {
-  plane_.create(r::kServices, "default", R"({"metadata":{"name":"web"},"spec":{"selector":{"app":"web"},"ports":[{"port":80,"targetPort":"http"}]}})");
+  plane_.create(
+      r::kServices, "default",
+      R"({"metadata":{"name":"web"},"spec":{"selector":{"app":"web"},"ports":[{"port":80,"targetPort":"http"}]}})");
   plane_.create(r::kDeployments, "default", kDeployment);
   plane_.play_until_quiet("n1");
   const auto slices = plane_.list(r::kEndpointSlices, "default", "kubernetes.io/service-name=web");
@@ -198,7 +205,9 @@ TEST_F(Controllers, RunAJobToItsEnd) {
 }
 
 TEST_F(Controllers, RunAnIndexedJob) {
-  plane_.create(r::kJobs, "default", R"({"metadata":{"name":"sum"},"spec":{"completions":3,"parallelism":3,"completionMode":"Indexed","template":{"spec":{
+  plane_.create(
+      r::kJobs, "default",
+      R"({"metadata":{"name":"sum"},"spec":{"completions":3,"parallelism":3,"completionMode":"Indexed","template":{"spec":{
       "restartPolicy":"Never","containers":[{"name":"c","image":"i"}]}}}})");
   plane_.play_until_quiet("n1");
   for (const Object& pod : plane_.list(r::kPods)) plane_.end_pod(pod, "Succeeded");

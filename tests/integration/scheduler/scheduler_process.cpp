@@ -42,7 +42,8 @@ class SchedulerProcess::Line final : public client::Connector {
   void set(bool cut) { cut_ = cut; }
 
   template <class T>
-  Result<T> count(const std::string& verb, const api::Resource& resource, const std::string& subresource, Result<T> answer) {
+  Result<T> count(const std::string& verb, const api::Resource& resource, const std::string& subresource,
+                  Result<T> answer) {
     const std::string what = verb + " " + resource.plural + (subresource.empty() ? "" : "/" + subresource);
     ++(answer ? answered_ : refused_)[what];
     return answer;
@@ -56,7 +57,8 @@ class SchedulerProcess::Line final : public client::Connector {
 
 class SchedulerProcess::CutWatch final : public client::Watch {
  public:
-  CutWatch(std::shared_ptr<Line> line, std::unique_ptr<client::Watch> watch) : line_(std::move(line)), watch_(std::move(watch)) {}
+  CutWatch(std::shared_ptr<Line> line, std::unique_ptr<client::Watch> watch)
+      : line_(std::move(line)), watch_(std::move(watch)) {}
   Result<std::vector<client::WatchEvent>> take(std::size_t max) override {
     if (line_->cut()) return Error(Reason::ServiceUnavailable, "the line is cut");
     return watch_->take(max);
@@ -70,41 +72,48 @@ class SchedulerProcess::CutWatch final : public client::Watch {
 
 class SchedulerProcess::Client final : public client::ApiClient {
  public:
-  Client(std::shared_ptr<Line> line, std::unique_ptr<client::ApiClient> api) : line_(std::move(line)), api_(std::move(api)) {}
+  Client(std::shared_ptr<Line> line, std::unique_ptr<client::ApiClient> api)
+      : line_(std::move(line)), api_(std::move(api)) {}
 
-  Result<api::Object> get(const CallContext& ctx, const api::Resource& resource, const api::ObjectKey& key, std::string_view subresource) override {
+  Result<api::Object> get(const CallContext& ctx, const api::Resource& resource, const api::ObjectKey& key,
+                          std::string_view subresource) override {
     KUBERNEL_CHECK_OK(line_->check());
     return api_->get(ctx, resource, key, subresource);
   }
-  Result<client::ObjectList> list(const CallContext& ctx, const api::Resource& resource, const client::ListOptions& options) override {
+  Result<client::ObjectList> list(const CallContext& ctx, const api::Resource& resource,
+                                  const client::ListOptions& options) override {
     KUBERNEL_CHECK_OK(line_->check());
     return api_->list(ctx, resource, options);
   }
-  Result<std::unique_ptr<client::Watch>> watch(const CallContext& ctx, const api::Resource& resource, const client::WatchOptions& options) override {
+  Result<std::unique_ptr<client::Watch>> watch(const CallContext& ctx, const api::Resource& resource,
+                                               const client::WatchOptions& options) override {
     KUBERNEL_CHECK_OK(line_->check());
     KUBERNEL_TRY(auto watch, api_->watch(ctx, resource, options));
     return std::unique_ptr<client::Watch>(std::make_unique<CutWatch>(line_, std::move(watch)));
   }
-  Result<api::Object> create(const CallContext& ctx, const api::Resource& resource, const api::ObjectKey& parent, const json& document,
-                             const client::WriteOptions& options) override {
+  Result<api::Object> create(const CallContext& ctx, const api::Resource& resource, const api::ObjectKey& parent,
+                             const json& document, const client::WriteOptions& options) override {
     KUBERNEL_CHECK_OK(line_->check());
-    return line_->count("create", resource, options.subresource, api_->create(ctx, resource, parent, document, options));
+    return line_->count("create", resource, options.subresource,
+                        api_->create(ctx, resource, parent, document, options));
   }
-  Result<api::Object> update(const CallContext& ctx, const api::Resource& resource, const api::ObjectKey& key, const json& document,
-                             const client::WriteOptions& options) override {
+  Result<api::Object> update(const CallContext& ctx, const api::Resource& resource, const api::ObjectKey& key,
+                             const json& document, const client::WriteOptions& options) override {
     KUBERNEL_CHECK_OK(line_->check());
     return line_->count("update", resource, options.subresource, api_->update(ctx, resource, key, document, options));
   }
-  Result<api::Object> patch(const CallContext& ctx, const api::Resource& resource, const api::ObjectKey& key, client::PatchType type,
-                            const json& patch, const client::WriteOptions& options) override {
+  Result<api::Object> patch(const CallContext& ctx, const api::Resource& resource, const api::ObjectKey& key,
+                            client::PatchType type, const json& patch, const client::WriteOptions& options) override {
     KUBERNEL_CHECK_OK(line_->check());
     return line_->count("patch", resource, options.subresource, api_->patch(ctx, resource, key, type, patch, options));
   }
-  Result<api::Object> remove(const CallContext& ctx, const api::Resource& resource, const api::ObjectKey& key, const client::DeleteOptions& options) override {
+  Result<api::Object> remove(const CallContext& ctx, const api::Resource& resource, const api::ObjectKey& key,
+                             const client::DeleteOptions& options) override {
     KUBERNEL_CHECK_OK(line_->check());
     return line_->count("delete", resource, "", api_->remove(ctx, resource, key, options));
   }
-  Result<void> remove_all(const CallContext& ctx, const api::Resource& resource, const client::ListOptions& which, const client::DeleteOptions& options) override {
+  Result<void> remove_all(const CallContext& ctx, const api::Resource& resource, const client::ListOptions& which,
+                          const client::DeleteOptions& options) override {
     KUBERNEL_CHECK_OK(line_->check());
     return api_->remove_all(ctx, resource, which, options);
   }
@@ -123,25 +132,12 @@ std::unique_ptr<client::ApiClient> SchedulerProcess::Line::connect(const auth::U
   return std::make_unique<Client>(std::shared_ptr<Line>(this, [](Line*) {}), api_.connect(user));
 }
 
-class SchedulerProcess::Offered final : public plugin::Services {
- public:
-  void offer_raw(std::string_view name, const std::type_info&, std::shared_ptr<void> service) override {
-    services_[std::string(name)] = std::move(service);
-  }
-  std::shared_ptr<void> find_raw(std::string_view name, const std::type_info&) const override {
-    const auto found = services_.find(std::string(name));
-    return found == services_.end() ? nullptr : found->second;
-  }
-
- private:
-  std::map<std::string, std::shared_ptr<void>> services_;
-};
-
 class SchedulerProcess::Loaded final : public plugin::Extensions {
  public:
   using Make = Result<std::unique_ptr<scheduler::Plugin>> (*)(const scheduler::PluginContext&);
   void add(const std::string& name, Make make, int weight = 1) {
-    all_.push_back({"scheduler", name, name, "{}", &typeid(PluginSpec), std::make_shared<const PluginSpec>(PluginSpec{weight, make})});
+    all_.push_back({"scheduler", name, name, "{}", &typeid(PluginSpec),
+                    std::make_shared<const PluginSpec>(PluginSpec{weight, make})});
   }
   std::vector<const plugin::Extension*> at(std::string_view point) const override {
     std::vector<const plugin::Extension*> out;
@@ -166,11 +162,12 @@ class NoPoller final : public Poller {
 
 }  // namespace
 
-SchedulerProcess::SchedulerProcess(apiserver::testing::ApiFixture& fixture, const std::string& config, std::uint64_t seed)
+SchedulerProcess::SchedulerProcess(apiserver::testing::ApiFixture& fixture, const std::string& config,
+                                   std::uint64_t seed)
     : line_(std::make_shared<Line>(fixture.connector())),
       random_(seed),
       poller_(std::make_unique<NoPoller>()),
-      offered_(std::make_unique<Offered>()),
+      offered_(std::make_unique<kubernel::testing::FakeServices>()),
       loaded_(std::make_unique<Loaded>()) {
   namespace p = plugins;
   loaded_->add("PrioritySort", p::make_priority_sort);
@@ -188,8 +185,8 @@ SchedulerProcess::SchedulerProcess(apiserver::testing::ApiFixture& fixture, cons
   loaded_->add("NodeResourcesBalancedAllocation", p::make_node_resources_balanced_allocation);
   loaded_->add("DefaultBinder", p::make_default_binder);
   plugin::offer<client::Connector>(*offered_, line_);
-  auto made = p::make_scheduler_component({"scheduler", config, fixture.log(), metrics_, fixture.clock(), random_, fixture.executor(),
-                                           fixture.executor(), *poller_, *offered_, *loaded_});
+  auto made = p::make_scheduler_component({"scheduler", config, fixture.log(), metrics_, fixture.clock(), random_,
+                                           fixture.executor(), fixture.executor(), *poller_, *offered_, *loaded_});
   if (!made) throw std::runtime_error(made.error().message());
   component_ = *std::move(made);
   if (const auto started = component_->start({}); !started) throw std::runtime_error(started.error().message());
@@ -200,8 +197,12 @@ SchedulerProcess::~SchedulerProcess() {
   component_->stop({});
 }
 
-void SchedulerProcess::cut() { line_->set(true); }
-void SchedulerProcess::mend() { line_->set(false); }
+void SchedulerProcess::cut() {
+  line_->set(true);
+}
+void SchedulerProcess::mend() {
+  line_->set(false);
+}
 
 int SchedulerProcess::calls(const std::string& what) const {
   const auto found = line_->answered_.find(what);

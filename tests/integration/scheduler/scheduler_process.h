@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// SchedulerProcess: a scheduler component with its plugins as one process would have it, whose line to the API can be cut and whose
-// writes are counted.
+// SchedulerProcess: a scheduler component with its plugins as one process would have it, whose line to the API can be
+// cut and whose writes are counted.
 
 #pragma once
 
@@ -10,6 +10,7 @@
 #include <string>
 
 #include <kubernel/plugin/component.h>
+#include <kubernel/testing/fake_services.h>
 
 #include "testing/api_fixture.h"
 
@@ -37,13 +38,12 @@ class SchedulerProcess {
   class Line;
   class Client;
   class CutWatch;
-  class Offered;
   class Loaded;
   std::shared_ptr<Line> line_;
   kubernel::testing::SeededRandom random_;
   kubernel::testing::RecordingMetrics metrics_;
   std::unique_ptr<Poller> poller_;
-  std::unique_ptr<Offered> offered_;
+  std::unique_ptr<kubernel::testing::FakeServices> offered_;
   std::unique_ptr<Loaded> loaded_;
   std::unique_ptr<plugin::Component> component_;
 };

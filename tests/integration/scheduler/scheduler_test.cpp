@@ -30,20 +30,27 @@ class SchedulerOnApi : public ::testing::Test {
   }
 
   // Ready, as its kubelet and the node life cycle would have made it.
-  void add_node(const std::string& name, const std::string& cpu = "4", const json& spec = json::object(), const json& labels = json::object()) {
+  void add_node(const std::string& name, const std::string& cpu = "4", const json& spec = json::object(),
+                const json& labels = json::object()) {
     const json allocatable = {{"cpu", cpu}, {"memory", "8Gi"}, {"pods", "110"}};
-    const json node = {{"metadata", {{"name", name}, {"labels", labels}}},
-                       {"spec", spec},
-                       {"status", {{"capacity", allocatable}, {"allocatable", allocatable},
-                                   {"conditions", json::array({{{"type", "Ready"}, {"status", "True"}, {"lastHeartbeatTime", "2026-01-01T00:00:00Z"}}})}}}};
+    const json node = {
+        {"metadata", {{"name", name}, {"labels", labels}}},
+        {"spec", spec},
+        {"status",
+         {{"capacity", allocatable},
+          {"allocatable", allocatable},
+          {"conditions",
+           json::array({{{"type", "Ready"}, {"status", "True"}, {"lastHeartbeatTime", "2026-01-01T00:00:00Z"}}})}}}};
     fixture_.create(kNodes, "", node.dump());
     json made = fixture_.client().get({}, kNodes, {"", name}, "")->to_json();
     if (!made["spec"].contains("taints")) return;
-    std::erase_if(made["spec"]["taints"].get_ref<json::array_t&>(), [](const json& taint) { return taint["key"] == "node.kubernetes.io/not-ready"; });
+    std::erase_if(made["spec"]["taints"].get_ref<json::array_t&>(),
+                  [](const json& taint) { return taint["key"] == "node.kubernetes.io/not-ready"; });
     ASSERT_TRUE(fixture_.client().update({}, kNodes, {"", name}, made, {}));
   }
   void add_pod(const std::string& name, const std::string& cpu = "100m", const json& more = json::object()) {
-    json spec = {{"containers", json::array({{{"name", "c"}, {"image", "busybox"}, {"resources", {{"requests", {{"cpu", cpu}}}}}}})}};
+    json spec = {{"containers",
+                  json::array({{{"name", "c"}, {"image", "busybox"}, {"resources", {{"requests", {{"cpu", cpu}}}}}}})}};
     spec.update(more);
     fixture_.create(kPods, "default", json{{"metadata", {{"name", name}}}, {"spec", spec}}.dump());
   }
@@ -116,7 +123,8 @@ TEST_F(SchedulerOnApi, APodThatCannotBeScheduledCostsOneEventAndOneStatusWrite) 
   settle();
   for (int i = 0; i < 100; ++i) {  // What happens meanwhile is none of its business.
     json node = fixture_.client().get({}, kNodes, {"", "a"}, "")->to_json();
-    node["status"]["conditions"][0]["lastHeartbeatTime"] = "2026-01-01T00:01:" + std::string(i % 2 == 0 ? "00" : "01") + "Z";
+    node["status"]["conditions"][0]["lastHeartbeatTime"] =
+        "2026-01-01T00:01:" + std::string(i % 2 == 0 ? "00" : "01") + "Z";
     ASSERT_TRUE(fixture_.client().update({}, kNodes, {"", "a"}, node, {.subresource = "status"}));
     add_pod("small" + std::to_string(i), "1m");
     pass(2s);
@@ -126,7 +134,8 @@ TEST_F(SchedulerOnApi, APodThatCannotBeScheduledCostsOneEventAndOneStatusWrite) 
   EXPECT_EQ(scheduler.calls("patch pods/status"), 1);
   EXPECT_EQ(events("FailedScheduling").size(), 1U);
   EXPECT_EQ(scheduler.calls("patch events") + scheduler.calls("update events"), 0);
-  EXPECT_EQ(scheduler.metric(R"(scheduler_schedule_attempts_total{profile="default-scheduler",result="unschedulable"})"), 1);
+  EXPECT_EQ(
+      scheduler.metric(R"(scheduler_schedule_attempts_total{profile="default-scheduler",result="unschedulable"})"), 1);
 
   add_node("d", "4");
   pass(15s);
@@ -139,12 +148,19 @@ TEST_F(SchedulerOnApi, UsersReadUpstreamsMessage) {
   add_node("c", "4", {{"taints", json::array({{{"key", "dedicated"}, {"value", "x"}, {"effect", "NoSchedule"}}})}});
   add_node("d", "4", json::object(), {{"disk", "hdd"}});
   SchedulerProcess scheduler(fixture_, "{}", 1);
-  add_pod("p", "2", {{"affinity", {{"nodeAffinity", {{"requiredDuringSchedulingIgnoredDuringExecution",
-    {{"nodeSelectorTerms", json::array({{{"matchExpressions", json::array({{{"key", "disk"}, {"operator", "NotIn"}, {"values", json::array({"hdd"})}}})}}})}}}}}}}});
+  add_pod("p", "2",
+          {{"affinity",
+            {{"nodeAffinity",
+              {{"requiredDuringSchedulingIgnoredDuringExecution",
+                {{"nodeSelectorTerms",
+                  json::array({{{"matchExpressions", json::array({{{"key", "disk"},
+                                                                   {"operator", "NotIn"},
+                                                                   {"values", json::array({"hdd"})}}})}}})}}}}}}}});
   pass(2s);
-  const std::string message = "0/4 nodes are available: 1 Insufficient cpu, 1 node(s) didn't match Pod's node affinity/selector, "
-                              "1 node(s) had untolerated taint(s), 1 node(s) were unschedulable. preemption: 0/4 nodes are available: "
-                              "4 Preemption is not helpful for scheduling.";
+  const std::string message =
+      "0/4 nodes are available: 1 Insufficient cpu, 1 node(s) didn't match Pod's node affinity/selector, "
+      "1 node(s) had untolerated taint(s), 1 node(s) were unschedulable. preemption: 0/4 nodes are available: "
+      "4 Preemption is not helpful for scheduling.";
   EXPECT_EQ(pod("p").pointer("/status/conditions/0/message").string(), message);
   ASSERT_EQ(events("FailedScheduling").size(), 1U);
   const api::Object told = events("FailedScheduling").front();

@@ -15,7 +15,8 @@
 
 namespace kubernel::scheduler {
 
-/// What scores assume of a container that asks for nothing, so that such pods spread too (upstream's non-zero requests).
+/// What scores assume of a container that asks for nothing, so that such pods spread too (upstream's non-zero
+/// requests).
 inline constexpr std::int64_t kDefaultMilliCpu = 100;
 inline constexpr std::int64_t kDefaultMemory = 200LL * 1024 * 1024;
 
@@ -39,6 +40,25 @@ struct KUBERNEL_EXPORT Resources {
   void raise_to(const Resources& other);
 
   friend bool operator==(const Resources&, const Resources&) = default;
+};
+
+/// The amount of one resource, whose name is looked at once: what a score reads of every node.
+class AmountOf {
+ public:
+  explicit AmountOf(std::string name) : name_(std::move(name)) {
+    if (name_ == "cpu") member_ = &Resources::milli_cpu;
+    if (name_ == "memory") member_ = &Resources::memory;
+    if (name_ == "ephemeral-storage") member_ = &Resources::ephemeral_storage;
+  }
+  /// True for an extended resource: it counts only for pods that ask for it.
+  bool extended() const noexcept { return member_ == nullptr; }
+  std::int64_t in(const Resources& resources) const noexcept {
+    return member_ != nullptr ? resources.*member_ : resources.amount(name_);
+  }
+
+ private:
+  std::string name_;
+  std::int64_t Resources::*member_ = nullptr;
 };
 
 /// What a pod needs at once: the larger of the sum of its containers (with restartable init containers, which go on

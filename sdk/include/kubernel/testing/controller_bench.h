@@ -20,7 +20,8 @@ namespace kubernel::testing {
 /// Keeps events as "Normal Reason message".
 class RecordingEvents final : public client::EventRecorder {
  public:
-  void record(const api::Object& about, std::string_view type, std::string_view reason, std::string_view message) override;
+  void record(const api::Object& about, std::string_view type, std::string_view reason,
+              std::string_view message) override;
   std::vector<std::string> lines() const;
 
  private:

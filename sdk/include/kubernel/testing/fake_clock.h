@@ -47,7 +47,8 @@ class FakeClock final : public Clock {
   std::shared_ptr<State> state_;
 };
 
-/// Keeps tasks until run_all(), which runs them on the caller's thread, and the tasks they submit. Threads: submit() from any.
+/// Keeps tasks until run_all(), which runs them on the caller's thread, and the tasks they submit. Threads: submit()
+/// from any.
 class ManualExecutor final : public Executor {
  public:
   Result<void> submit(std::function<void()> task) override;

@@ -3,9 +3,9 @@
 // FakeCluster: an API server small enough to reason about, for tests of controllers, schedulers and node agents.
 //
 // It keeps objects, hands out revisions and uids and enforces the preconditions the real one does: compare-and-swap on
-// resourceVersion, separate status, generateName, finalizers, graceful deletion of pods, terminating namespaces, watches
-// with selectors. It neither defaults nor validates. It does not record calls: a test looks at the objects that exist
-// afterwards, not at how they came to be.
+// resourceVersion, separate status, generateName, finalizers, graceful deletion of pods, terminating namespaces,
+// watches with selectors. It neither defaults nor validates. It does not record calls: a test looks at the objects that
+// exist afterwards, not at how they came to be.
 
 #pragma once
 
@@ -56,11 +56,13 @@ class FakeCluster final : public client::ApiClient, public client::Connector {
   void thaw_cache();
   /// Every open watch ends with `reason` (Expired, or ServiceUnavailable as a broken connection does).
   void break_watches(Reason reason);
-  /// The next `times` calls of `verb` ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"; with
-  /// a subresource "update/status") on `resource` fail with `error` and change nothing.
+  /// The next `times` calls of `verb` ("get", "list", "watch", "create", "update", "patch", "delete",
+  /// "deletecollection"; with a subresource "update/status") on `resource` fail with `error` and change nothing.
   void fail_next(std::string verb, const api::Resource& resource, Error error, int times = 1);
   /// Runs before each such call; the place for what happens "meanwhile". An error it returns becomes the call's.
-  void on_call(std::function<Result<void>(std::string_view verb, const api::Resource& resource, const api::ObjectKey& key)> hook);
+  void on_call(
+      std::function<Result<void>(std::string_view verb, const api::Resource& resource, const api::ObjectKey& key)>
+          hook);
 
   /// Names of the users connect() was called with, in order.
   std::vector<std::string> users() const;

@@ -56,7 +56,9 @@ class FakeSession final : public runtime::Session {
 };
 
 /// Threads: all members may be called concurrently.
-class FakeRuntime final : public runtime::ContainerRuntime, public runtime::ContainerAccess, public runtime::ImageStore {
+class FakeRuntime final : public runtime::ContainerRuntime,
+                          public runtime::ContainerAccess,
+                          public runtime::ImageStore {
  public:
   explicit FakeRuntime(Clock& clock);
   ~FakeRuntime() override;
@@ -77,9 +79,11 @@ class FakeRuntime final : public runtime::ContainerRuntime, public runtime::Cont
   /// The next call of `operation` ("run_sandbox", "create_container", "start_container", "pull", …) fails with `error`.
   void fail_next(std::string_view operation, Error error);
   void set_exec(std::function<Result<runtime::ExecResult>(const std::string& container_name,
-                                                          const std::vector<std::string>& command)> exec);
+                                                          const std::vector<std::string>& command)>
+                    exec);
   /// Called with each new exec or attach session's process side.
-  void set_session(std::function<void(std::shared_ptr<FakeSession::Process>, const std::vector<std::string>& command)> made);
+  void set_session(
+      std::function<void(std::shared_ptr<FakeSession::Process>, const std::vector<std::string>& command)> made);
   /// "run_sandbox default/web", "start_container app", …, in order.
   std::vector<std::string> calls() const;
   /// How often `call` is in calls().
@@ -110,7 +114,8 @@ class FakeRuntime final : public runtime::ContainerRuntime, public runtime::Cont
   Result<runtime::ExecResult> exec_sync(const CallContext& ctx, std::string_view id,
                                         const std::vector<std::string>& command) override;
   Result<std::unique_ptr<runtime::Session>> attach(const CallContext& ctx, std::string_view id) override;
-  Result<void> update_resources(const CallContext& ctx, std::string_view id, const runtime::Resources& resources) override;
+  Result<void> update_resources(const CallContext& ctx, std::string_view id,
+                                const runtime::Resources& resources) override;
   Result<void> reopen_log(const CallContext& ctx, std::string_view id) override;
   Result<runtime::Usage> usage(const CallContext& ctx, std::string_view id) override;
   Result<void> request_stop(const CallContext& ctx, std::string_view id) override;

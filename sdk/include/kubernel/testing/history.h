@@ -50,9 +50,9 @@ struct Operation {
   std::size_t limit = 0;
 
   bool applied = false;
-  storage::Revision revision = 0;              ///< Of the write, of the store when it lost, of the page.
-  std::optional<storage::KeyValue> current;    ///< What get found; what beat a write; what a remove removed.
-  std::vector<storage::KeyValue> items;        ///< Range.
+  storage::Revision revision = 0;            ///< Of the write, of the store when it lost, of the page.
+  std::optional<storage::KeyValue> current;  ///< What get found; what beat a write; what a remove removed.
+  std::vector<storage::KeyValue> items;      ///< Range.
   bool more = false;
   /// Not everything was kept: of a write only whether it was applied, and at which revision; of a get only the value
   /// and its revision.
@@ -63,7 +63,8 @@ struct Operation {
 std::string describe(const Operation& operation);
 
 /// What one watch delivered, take by take. A watch that was resumed is one record per watch: each starts at the
-/// revision after the last progress of the one before, and the checker then knows that nothing is missing or told twice.
+/// revision after the last progress of the one before, and the checker then knows that nothing is missing or told
+/// twice.
 struct WatchRecord {
   std::string start;
   std::string end;
@@ -74,9 +75,9 @@ struct WatchRecord {
 
 /// Threads: see each member.
 struct History {
-  storage::Revision start = 1;                              ///< The store's revision before the first operation.
-  std::map<std::string, storage::KeyValue> initial;         ///< What it held then.
-  std::vector<Operation> operations;                        ///< In no particular order.
+  storage::Revision start = 1;                       ///< The store's revision before the first operation.
+  std::map<std::string, storage::KeyValue> initial;  ///< What it held then.
+  std::vector<Operation> operations;                 ///< In no particular order.
   std::vector<WatchRecord> watches;
 
   std::atomic<Moment> moments = 0;  ///< The last one taken. Threads: any.
@@ -133,8 +134,8 @@ class RecordedWatch {
 };
 
 /// Whether the calls on each key can be put in one order that agrees with real time and gives each what it returned
-/// (Wing and Gong's search with Lowe's memory of what was tried). A call with an unknown outcome may be anywhere after its
-/// beginning, or nowhere. Uses revisions only as the opaque versions compare-and-swap needs.
+/// (Wing and Gong's search with Lowe's memory of what was tried). A call with an unknown outcome may be anywhere after
+/// its beginning, or nowhere. Uses revisions only as the opaque versions compare-and-swap needs.
 ///
 /// Returns what is wrong, in several lines: the operations that are explained last and those that cannot be; empty when
 /// nothing is. Precondition: the history's writers are done.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// SchedulerPluginTest: what a scheduler plugin's unit test needs: objects from JSON text, a plugin made with given arguments.
+// SchedulerPluginTest: what a scheduler plugin's unit test needs: objects from JSON text, a plugin made with given
+// arguments.
 //
 //   class NodeNameTest : public kubernel::testing::SchedulerPluginTest {};
 //   TEST_F(NodeNameTest, …) { auto plugin = make(make_node_name); EXPECT_EQ(filter(*plugin, pod(…), node(…)), "");
@@ -17,6 +18,7 @@
 #include <kubernel/scheduler/framework.h>
 #include <kubernel/testing/fake_clock.h>
 #include <kubernel/testing/fake_cluster.h>
+#include <kubernel/testing/scheduler_handle.h>
 
 namespace kubernel::testing {
 
@@ -24,18 +26,20 @@ class SchedulerPluginTest : public ::testing::Test {
  protected:
   /// A pod called "p" (uid "u-p") in namespace "default" with that spec.
   static std::shared_ptr<const scheduler::PodInfo> pod(const std::string& spec, const std::string& name = "p") {
-    auto object = api::Object::parse(R"({"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"default","name":")" + name +
-                                     R"(","uid":"u-)" + name + R"("},"spec":)" + spec + "}");
+    auto object = api::Object::parse(R"({"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"default","name":")" +
+                                     name + R"(","uid":"u-)" + name + R"("},"spec":)" + spec + "}");
     EXPECT_TRUE(object) << object.error().message();
     return std::make_shared<const scheduler::PodInfo>(*object);
   }
 
   /// A pod with labels in a namespace; its uid is "u-NAME".
   static std::shared_ptr<const scheduler::PodInfo> labeled_pod(const std::string& name, const std::string& labels,
-                                                               const std::string& spec = "{}", const std::string& ns = "default",
+                                                               const std::string& spec = "{}",
+                                                               const std::string& ns = "default",
                                                                const std::string& more_metadata = "") {
-    auto object = api::Object::parse(R"({"apiVersion":"v1","kind":"Pod","metadata":{"namespace":")" + ns + R"(","name":")" + name +
-                                     R"(","uid":"u-)" + name + R"(","labels":)" + labels + more_metadata + R"(},"spec":)" + spec + "}");
+    auto object = api::Object::parse(R"({"apiVersion":"v1","kind":"Pod","metadata":{"namespace":")" + ns +
+                                     R"(","name":")" + name + R"(","uid":"u-)" + name + R"(","labels":)" + labels +
+                                     more_metadata + R"(},"spec":)" + spec + "}");
     EXPECT_TRUE(object) << object.error().message();
     return std::make_shared<const scheduler::PodInfo>(*object);
   }
@@ -43,8 +47,8 @@ class SchedulerPluginTest : public ::testing::Test {
   /// A node with those members ("spec", "status") and labels.
   static scheduler::NodeInfo node(const std::string& name, const std::string& members = R"("spec":{})",
                                   const std::string& labels = "{}") {
-    auto object = api::Object::parse(R"({"apiVersion":"v1","kind":"Node","metadata":{"name":")" + name + R"(","labels":)" +
-                                     labels + "}," + members + "}");
+    auto object = api::Object::parse(R"({"apiVersion":"v1","kind":"Node","metadata":{"name":")" + name +
+                                     R"(","labels":)" + labels + "}," + members + "}");
     EXPECT_TRUE(object) << object.error().message();
     return scheduler::NodeInfo(*object);
   }
@@ -124,7 +128,8 @@ class SchedulerPluginTest : public ::testing::Test {
     return out;
   }
 
-  /// Whether a pod that the plugin refused is worth another try after the event: its retry_on() lists it, and its hint agrees.
+  /// Whether a pod that the plugin refused is worth another try after the event: its retry_on() lists it, and its hint
+  /// agrees.
   static bool wakes(const scheduler::Plugin& plugin, scheduler::ClusterEvent event, const scheduler::PodInfo& pod,
                     const api::Object& before, const api::Object& after) {
     const auto interests = plugin.retry_on();
@@ -139,28 +144,7 @@ class SchedulerPluginTest : public ::testing::Test {
     return out;
   }
 
-  /// A scheduler that offers nothing: no pod waits, every node fits. Derive from it to offer what a plugin needs.
-  class NoHandle : public scheduler::Handle {
-   public:
-    explicit NoHandle(client::EventRecorder& events) : events_(events) {}
-    void for_each_waiting(const std::function<void(scheduler::WaitingPod&)>&) override {}
-    Result<scheduler::Verdict> run_filters(const scheduler::Cycle&, const scheduler::NodeInfo&) override {
-      return scheduler::Verdict::fits();
-    }
-    void pod_added(scheduler::Cycle&, const scheduler::PodInfo&, const scheduler::NodeInfo&) override {}
-    void pod_removed(scheduler::Cycle&, const scheduler::PodInfo&, const scheduler::NodeInfo&) override {}
-    std::vector<std::shared_ptr<const scheduler::PodInfo>> nominated_pods(std::string_view) override { return {}; }
-    void parallel_for(std::size_t count, const std::function<void(std::size_t)>& work) override {
-      for (std::size_t i = 0; i < count; ++i) work(i);
-    }
-    void activate(std::string_view) override {}
-    std::vector<scheduler::PreemptExtender*> preempt_extenders() override { return {}; }
-    client::EventRecorder& events() override { return events_; }
-    void run_in_background(std::function<void(const CallContext&)> task) override { task({}); }
-
-   private:
-    client::EventRecorder& events_;
-  };
+  using NoHandle = testing::NoHandle;
 
   FakeClock clock_;
   RecordingLogger log_;

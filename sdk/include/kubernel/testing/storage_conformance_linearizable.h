@@ -102,7 +102,8 @@ TEST_P(StorageConformance, RandomHistoriesOfManyClientsAreLinearizable) {
           wakes.notify_one();
         });
       }
-      for (auto takes = 1 + random_below(random, 20); last ? std::max(from - 1, watch.progress()) < until : takes > 0; --takes) {
+      for (auto takes = 1 + random_below(random, 20); last ? std::max(from - 1, watch.progress()) < until : takes > 0;
+           --takes) {
         const int before = wakes;
         const auto batch = watch.take(1 + random_below(random, 7));
         if (!batch) {
