@@ -45,7 +45,8 @@ class Reader {
         return file->error(place, {{"", "manifest " + path.string() + " includes itself"}});
       }
       auto included = ManifestFile::load(path, environment_);
-      if (!included && included.error().reason() == Reason::NotFound) return file->error(place, {{"", included.error().message()}});
+      if (!included && included.error().reason() == Reason::NotFound)
+        return file->error(place, {{"", included.error().message()}});
       if (!included) return std::move(included).error();
       KUBERNEL_CHECK_OK(add(*included));
     }
@@ -74,7 +75,8 @@ class Reader {
     const json& document = file->document();
     for (const char* member : {"log", "process"}) settings_[member].merge_patch(document.value(member, json::object()));
     std::vector<fs::path> own;
-    for (const json& dir : document.value("pluginPath", json::array())) own.push_back(file->beside(dir.get<std::string>()));
+    for (const json& dir : document.value("pluginPath", json::array()))
+      own.push_back(file->beside(dir.get<std::string>()));
     manifest_.plugin_path.insert(manifest_.plugin_path.begin(), own.begin(), own.end());
     const json entries = document.value("plugins", json::array());
     for (std::size_t i = 0; i < entries.size(); ++i) {
@@ -88,12 +90,14 @@ class Reader {
     plugin.name = entry.at("name").get<std::string>();
     plugin.config_json = entry.value("config", json::object()).dump();
     plugin.required = entry.value("required", true);
-    if (const auto when = entry.find("when"); when != entry.end()) plugin.when_component = when->at("component").get<std::string>();
+    if (const auto when = entry.find("when"); when != entry.end())
+      plugin.when_component = when->at("component").get<std::string>();
     plugin.file = file;
     plugin.path = std::move(path);
 
     auto& all = manifest_.plugins;
-    const auto earlier = std::find_if(all.begin(), all.end(), [&](const PluginEntry& other) { return other.name == plugin.name; });
+    const auto earlier =
+        std::find_if(all.begin(), all.end(), [&](const PluginEntry& other) { return other.name == plugin.name; });
     const bool enabled = entry.value("enabled", true);
     if (earlier == all.end()) {
       if (!enabled) return plugin.error("enabled", {{"", "no included manifest lists \"" + plugin.name + "\""}});
@@ -108,7 +112,10 @@ class Reader {
 
   const Environment& environment_;
   std::vector<fs::path> open_;  // The files being read, each included by the one before it.
-  json settings_ = {{"apiVersion", "kubernel/v1alpha1"}, {"kind", "PluginManifest"}, {"log", json::object()}, {"process", json::object()}};
+  json settings_ = {{"apiVersion", "kubernel/v1alpha1"},
+                    {"kind", "PluginManifest"},
+                    {"log", json::object()},
+                    {"process", json::object()}};
   Manifest manifest_;
 };
 
@@ -130,7 +137,8 @@ Result<Manifest> parse_manifest(const std::string& text, const fs::path& file, c
   return read(parsed, environment, default_plugin_dir);
 }
 
-Result<Manifest> load_manifest(const fs::path& file, const Environment& environment, const fs::path& default_plugin_dir) {
+Result<Manifest> load_manifest(const fs::path& file, const Environment& environment,
+                               const fs::path& default_plugin_dir) {
   KUBERNEL_TRY(const File loaded, ManifestFile::load(file, environment));
   return read(loaded, environment, default_plugin_dir);
 }

@@ -100,7 +100,9 @@ Environment process_environment() {
   };
 }
 
-void complete_manifest(json& document) { manifest_schema().check(document); }
+void complete_manifest(json& document) {
+  manifest_schema().check(document);
+}
 
 std::string ManifestFile::locate(std::string_view path) const {
   std::string_view nearest = path;
@@ -126,7 +128,9 @@ Error ManifestFile::error(std::string_view parent, const std::vector<Problem>& p
   return Error(Reason::Invalid, std::move(message));
 }
 
-fs::path ManifestFile::beside(const std::string& path) const { return fs::absolute(file_).parent_path() / path; }
+fs::path ManifestFile::beside(const std::string& path) const {
+  return fs::absolute(file_).parent_path() / path;
+}
 
 Result<std::shared_ptr<const ManifestFile>> ManifestFile::parse(const std::string& text, const fs::path& file,
                                                                 const Environment& environment) {

@@ -33,7 +33,8 @@ struct Position {
 class ManifestFile {
  public:
   // Errors: NotFound when the file cannot be read; otherwise as parse().
-  static Result<std::shared_ptr<const ManifestFile>> load(const std::filesystem::path& file, const Environment& environment);
+  static Result<std::shared_ptr<const ManifestFile>> load(const std::filesystem::path& file,
+                                                          const Environment& environment);
   // The same for text; `file` is its name. Errors: Invalid, with file:line:column and all problems.
   static Result<std::shared_ptr<const ManifestFile>> parse(const std::string& text, const std::filesystem::path& file,
                                                            const Environment& environment);

@@ -44,7 +44,8 @@ plugins:
     required: false
 )");
   ASSERT_TRUE(manifest) << manifest.error().message();
-  EXPECT_EQ(manifest->plugin_path, (std::vector<std::filesystem::path>{"/opt/plugins", "/etc/kubernel/local", "/usr/lib/plugins"}));
+  EXPECT_EQ(manifest->plugin_path,
+            (std::vector<std::filesystem::path>{"/opt/plugins", "/etc/kubernel/local", "/usr/lib/plugins"}));
   EXPECT_EQ(manifest->log_level, LogLevel::Debug);
   EXPECT_EQ(manifest->log_format, core::LogFormat::Json);
   EXPECT_EQ(manifest->blocking_threads, 4U);
@@ -171,7 +172,9 @@ class Includes : public ::testing::Test {
     std::filesystem::create_directories((directory_ / name).parent_path());
     std::ofstream(directory_ / name) << "apiVersion: kubernel/v1alpha1\nkind: PluginManifest\n" << body;
   }
-  Result<Manifest> load(const std::string& name) const { return load_manifest(directory_ / name, environment({}), "/usr/lib/plugins"); }
+  Result<Manifest> load(const std::string& name) const {
+    return load_manifest(directory_ / name, environment({}), "/usr/lib/plugins");
+  }
   std::string names(const std::string& file) const {
     const auto manifest = load(file);
     if (!manifest) return manifest.error().message();
@@ -180,8 +183,10 @@ class Includes : public ::testing::Test {
     return out;
   }
 
-  const std::filesystem::path directory_ = std::filesystem::path(::testing::TempDir()) /
-      (std::string("manifest-") + ::testing::UnitTest::GetInstance()->current_test_info()->name() + std::to_string(getpid()));
+  const std::filesystem::path directory_ =
+      std::filesystem::path(::testing::TempDir()) /
+      (std::string("manifest-") + ::testing::UnitTest::GetInstance()->current_test_info()->name() +
+       std::to_string(getpid()));
 };
 
 TEST_F(Includes, TheIncludedComesFirst) {
@@ -205,7 +210,8 @@ TEST_F(Includes, AnIncludedEntryCanBeTakenOut) {
 
 TEST_F(Includes, TakingOutWhatIsNotThereIsAnError) {
   write("mine.yaml", "plugins: [{name: a, enabled: false}]\n");
-  EXPECT_EQ(names("mine.yaml"), (directory_ / "mine.yaml").string() + ":3:21: plugins[0].enabled: no included manifest lists \"a\"");
+  EXPECT_EQ(names("mine.yaml"),
+            (directory_ / "mine.yaml").string() + ":3:21: plugins[0].enabled: no included manifest lists \"a\"");
 }
 
 TEST_F(Includes, SettingsAreMergedMemberByMemberAndTheOwnWin) {
@@ -223,13 +229,15 @@ TEST_F(Includes, TheOwnDirectoriesAreSearchedFirst) {
   write("mine.yaml", "include: [base/base.yaml]\npluginPath: [own]\n");
   const auto manifest = load("mine.yaml");
   ASSERT_TRUE(manifest) << manifest.error().message();
-  EXPECT_EQ(manifest->plugin_path, (std::vector<std::filesystem::path>{directory_ / "own", directory_ / "base/shipped", "/usr/lib/plugins"}));
+  EXPECT_EQ(manifest->plugin_path,
+            (std::vector<std::filesystem::path>{directory_ / "own", directory_ / "base/shipped", "/usr/lib/plugins"}));
 }
 
 TEST_F(Includes, AProblemIsShownWhereItStands) {
   write("base.yaml", "plugins: [{name: a, confg: {}}]\n");
   write("mine.yaml", "include: [base.yaml]\n");
-  EXPECT_EQ(names("mine.yaml").find((directory_ / "base.yaml").string() + ":3:21: plugins[0].confg:"), 0U) << names("mine.yaml");
+  EXPECT_EQ(names("mine.yaml").find((directory_ / "base.yaml").string() + ":3:21: plugins[0].confg:"), 0U)
+      << names("mine.yaml");
 }
 
 TEST_F(Includes, AFileThatIsNotThereIsShownWhereItIsIncluded) {
@@ -241,8 +249,8 @@ TEST_F(Includes, AFileThatIsNotThereIsShownWhereItIsIncluded) {
 TEST_F(Includes, ACircleIsRefused) {
   write("a.yaml", "include: [b.yaml]\n");
   write("b.yaml", "include: [a.yaml]\n");
-  EXPECT_EQ(names("a.yaml"), (directory_ / "b.yaml").string() + ":3:11: include[0]: manifest " + (directory_ / "a.yaml").string() +
-                                 " includes itself");
+  EXPECT_EQ(names("a.yaml"), (directory_ / "b.yaml").string() + ":3:11: include[0]: manifest " +
+                                 (directory_ / "a.yaml").string() + " includes itself");
 }
 
 TEST(Manifest, AFileThatIsNotThereIsNamed) {

@@ -73,7 +73,8 @@ std::string all_of(const std::vector<config::Problem>& problems) {
 }
 
 // plugin::Extension::check_config of whatever that plugin provides.
-std::function<Result<std::string>(std::string_view)> config_check(const std::string& name, const loader::PluginText& text) {
+std::function<Result<std::string>(std::string_view)> config_check(const std::string& name,
+                                                                  const loader::PluginText& text) {
   const auto schema_text = text.find("schema");
   const std::string schema = schema_text == text.end() ? "" : schema_text->second;
   return [name, schema](std::string_view config_json) -> Result<std::string> {
@@ -127,7 +128,8 @@ std::vector<std::string> plugins_offering(const Manifest& manifest, std::string_
     loader::Taken nothing;
     if (!find_and_verify(manifest, plugin) || components_of(plugin.text).empty()) continue;
     const auto provided = loader::load_plugin(plugin.file, plugin.text, nothing);
-    if (provided && std::any_of(provided->begin(), provided->end(), [&](const auto& one) { return offers(one, service); })) {
+    if (provided &&
+        std::any_of(provided->begin(), provided->end(), [&](const auto& one) { return offers(one, service); })) {
       out.push_back(name);
     }
   }
@@ -189,8 +191,8 @@ Result<void> Assembly::load(std::size_t index) {
   KUBERNEL_TRY(auto provided, loader::load_plugin(plugin.file, plugin.text, taken_));
   const auto check = config_check(plugin.name, plugin.text);
   for (loader::Provided& one : provided) {
-    extensions_.push_back(
-        {std::move(one.point), std::move(one.name), plugin.name, plugin.config_json, one.type, std::move(one.spec), check});
+    extensions_.push_back({std::move(one.point), std::move(one.name), plugin.name, plugin.config_json, one.type,
+                           std::move(one.spec), check});
   }
   return {};
 }

@@ -58,8 +58,8 @@ class Assembly final : public plugin::Extensions {
 Result<std::filesystem::path> find_plugin_file(const std::vector<std::filesystem::path>& plugin_path,
                                                const std::string& name);
 
-// Plugins of the plugin path that are not in the manifest and have a component that offers `service`. To find out they are
-// loaded and registered, which starts nothing; for a process that is about to fail.
+// Plugins of the plugin path that are not in the manifest and have a component that offers `service`. To find out they
+// are loaded and registered, which starts nothing; for a process that is about to fail.
 std::vector<std::string> plugins_offering(const config::Manifest& manifest, std::string_view service);
 
 }  // namespace kubernel::lifecycle

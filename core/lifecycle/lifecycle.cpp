@@ -305,8 +305,8 @@ void Lifecycle::when_ready(std::function<void()> callback) {
 
 void Lifecycle::ask_until_ready(milliseconds pause) {
   const std::vector<Check> checks = readiness();
-  const bool ready =
-      std::all_of(checks.begin(), checks.end(), [](const Check& check) { return check.problem.empty() || !check.required; });
+  const bool ready = std::all_of(checks.begin(), checks.end(),
+                                 [](const Check& check) { return check.problem.empty() || !check.required; });
   std::function<void()> callback;
   std::unique_ptr<Subscription> before;  // The timer whose callback this is; destroyed after the lock is released.
   {

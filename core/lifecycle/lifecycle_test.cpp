@@ -108,13 +108,14 @@ class LifecycleTest : public ::testing::Test {
   Lifecycle& lifecycle() {
     if (!lifecycle_) {
       lifecycle_ = std::make_unique<Lifecycle>(
-          extensions_, Surroundings{[this](std::string_view) { return std::make_unique<Forward>(log_); }, metrics_,
-                                    clock_, random_, executor_, executor_, poller_, optional_,
-                                    [](std::string_view service) {
-                                      return service == "note" ? std::vector<std::string>{"notebook", "slate"}
-                                                               : std::vector<std::string>();
-                                    },
-                                    [this](std::string_view name) { abandoned_.emplace_back(name); }});
+          extensions_,
+          Surroundings{
+              [this](std::string_view) { return std::make_unique<Forward>(log_); }, metrics_, clock_, random_,
+              executor_, executor_, poller_, optional_,
+              [](std::string_view service) {
+                return service == "note" ? std::vector<std::string>{"notebook", "slate"} : std::vector<std::string>();
+              },
+              [this](std::string_view name) { abandoned_.emplace_back(name); }});
     }
     return *lifecycle_;
   }

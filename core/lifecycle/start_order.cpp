@@ -25,13 +25,14 @@ Result<Offers> collect_offers(std::span<const Startable> components, std::span<c
   for (std::size_t i = 0; i < components.size(); ++i) {
     for (const std::string& service : components[i].spec->offers) {
       if (std::find(built_in.begin(), built_in.end(), service) != built_in.end()) {
-        return Error(Reason::Invalid, "component " + in_quotes(components[i].name) + " offers service " + in_quotes(service) +
-                                          ", which is the core's own");
+        return Error(Reason::Invalid, "component " + in_quotes(components[i].name) + " offers service " +
+                                          in_quotes(service) + ", which is the core's own");
       }
       const auto [at, added] = offers.emplace(service, i);
       if (added) continue;
       return Error(Reason::Invalid, "service " + in_quotes(service) + " is offered by two components, " +
-                                        in_quotes(components[at->second].name) + " and " + in_quotes(components[i].name));
+                                        in_quotes(components[at->second].name) + " and " +
+                                        in_quotes(components[i].name));
     }
   }
   return offers;
@@ -46,7 +47,8 @@ Result<void> check_needs(std::span<const Startable> components, std::span<const 
       if (found == offers.end()) return missing_service(component.name, service, {});
       const Startable& owner = components[found->second];
       if (owner.spec->group > component.spec->group) {
-        return Error(Reason::Invalid, needs(component.name, service) + ", but " + in_quotes(owner.name) + ", which offers it, starts later (group " +
+        return Error(Reason::Invalid, needs(component.name, service) + ", but " + in_quotes(owner.name) +
+                                          ", which offers it, starts later (group " +
                                           std::string(to_string(owner.spec->group)) + ")");
       }
     }

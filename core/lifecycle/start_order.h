@@ -27,7 +27,8 @@ struct MissingService {
 };
 
 // The first need that neither a component nor the core offers.
-std::optional<MissingService> find_missing(std::span<const Startable> components, std::span<const std::string> built_in);
+std::optional<MissingService> find_missing(std::span<const Startable> components,
+                                           std::span<const std::string> built_in);
 
 // Says so. `would_offer`: plugins that are not in the manifest and offer it.
 Error missing_service(const std::string& component, const std::string& service,

@@ -22,7 +22,8 @@ class CheapNodes final : public Plugin, public Filter, public Score {
  public:
   explicit CheapNodes(Arguments arguments) : arguments_(std::move(arguments)) {}
 
-  // Called for many nodes at once from several threads: it only reads. The refusal was made once; what is returned shares it.
+  // Called for many nodes at once from several threads: it only reads. The refusal was made once; what is returned
+  // shares it.
   Result<Verdict> filter(const PodInfo&, const CycleData*, const NodeInfo& node) const override {
     const auto price = price_of(node);
     return price && *price > arguments_.limit ? too_expensive_ : Verdict::fits();
@@ -59,5 +60,6 @@ class CheapNodes final : public Plugin, public Filter, public Score {
 Result<std::unique_ptr<Plugin>> make_cheap_nodes(const PluginContext& context) {
   // Checked against cheap_nodes.schema.json, defaults filled in, before this is called.
   const auto config = nlohmann::json::parse(context.config_json);
-  return std::make_unique<CheapNodes>(Arguments{config.value("label", "example.com/price"), config.value("limit", std::int64_t{100})});
+  return std::make_unique<CheapNodes>(
+      Arguments{config.value("label", "example.com/price"), config.value("limit", std::int64_t{100})});
 }

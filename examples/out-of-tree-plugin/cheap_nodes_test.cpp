@@ -21,7 +21,8 @@ TEST_F(CheapNodesTest, RefusesNodesAboveTheLimit) {
 TEST_F(CheapNodesTest, ANodeWithoutAPriceIsAllowedButNotPreferred) {
   const auto plugin = make(make_cheap_nodes, R"({"limit":50})");
   EXPECT_EQ(filter(*plugin, *pod("{}"), node("a")), "");
-  EXPECT_EQ(score(*plugin, *pod("{}"), {priced("free", "0"), priced("half", "25"), node("unknown")}), (std::vector<std::int64_t>{100, 50, 0}));
+  EXPECT_EQ(score(*plugin, *pod("{}"), {priced("free", "0"), priced("half", "25"), node("unknown")}),
+            (std::vector<std::int64_t>{100, 50, 0}));
 }
 
 TEST_F(CheapNodesTest, ReadsTheLabelItIsTold) {

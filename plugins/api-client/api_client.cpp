@@ -58,7 +58,8 @@ class ApiClientComponent final : public plugin::Component {
       options.tls->ca_pem = kubeconfig_.ca_pem;
       options.tls->server_name = kubeconfig_.server_name;
       if (!kubeconfig_.certificate_pem.empty()) {
-        options.tls->identity = std::make_unique<net::TlsIdentity>(net::TlsIdentity{kubeconfig_.certificate_pem, kubeconfig_.private_key_pem});
+        options.tls->identity = std::make_unique<net::TlsIdentity>(
+            net::TlsIdentity{kubeconfig_.certificate_pem, kubeconfig_.private_key_pem});
       }
     }
     KUBERNEL_TRY(http_, net::make_http_client(net, std::move(options)));
@@ -98,8 +99,10 @@ class ApiClientComponent final : public plugin::Component {
 Result<std::unique_ptr<plugin::Component>> make_component(const plugin::ComponentContext& context) {
   return catch_as_error("config", [&]() -> Result<std::unique_ptr<plugin::Component>> {
     const json config = json::parse(context.config_json);
-    KUBERNEL_TRY(Kubeconfig kubeconfig, read_kubeconfig(config.at("kubeconfig").get<std::string>(), config.value("context", "")));
-    return std::make_unique<ApiClientComponent>(context, std::move(kubeconfig), config.value("serviceAccountTokens", false));
+    KUBERNEL_TRY(Kubeconfig kubeconfig,
+                 read_kubeconfig(config.at("kubeconfig").get<std::string>(), config.value("context", "")));
+    return std::make_unique<ApiClientComponent>(context, std::move(kubeconfig),
+                                                config.value("serviceAccountTokens", false));
   });
 }
 

@@ -87,7 +87,8 @@ class Reader {
       return Error(Reason::BadRequest, "insecure-skip-tls-verify is not supported: give certificate-authority");
     }
     KUBERNEL_CHECK_OK(refuse(cluster, {"proxy-url"}));
-    const bool loopback = out.server.starts_with("http://127.0.0.1:") || out.server.starts_with("http://localhost:") || out.server.starts_with("http://[::1]:");
+    const bool loopback = out.server.starts_with("http://127.0.0.1:") || out.server.starts_with("http://localhost:") ||
+                          out.server.starts_with("http://[::1]:");
     if (!out.server.starts_with("https://") && !loopback) {
       return Error(Reason::BadRequest, "server \"" + out.server + "\" is no https:// URL");
     }
@@ -121,7 +122,8 @@ Result<Kubeconfig> read_kubeconfig(const std::string& path, const std::string& c
       return Reader(path).read(root, context);
     } catch (const YAML::Exception& e) {
       // Its message may quote the text, which may be a secret: the place is enough.
-      return Error(Reason::BadRequest, "is no valid YAML at line " + std::to_string(e.mark.line + 1) + ", column " + std::to_string(e.mark.column + 1));
+      return Error(Reason::BadRequest, "is no valid YAML at line " + std::to_string(e.mark.line + 1) + ", column " +
+                                           std::to_string(e.mark.column + 1));
     }
   }();
   if (!out) return std::move(out).error().wrap("kubeconfig " + path);

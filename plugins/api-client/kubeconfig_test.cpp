@@ -27,9 +27,12 @@ class KubeconfigTest : public ::testing::Test {
 
   void write(const std::string& name, const std::string& content) { std::ofstream(folder_ + "/" + name) << content; }
   Result<Kubeconfig> read(const std::string& cluster, const std::string& user, const std::string& context = "") {
-    write("config", "apiVersion: v1\nkind: Config\ncurrent-context: main\n"
-                    "contexts:\n- name: main\n  context: {cluster: c, user: u}\n- name: lost\n  context: {cluster: nowhere, user: u}\n"
-                    "clusters:\n- name: c\n  cluster: {" + cluster + "}\nusers:\n- name: u\n  user: {" + user + "}\n");
+    write("config",
+          "apiVersion: v1\nkind: Config\ncurrent-context: main\n"
+          "contexts:\n- name: main\n  context: {cluster: c, user: u}\n- name: lost\n  context: {cluster: nowhere, "
+          "user: u}\n"
+          "clusters:\n- name: c\n  cluster: {" +
+              cluster + "}\nusers:\n- name: u\n  user: {" + user + "}\n");
     return read_kubeconfig(folder_ + "/config", context);
   }
   std::string folder_;
@@ -56,15 +59,18 @@ TEST_F(KubeconfigTest, ReadsFilesBesideIt) {
 TEST_F(KubeconfigTest, SaysWhatIsMissing) {
   EXPECT_THAT(read("server: 'https://a'", "", "none").error().message(), EndsWith("has no context \"none\""));
   EXPECT_THAT(read("server: 'https://a'", "", "lost").error().message(), EndsWith("has no cluster \"nowhere\""));
-  EXPECT_THAT(read("server: 'https://a', certificate-authority: none.crt", "").error().message(), HasSubstr("cannot read"));
+  EXPECT_THAT(read("server: 'https://a', certificate-authority: none.crt", "").error().message(),
+              HasSubstr("cannot read"));
   EXPECT_THAT(read_kubeconfig(folder_ + "/nothing", "").error().message(), HasSubstr("cannot read"));
 }
 
 TEST_F(KubeconfigTest, RefusesWhatItWouldHaveToIgnore) {
-  EXPECT_THAT(read("server: 'https://a', insecure-skip-tls-verify: true", "").error().message(), HasSubstr("insecure-skip-tls-verify"));
+  EXPECT_THAT(read("server: 'https://a', insecure-skip-tls-verify: true", "").error().message(),
+              HasSubstr("insecure-skip-tls-verify"));
   EXPECT_THAT(read("server: 'https://a'", "exec: {command: x}").error().message(), EndsWith("exec is not supported"));
   EXPECT_THAT(read("server: 'http://example.com'", "").error().message(), HasSubstr("no https:// URL"));
-  EXPECT_THAT(read("server: 'https://a'", "client-certificate-data: Q0VSVA==").error().message(), HasSubstr("both or not at all"));
+  EXPECT_THAT(read("server: 'https://a'", "client-certificate-data: Q0VSVA==").error().message(),
+              HasSubstr("both or not at all"));
 }
 
 TEST_F(KubeconfigTest, TellsNoSecretWhenItCannotBeRead) {

@@ -11,16 +11,16 @@ namespace {
 
 using nlohmann::json;
 
-Result<void> ensure(const CallContext& ctx, client::ApiClient& client, const api::Resource& resource, const std::string& ns,
-                    const json& document) {
+Result<void> ensure(const CallContext& ctx, client::ApiClient& client, const api::Resource& resource,
+                    const std::string& ns, const json& document) {
   auto made = client.create(ctx, resource, {ns, ""}, document, {});
   if (!made && made.error().reason() != Reason::AlreadyExists) return std::move(made).error().wrap("bootstrap");
   return {};
 }
 
 // Creates the object, or makes the members it names equal in the one that is there.
-Result<void> enforce(const CallContext& ctx, client::ApiClient& client, const api::Resource& resource, const std::string& ns,
-                     const json& document) {
+Result<void> enforce(const CallContext& ctx, client::ApiClient& client, const api::Resource& resource,
+                     const std::string& ns, const json& document) {
   auto made = client.create(ctx, resource, {ns, ""}, document, {});
   if (made) return {};
   if (made.error().reason() != Reason::AlreadyExists) return std::move(made).error().wrap("bootstrap");
@@ -36,20 +36,20 @@ json priority_class(const char* name, std::int64_t value, const char* descriptio
 
 Result<void> publish_endpoint(const CallContext& ctx, client::ApiClient& client, const BootstrapOptions& options) {
   if (options.advertise_address.empty() || options.advertise_port == 0) return {};
-  const json subsets = json::array({json{{"addresses", json::array({json{{"ip", options.advertise_address}}})},
-                                         {"ports", json::array({json{{"name", "https"},
-                                                                     {"port", options.advertise_port},
-                                                                     {"protocol", "TCP"}}})}}});
-  KUBERNEL_CHECK_OK(enforce(ctx, client, api::resources::kEndpoints, "default",
-                            {{"metadata",
-                              {{"name", "kubernetes"}, {"labels", {{"endpointslice.kubernetes.io/skip-mirror", "true"}}}}},
-                             {"subsets", subsets}}));
-  return enforce(ctx, client, api::resources::kEndpointSlices, "default",
-                 {{"metadata", {{"name", "kubernetes"}, {"labels", {{"kubernetes.io/service-name", "kubernetes"}}}}},
-                  {"addressType", "IPv4"},
-                  {"endpoints", json::array({json{{"addresses", json::array({options.advertise_address})},
-                                                  {"conditions", {{"ready", true}}}}})},
-                  {"ports", json::array({json{{"name", "https"}, {"port", options.advertise_port}, {"protocol", "TCP"}}})}});
+  const json subsets = json::array(
+      {json{{"addresses", json::array({json{{"ip", options.advertise_address}}})},
+            {"ports", json::array({json{{"name", "https"}, {"port", options.advertise_port}, {"protocol", "TCP"}}})}}});
+  KUBERNEL_CHECK_OK(enforce(
+      ctx, client, api::resources::kEndpoints, "default",
+      {{"metadata", {{"name", "kubernetes"}, {"labels", {{"endpointslice.kubernetes.io/skip-mirror", "true"}}}}},
+       {"subsets", subsets}}));
+  return enforce(
+      ctx, client, api::resources::kEndpointSlices, "default",
+      {{"metadata", {{"name", "kubernetes"}, {"labels", {{"kubernetes.io/service-name", "kubernetes"}}}}},
+       {"addressType", "IPv4"},
+       {"endpoints", json::array({json{{"addresses", json::array({options.advertise_address})},
+                                       {"conditions", {{"ready", true}}}}})},
+       {"ports", json::array({json{{"name", "https"}, {"port", options.advertise_port}, {"protocol", "TCP"}}})}});
 }
 
 }  // namespace
@@ -58,25 +58,29 @@ Result<void> bootstrap(const CallContext& ctx, client::ApiClient& client, const 
   for (const char* name : {"kube-system", "kube-public", "kube-node-lease", "default"}) {
     KUBERNEL_CHECK_OK(ensure(ctx, client, api::resources::kNamespaces, "", {{"metadata", {{"name", name}}}}));
   }
-  KUBERNEL_CHECK_OK(ensure(ctx, client, api::resources::kPriorityClasses, "",
-                           priority_class("system-node-critical", 2'000'001'000,
-                                          "Used for system critical pods that must not be moved from their current node.")));
-  KUBERNEL_CHECK_OK(ensure(ctx, client, api::resources::kPriorityClasses, "",
-                           priority_class("system-cluster-critical", 2'000'000'000,
-                                          "Used for system critical pods that must run in the cluster, but can be moved to "
-                                          "another node if necessary.")));
+  KUBERNEL_CHECK_OK(
+      ensure(ctx, client, api::resources::kPriorityClasses, "",
+             priority_class("system-node-critical", 2'000'001'000,
+                            "Used for system critical pods that must not be moved from their current node.")));
+  KUBERNEL_CHECK_OK(
+      ensure(ctx, client, api::resources::kPriorityClasses, "",
+             priority_class("system-cluster-critical", 2'000'000'000,
+                            "Used for system critical pods that must run in the cluster, but can be moved to "
+                            "another node if necessary.")));
   KUBERNEL_TRY(const AddressRange range, AddressRange::parse(options.service_cidr));
-  KUBERNEL_CHECK_OK(ensure(ctx, client, {"networking.k8s.io", "v1", "servicecidrs"}, "",
-                           {{"metadata", {{"name", "kubernetes"}}}, {"spec", {{"cidrs", json::array({range.text()})}}}}));
+  KUBERNEL_CHECK_OK(
+      ensure(ctx, client, {"networking.k8s.io", "v1", "servicecidrs"}, "",
+             {{"metadata", {{"name", "kubernetes"}}}, {"spec", {{"cidrs", json::array({range.text()})}}}}));
   KUBERNEL_CHECK_OK(ensure(
       ctx, client, api::resources::kServices, "default",
       {{"metadata", {{"name", "kubernetes"}, {"labels", {{"component", "apiserver"}, {"provider", "kubernetes"}}}}},
        {"spec",
         {{"clusterIP", range.at(1)},
-         {"ports", json::array({json{{"name", "https"},
-                                     {"port", 443},
-                                     {"protocol", "TCP"},
-                                     {"targetPort", options.advertise_port == 0 ? 6443 : options.advertise_port}}})}}}}));
+         {"ports",
+          json::array({json{{"name", "https"},
+                            {"port", 443},
+                            {"protocol", "TCP"},
+                            {"targetPort", options.advertise_port == 0 ? 6443 : options.advertise_port}}})}}}}));
   return publish_endpoint(ctx, client, options);
 }
 

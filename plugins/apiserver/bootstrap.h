@@ -19,8 +19,8 @@ struct BootstrapOptions {
   int advertise_port = 0;
 };
 
-/// Creates what is missing: namespaces, system priority classes, the service network, the `kubernetes` service; and brings the endpoint of the
-/// latter up to date. `client` speaks for the server itself.
+/// Creates what is missing: namespaces, system priority classes, the service network, the `kubernetes` service; and
+/// brings the endpoint of the latter up to date. `client` speaks for the server itself.
 Result<void> bootstrap(const CallContext& ctx, client::ApiClient& client, const BootstrapOptions& options);
 
 /// Gives back addresses of services that do not exist: left by a server that died between two writes.

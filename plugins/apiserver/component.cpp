@@ -76,7 +76,8 @@ Result<Config> read_config(const std::string& text_in) {
 
 // The sockets a service manager left us, by systemd's convention; none when nobody did.
 std::vector<int> inherited_sockets() {
-  const char* text_in = std::getenv("LISTEN_FDS");  // NOLINT(concurrency-mt-unsafe): read once, before other threads write it.
+  const char* text_in =
+      std::getenv("LISTEN_FDS");  // NOLINT(concurrency-mt-unsafe): read once, before other threads write it.
   const std::string_view count_text = text_in != nullptr ? text_in : "";
   int count = 0;
   std::from_chars(count_text.data(), count_text.data() + count_text.size(), count);
@@ -100,7 +101,8 @@ std::string host_of(std::string_view address) {
 
 crypto::ServerNames certificate_names(const Config& config) {
   crypto::ServerNames names;
-  names.dns_names = {"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "localhost"};
+  names.dns_names = {"kubernetes", "kubernetes.default", "kubernetes.default.svc",
+                     "kubernetes.default.svc.cluster.local", "localhost"};
   names.ip_addresses = {"127.0.0.1", "::1"};
   if (const auto range = AddressRange::parse(config.service_cidr)) names.ip_addresses.push_back(range->at(1));
   const auto add = [&](const std::string& name) {
@@ -156,7 +158,8 @@ class ApiServer final : public plugin::Component {
   Result<net::TlsIdentity> load_pki();
   int served_port() const;
   void close();
-  void every(std::chrono::nanoseconds period, void (ApiServer::*chore)(const CallContext&), std::unique_ptr<Subscription>& timer);
+  void every(std::chrono::nanoseconds period, void (ApiServer::*chore)(const CallContext&),
+             std::unique_ptr<Subscription>& timer);
   void compact(const CallContext& ctx);
   void renew(const CallContext& ctx);
 
@@ -206,7 +209,8 @@ Result<std::vector<std::unique_ptr<admission::Admission>>> ApiServer::make_admis
 }
 
 Result<net::TlsIdentity> ApiServer::load_pki() {
-  KUBERNEL_TRY(pki_, crypto::open_cluster_pki(config_.pki_directory, certificate_names(config_), context_.clock.wall_now()));
+  KUBERNEL_TRY(pki_,
+               crypto::open_cluster_pki(config_.pki_directory, certificate_names(config_), context_.clock.wall_now()));
   return net::TlsIdentity{pki_.apiserver.certificate_pem, pki_.apiserver.private_key_pem};
 }
 
@@ -229,8 +233,9 @@ Result<void> ApiServer::open_server(net::TlsIdentity identity) {
   front_->serve_path(OpenApiV2::kPath, [this](const net::Request& request) { return openapi_v2_->serve(request); });
   KUBERNEL_CHECK_OK(open_proxies());
   KUBERNEL_CHECK_OK(auth_->serve_documents(*front_));
-  KUBERNEL_TRY(server_, net::open_server({context_.log, context_.metrics, context_.clock, context_.blocking}, std::move(options),
-                                         [this](net::Exchange& exchange) { front_->serve(exchange); }));
+  KUBERNEL_TRY(server_,
+               net::open_server({context_.log, context_.metrics, context_.clock, context_.blocking}, std::move(options),
+                                [this](net::Exchange& exchange) { front_->serve(exchange); }));
   for (const std::string& address : server_->addresses()) log_info(context_.log, "serving", {{"address", address}});
   return {};
 }
@@ -243,8 +248,9 @@ Result<void> ApiServer::open_proxies() {
   options.tls->ca_pem = pki_.ca.certificate_pem;
   options.tls->identity = std::make_unique<net::TlsIdentity>(
       net::TlsIdentity{pki_.kubelet_client.certificate_pem, pki_.kubelet_client.private_key_pem});
-  KUBERNEL_TRY(kubelet_client_,
-               net::make_http_client({context_.log, context_.metrics, context_.clock, context_.blocking}, std::move(options)));
+  KUBERNEL_TRY(
+      kubelet_client_,
+      net::make_http_client({context_.log, context_.metrics, context_.clock, context_.blocking}, std::move(options)));
   kubelet_proxy_ = std::make_unique<KubeletProxy>(*api_, *kubelet_client_);
   kubelet_proxy_->attach_to(*front_);
   // Workloads are asked by plain HTTP, for which the client's certificate does not matter.
@@ -272,15 +278,15 @@ int ApiServer::served_port() const {
 
 Result<void> ApiServer::start(const CallContext& ctx) {
   KUBERNEL_CHECK_OK(open_store());
-  api_ = std::make_unique<Api>(
-      ApiContext{*backend_, context_.clock, context_.random, context_.blocking, context_.log, config_.service_cidr,
-                 config_.event_ttl});
+  api_ = std::make_unique<Api>(ApiContext{*backend_, context_.clock, context_.random, context_.blocking, context_.log,
+                                          config_.service_cidr, config_.event_ttl});
   KUBERNEL_TRY(net::TlsIdentity identity, load_pki());
   connector_ = std::make_shared<LocalConnector>(*api_);
   admission_client_ = connector_->connect(self());
   KUBERNEL_TRY(auto plugins, make_admission_plugins());
   add_admission(*api_, std::move(plugins));
-  auth_ = std::make_unique<Auth>(*api_, TokenOptions{config_.token_issuer, pki_.service_account_key, pki_.service_account_public_key});
+  auth_ = std::make_unique<Auth>(
+      *api_, TokenOptions{config_.token_issuer, pki_.service_account_key, pki_.service_account_public_key});
   serve_component_statuses(*api_, [this] { return readiness(); });
   KUBERNEL_CHECK_OK(api_->start(ctx));
   self_ = connector_->connect(self());
@@ -288,7 +294,8 @@ Result<void> ApiServer::start(const CallContext& ctx) {
   KUBERNEL_CHECK_OK(bootstrap(ctx, *self_, {config_.service_cidr, config_.advertise_address, served_port()}));
   KUBERNEL_CHECK_OK(apply_bootstrap_policy(ctx, *self_, context_.blocking));
   KUBERNEL_CHECK_OK(repair_addresses(ctx, *self_));
-  if (config_.compaction_interval.count() > 0) every(config_.compaction_interval, &ApiServer::compact, compaction_timer_);
+  if (config_.compaction_interval.count() > 0)
+    every(config_.compaction_interval, &ApiServer::compact, compaction_timer_);
   every(kRenewalCheck, &ApiServer::renew, renewal_timer_);
   plugin::offer<client::Connector>(context_.services, connector_);
   plugin::offer<net::Paths>(context_.services, extra_paths_);
@@ -326,14 +333,16 @@ void ApiServer::every(std::chrono::nanoseconds period, void (ApiServer::*chore)(
                       std::unique_ptr<Subscription>& timer) {
   const std::lock_guard lock(timer_mutex_);
   if (stopped_) return;
-  timer = context_.clock.call_at(
-      context_.clock.now() + std::chrono::duration_cast<Clock::TimePoint::duration>(period), [this, period, chore, &timer] {
-        auto queued = context_.blocking.submit([this, chore, chores = chores_] {
-          chores->run([&](const CallContext& ctx) { (this->*chore)(ctx); });
-        });
-        if (!queued) log_warning(context_.log, "a periodic task is put off", {{"error", queued.error()}});
-        every(period, chore, timer);
-      });
+  timer =
+      context_.clock.call_at(context_.clock.now() + std::chrono::duration_cast<Clock::TimePoint::duration>(period),
+                             [this, period, chore, &timer] {
+                               auto queued = context_.blocking.submit([this, chore, chores = chores_] {
+                                 chores->run([&](const CallContext& ctx) { (this->*chore)(ctx); });
+                               });
+                               if (!queued)
+                                 log_warning(context_.log, "a periodic task is put off", {{"error", queued.error()}});
+                               every(period, chore, timer);
+                             });
 }
 
 // Each time the history older than one interval is forgotten, as upstream does with etcd.

@@ -78,7 +78,8 @@ class ControllerManager final : public plugin::Component {
     stopping_ = true;
     // Controllers first: whoever still writes must still hold the lease.
     for (const auto& unit : units_) {
-      if (const auto stopped = unit->stop(ctx); !stopped) log_error(context_.log, "controller is slow to stop", {{"error", stopped.error()}});
+      if (const auto stopped = unit->stop(ctx); !stopped)
+        log_error(context_.log, "controller is slow to stop", {{"error", stopped.error()}});
     }
     if (elector_) elector_->stop();
     if (informers_) informers_->stop();
@@ -121,14 +122,16 @@ class ControllerManager final : public plugin::Component {
     for (const auto& unit : units_) unit->run_when_synced();
   }
 
-  // Another process may lead already. Its writes and ours must not mix, and caches of a follower are of no use: start over.
+  // Another process may lead already. Its writes and ours must not mix, and caches of a follower are of no use: start
+  // over.
   void lost_leadership() {
     if (stopping_) return;
     CallContext at_once;
     at_once.deadline = context_.clock.now();
     for (const auto& unit : units_) {
       // Late ones are waited for in stop(); none begins anything new.
-      if (const auto stopped = unit->stop(at_once); !stopped) log_warning(context_.log, "controller is slow to stop", {{"error", stopped.error()}});
+      if (const auto stopped = unit->stop(at_once); !stopped)
+        log_warning(context_.log, "controller is slow to stop", {{"error", stopped.error()}});
     }
     if (const auto process = plugin::find<plugin::Process>(context_.services)) {
       process->request_stop("controller-manager: leader election lost");

@@ -19,7 +19,8 @@ class NotingFactory final : public client::InformerFactory {
  public:
   NotingFactory(client::InformerFactory& factory, std::vector<std::shared_ptr<client::Informer>>& noted)
       : factory_(factory), noted_(noted) {}
-  std::shared_ptr<client::Informer> informer(const api::Resource& resource, const client::InformerOptions& options) override {
+  std::shared_ptr<client::Informer> informer(const api::Resource& resource,
+                                             const client::InformerOptions& options) override {
     noted_.push_back(factory_.informer(resource, options));
     return noted_.back();
   }
@@ -64,12 +65,14 @@ ControllerUnit::~ControllerUnit() {
     const std::lock_guard lock(waiting_->mutex);
     waiting_->unit = nullptr;
   }
-  if (const auto stopped = runner_->stop({}); !stopped) log_error(log_, "controller did not stop", {{"error", stopped.error()}});
+  if (const auto stopped = runner_->stop({}); !stopped)
+    log_error(log_, "controller did not stop", {{"error", stopped.error()}});
   reconciler_.reset();
 }
 
 Result<std::unique_ptr<ControllerUnit>> ControllerUnit::open(const plugin::ComponentContext& context,
-                                                             client::Connector& connector, client::InformerFactory& informers,
+                                                             client::Connector& connector,
+                                                             client::InformerFactory& informers,
                                                              const plugin::Provided<controller::Spec>& provided) {
   std::unique_ptr<ControllerUnit> unit(new ControllerUnit(context, connector, *provided.extension, *provided.spec));
   if (auto made = unit->make(*provided.spec, provided.extension->config_json, informers); !made) {

@@ -31,8 +31,8 @@ class NamedLogger final : public Logger {
 class ControllerUnit {
  public:
   // Makes the controller and lets it ask for its informers. Errors: the controller's own, with its name in front.
-  static Result<std::unique_ptr<ControllerUnit>> open(const plugin::ComponentContext& context, client::Connector& connector,
-                                                      client::InformerFactory& informers,
+  static Result<std::unique_ptr<ControllerUnit>> open(const plugin::ComponentContext& context,
+                                                      client::Connector& connector, client::InformerFactory& informers,
                                                       const plugin::Provided<controller::Spec>& provided);
   ~ControllerUnit();
   ControllerUnit(const ControllerUnit&) = delete;
@@ -46,8 +46,8 @@ class ControllerUnit {
   Result<void> stop(const CallContext& ctx) { return runner_->stop(ctx); }
 
  private:
-  ControllerUnit(const plugin::ComponentContext& context, client::Connector& connector, const plugin::Extension& extension,
-                 const controller::Spec& spec);
+  ControllerUnit(const plugin::ComponentContext& context, client::Connector& connector,
+                 const plugin::Extension& extension, const controller::Spec& spec);
   Result<void> make(const controller::Spec& spec, const std::string& config_json, client::InformerFactory& informers);
 
   const plugin::ComponentContext& context_;

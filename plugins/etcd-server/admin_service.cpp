@@ -74,7 +74,8 @@ ServerUnaryReactor* MaintenanceService::Alarm(CallbackServerContext* call, const
 grpc::Status MaintenanceService::alarm(const CallContext& ctx, const etcdserverpb::AlarmRequest& request,
                                        etcdserverpb::AlarmResponse& response) {
   if (request.action() == etcdserverpb::AlarmRequest::ACTIVATE) {
-    return {StatusCode::UNIMPLEMENTED, "etcdserver: alarms follow from the state of the store here and cannot be activated"};
+    return {StatusCode::UNIMPLEMENTED,
+            "etcdserver: alarms follow from the state of the store here and cannot be activated"};
   }
   auto stats = context_.store.stats(ctx);
   if (!stats) return status_of(stats.error());
@@ -144,8 +145,8 @@ ServerUnaryReactor* MaintenanceService::HashKV(CallbackServerContext* call, cons
   });
 }
 
-grpc::ServerWriteReactor<etcdserverpb::SnapshotResponse>* MaintenanceService::Snapshot(CallbackServerContext* call,
-                                                                                       const etcdserverpb::SnapshotRequest*) {
+grpc::ServerWriteReactor<etcdserverpb::SnapshotResponse>* MaintenanceService::Snapshot(
+    CallbackServerContext* call, const etcdserverpb::SnapshotRequest*) {
   return stream_snapshot(context_, call);
 }
 
@@ -170,7 +171,8 @@ ServerUnaryReactor* ClusterService::MemberUpdate(CallbackServerContext* call, co
   return context_.refuse(call, "MemberUpdate", one_member());
 }
 
-ServerUnaryReactor* ClusterService::MemberPromote(CallbackServerContext* call, const etcdserverpb::MemberPromoteRequest*,
+ServerUnaryReactor* ClusterService::MemberPromote(CallbackServerContext* call,
+                                                  const etcdserverpb::MemberPromoteRequest*,
                                                   etcdserverpb::MemberPromoteResponse*) {
   return context_.refuse(call, "MemberPromote", one_member());
 }

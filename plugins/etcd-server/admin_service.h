@@ -17,19 +17,22 @@ class MaintenanceService final : public etcdserverpb::Maintenance::CallbackServi
                                   etcdserverpb::AlarmResponse* response) override;
   grpc::ServerUnaryReactor* Status(grpc::CallbackServerContext* call, const etcdserverpb::StatusRequest* request,
                                    etcdserverpb::StatusResponse* response) override;
-  grpc::ServerUnaryReactor* Defragment(grpc::CallbackServerContext* call, const etcdserverpb::DefragmentRequest* request,
+  grpc::ServerUnaryReactor* Defragment(grpc::CallbackServerContext* call,
+                                       const etcdserverpb::DefragmentRequest* request,
                                        etcdserverpb::DefragmentResponse* response) override;
   grpc::ServerUnaryReactor* Hash(grpc::CallbackServerContext* call, const etcdserverpb::HashRequest* request,
                                  etcdserverpb::HashResponse* response) override;
   grpc::ServerUnaryReactor* HashKV(grpc::CallbackServerContext* call, const etcdserverpb::HashKVRequest* request,
                                    etcdserverpb::HashKVResponse* response) override;
-  grpc::ServerWriteReactor<etcdserverpb::SnapshotResponse>* Snapshot(grpc::CallbackServerContext* call,
-                                                                     const etcdserverpb::SnapshotRequest* request) override;
-  grpc::ServerUnaryReactor* MoveLeader(grpc::CallbackServerContext* call, const etcdserverpb::MoveLeaderRequest* request,
+  grpc::ServerWriteReactor<etcdserverpb::SnapshotResponse>* Snapshot(
+      grpc::CallbackServerContext* call, const etcdserverpb::SnapshotRequest* request) override;
+  grpc::ServerUnaryReactor* MoveLeader(grpc::CallbackServerContext* call,
+                                       const etcdserverpb::MoveLeaderRequest* request,
                                        etcdserverpb::MoveLeaderResponse* response) override;
 
  private:
-  grpc::Status alarm(const CallContext& ctx, const etcdserverpb::AlarmRequest& request, etcdserverpb::AlarmResponse& response);
+  grpc::Status alarm(const CallContext& ctx, const etcdserverpb::AlarmRequest& request,
+                     etcdserverpb::AlarmResponse& response);
   grpc::Status status(const CallContext& ctx, etcdserverpb::StatusResponse& response);
 
   ServiceContext& context_;
@@ -39,15 +42,19 @@ class ClusterService final : public etcdserverpb::Cluster::CallbackService {
  public:
   explicit ClusterService(ServiceContext& context) : context_(context) {}
 
-  grpc::ServerUnaryReactor* MemberList(grpc::CallbackServerContext* call, const etcdserverpb::MemberListRequest* request,
+  grpc::ServerUnaryReactor* MemberList(grpc::CallbackServerContext* call,
+                                       const etcdserverpb::MemberListRequest* request,
                                        etcdserverpb::MemberListResponse* response) override;
   grpc::ServerUnaryReactor* MemberAdd(grpc::CallbackServerContext* call, const etcdserverpb::MemberAddRequest* request,
                                       etcdserverpb::MemberAddResponse* response) override;
-  grpc::ServerUnaryReactor* MemberRemove(grpc::CallbackServerContext* call, const etcdserverpb::MemberRemoveRequest* request,
+  grpc::ServerUnaryReactor* MemberRemove(grpc::CallbackServerContext* call,
+                                         const etcdserverpb::MemberRemoveRequest* request,
                                          etcdserverpb::MemberRemoveResponse* response) override;
-  grpc::ServerUnaryReactor* MemberUpdate(grpc::CallbackServerContext* call, const etcdserverpb::MemberUpdateRequest* request,
+  grpc::ServerUnaryReactor* MemberUpdate(grpc::CallbackServerContext* call,
+                                         const etcdserverpb::MemberUpdateRequest* request,
                                          etcdserverpb::MemberUpdateResponse* response) override;
-  grpc::ServerUnaryReactor* MemberPromote(grpc::CallbackServerContext* call, const etcdserverpb::MemberPromoteRequest* request,
+  grpc::ServerUnaryReactor* MemberPromote(grpc::CallbackServerContext* call,
+                                          const etcdserverpb::MemberPromoteRequest* request,
                                           etcdserverpb::MemberPromoteResponse* response) override;
 
  private:
@@ -58,17 +65,23 @@ class AuthService final : public etcdserverpb::Auth::CallbackService {
  public:
   explicit AuthService(ServiceContext& context) : context_(context) {}
 
-  grpc::ServerUnaryReactor* AuthEnable(grpc::CallbackServerContext* call, const etcdserverpb::AuthEnableRequest* request,
+  grpc::ServerUnaryReactor* AuthEnable(grpc::CallbackServerContext* call,
+                                       const etcdserverpb::AuthEnableRequest* request,
                                        etcdserverpb::AuthEnableResponse* response) override;
-  grpc::ServerUnaryReactor* AuthDisable(grpc::CallbackServerContext* call, const etcdserverpb::AuthDisableRequest* request,
+  grpc::ServerUnaryReactor* AuthDisable(grpc::CallbackServerContext* call,
+                                        const etcdserverpb::AuthDisableRequest* request,
                                         etcdserverpb::AuthDisableResponse* response) override;
-  grpc::ServerUnaryReactor* AuthStatus(grpc::CallbackServerContext* call, const etcdserverpb::AuthStatusRequest* request,
+  grpc::ServerUnaryReactor* AuthStatus(grpc::CallbackServerContext* call,
+                                       const etcdserverpb::AuthStatusRequest* request,
                                        etcdserverpb::AuthStatusResponse* response) override;
-  grpc::ServerUnaryReactor* Authenticate(grpc::CallbackServerContext* call, const etcdserverpb::AuthenticateRequest* request,
+  grpc::ServerUnaryReactor* Authenticate(grpc::CallbackServerContext* call,
+                                         const etcdserverpb::AuthenticateRequest* request,
                                          etcdserverpb::AuthenticateResponse* response) override;
-  grpc::ServerUnaryReactor* UserList(grpc::CallbackServerContext* call, const etcdserverpb::AuthUserListRequest* request,
+  grpc::ServerUnaryReactor* UserList(grpc::CallbackServerContext* call,
+                                     const etcdserverpb::AuthUserListRequest* request,
                                      etcdserverpb::AuthUserListResponse* response) override;
-  grpc::ServerUnaryReactor* RoleList(grpc::CallbackServerContext* call, const etcdserverpb::AuthRoleListRequest* request,
+  grpc::ServerUnaryReactor* RoleList(grpc::CallbackServerContext* call,
+                                     const etcdserverpb::AuthRoleListRequest* request,
                                      etcdserverpb::AuthRoleListResponse* response) override;
 
  private:

@@ -22,7 +22,8 @@ enum PageKind : std::uint16_t { kBranch = 0x01, kLeaf = 0x02, kMeta = 0x04, kFre
 // Numbers are little endian.
 template <class T>
 void put(std::string& out, T value) {
-  for (std::size_t i = 0; i < sizeof(T); ++i) out.push_back(static_cast<char>((static_cast<std::uint64_t>(value) >> (8 * i)) & 0xff));
+  for (std::size_t i = 0; i < sizeof(T); ++i)
+    out.push_back(static_cast<char>((static_cast<std::uint64_t>(value) >> (8 * i)) & 0xff));
 }
 
 std::string page_header(std::uint64_t id, PageKind kind, std::size_t count, std::uint64_t pages) {
@@ -34,7 +35,9 @@ std::string page_header(std::uint64_t id, PageKind kind, std::size_t count, std:
   return out;
 }
 
-void pad(std::string& page) { page.resize((page.size() + kPage - 1) / kPage * kPage, '\0'); }
+void pad(std::string& page) {
+  page.resize((page.size() + kPage - 1) / kPage * kPage, '\0');
+}
 
 std::uint64_t fnv1a(std::string_view bytes) {
   std::uint64_t hash = 14695981039346656037U;
@@ -83,7 +86,9 @@ BoltFile::BoltFile(std::vector<BoltBucket> buckets) : buckets_(std::move(buckets
   for (const BoltBucket& bucket : buckets_) plans_.push_back(plan(bucket));
 }
 
-std::uint64_t BoltFile::size_bytes() const noexcept { return pages_ * kPage; }
+std::uint64_t BoltFile::size_bytes() const noexcept {
+  return pages_ * kPage;
+}
 
 void BoltFile::number(std::vector<Node>& level) {
   for (Node& node : level) {
@@ -148,7 +153,8 @@ Result<std::string> BoltFile::leaf(const BoltBucket& bucket, const Node& node) c
   LeafBuilder entries(node.count);
   for (std::size_t i = node.first; i < node.first + node.count; ++i) {
     KUBERNEL_TRY(const std::string value, bucket.value(i));
-    if (value.size() != bucket.items[i].value_size) return Error(Reason::Internal, "snapshot: a value changed its size");
+    if (value.size() != bucket.items[i].value_size)
+      return Error(Reason::Internal, "snapshot: a value changed its size");
     entries.add(0, bucket.items[i].key, value);
   }
   std::string page = page_header(node.page, kLeaf, node.count, node.pages) + entries.take();

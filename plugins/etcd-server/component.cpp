@@ -22,7 +22,8 @@ class EtcdServer final : public plugin::Component {
       KUBERNEL_TRY(own_, storage::open_loaded(context_));
     }
     storage::Backend& store = shared ? shared->backend : *own_;
-    KUBERNEL_TRY(server_, Server::open({store, context_.clock, context_.blocking, context_.log, context_.metrics}, config_));
+    KUBERNEL_TRY(server_,
+                 Server::open({store, context_.clock, context_.blocking, context_.log, context_.metrics}, config_));
     for (const auto& address : server_->addresses()) log_info(context_.log, "serving", {{"address", address}});
     return {};
   }

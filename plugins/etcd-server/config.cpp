@@ -25,8 +25,9 @@ Result<void> check(const Config& config) {
       return Error(Reason::Invalid, "etcd-server: listen address \"" + address + "\" is not HOST:PORT");
     }
     if (config.client_ca_file.empty() && !on_loopback(address)) {
-      return Error(Reason::Invalid, "etcd-server: \"" + address + "\" is reached from other machines, which could then read every "
-                                    "secret; set certFile, keyFile and clientCaFile, or listen on 127.0.0.1");
+      return Error(Reason::Invalid, "etcd-server: \"" + address +
+                                        "\" is reached from other machines, which could then read every "
+                                        "secret; set certFile, keyFile and clientCaFile, or listen on 127.0.0.1");
     }
   }
   return {};

@@ -33,7 +33,8 @@ ServerUnaryReactor* KvService::Range(CallbackServerContext* call, const etcdserv
   });
 }
 
-Status KvService::range(const CallContext& ctx, const etcdserverpb::RangeRequest& request, etcdserverpb::RangeResponse& response) {
+Status KvService::range(const CallContext& ctx, const etcdserverpb::RangeRequest& request,
+                        etcdserverpb::RangeResponse& response) {
   auto options = options_of(request);
   if (options.at == 0) {
     auto page = context_.store.range(ctx, options);
@@ -69,10 +70,11 @@ ServerUnaryReactor* KvService::DeleteRange(CallbackServerContext* call, const et
   if (Status status = check(*request); !status.ok()) return context_.refuse(call, kDeleteRange, status);
   Transaction transaction;
   transaction.then.push_back({operation_of(*request)});
-  return context_.write(call, kDeleteRange, std::move(transaction), [this, response](storage::TransactionResult&& result) {
-    context_.head(*response->mutable_header(), result.revision);
-    fill(*response, std::move(std::get<storage::RemoveOutcome>(result.outcomes.front().of)));
-  });
+  return context_.write(call, kDeleteRange, std::move(transaction),
+                        [this, response](storage::TransactionResult&& result) {
+                          context_.head(*response->mutable_header(), result.revision);
+                          fill(*response, std::move(std::get<storage::RemoveOutcome>(result.outcomes.front().of)));
+                        });
 }
 
 ServerUnaryReactor* KvService::Txn(CallbackServerContext* call, const etcdserverpb::TxnRequest* request,
@@ -81,10 +83,11 @@ ServerUnaryReactor* KvService::Txn(CallbackServerContext* call, const etcdserver
   if (status.ok()) status = too_large(request->ByteSizeLong());
   if (!status.ok()) return context_.refuse(call, kTxn, status);
   etcdserverpb::TxnRequest taken(*request);
-  return context_.write(call, kTxn, transaction_of(taken), [this, request, response](storage::TransactionResult&& result) {
-    context_.head(*response->mutable_header(), result.revision);
-    fill(*response, *request, std::move(result));
-  });
+  return context_.write(call, kTxn, transaction_of(taken),
+                        [this, request, response](storage::TransactionResult&& result) {
+                          context_.head(*response->mutable_header(), result.revision);
+                          fill(*response, *request, std::move(result));
+                        });
 }
 
 ServerUnaryReactor* KvService::Compact(CallbackServerContext* call, const etcdserverpb::CompactionRequest* request,
@@ -94,7 +97,8 @@ ServerUnaryReactor* KvService::Compact(CallbackServerContext* call, const etcdse
   });
 }
 
-Status KvService::compact(const CallContext& ctx, storage::Revision revision, etcdserverpb::CompactionResponse& response) {
+Status KvService::compact(const CallContext& ctx, storage::Revision revision,
+                          etcdserverpb::CompactionResponse& response) {
   auto stats = context_.store.stats(ctx);
   if (!stats) return status_of(stats.error());
   // The store takes the same revision twice; etcd's clients rely on the second being refused.

@@ -17,7 +17,8 @@ class KvService final : public etcdserverpb::KV::CallbackService {
                                   etcdserverpb::RangeResponse* response) override;
   grpc::ServerUnaryReactor* Put(grpc::CallbackServerContext* call, const etcdserverpb::PutRequest* request,
                                 etcdserverpb::PutResponse* response) override;
-  grpc::ServerUnaryReactor* DeleteRange(grpc::CallbackServerContext* call, const etcdserverpb::DeleteRangeRequest* request,
+  grpc::ServerUnaryReactor* DeleteRange(grpc::CallbackServerContext* call,
+                                        const etcdserverpb::DeleteRangeRequest* request,
                                         etcdserverpb::DeleteRangeResponse* response) override;
   grpc::ServerUnaryReactor* Txn(grpc::CallbackServerContext* call, const etcdserverpb::TxnRequest* request,
                                 etcdserverpb::TxnResponse* response) override;
@@ -25,7 +26,8 @@ class KvService final : public etcdserverpb::KV::CallbackService {
                                     etcdserverpb::CompactionResponse* response) override;
 
  private:
-  grpc::Status range(const CallContext& ctx, const etcdserverpb::RangeRequest& request, etcdserverpb::RangeResponse& response);
+  grpc::Status range(const CallContext& ctx, const etcdserverpb::RangeRequest& request,
+                     etcdserverpb::RangeResponse& response);
   grpc::Status compact(const CallContext& ctx, storage::Revision revision, etcdserverpb::CompactionResponse& response);
   grpc::Status too_large(std::size_t bytes) const;
 

@@ -111,7 +111,8 @@ Status with_header(const ServiceContext& context, const CallContext& ctx, etcdse
 
 }  // namespace
 
-ServerUnaryReactor* LeaseService::LeaseGrant(CallbackServerContext* call, const etcdserverpb::LeaseGrantRequest* request,
+ServerUnaryReactor* LeaseService::LeaseGrant(CallbackServerContext* call,
+                                             const etcdserverpb::LeaseGrantRequest* request,
                                              etcdserverpb::LeaseGrantResponse* response) {
   return context_.unary(call, "LeaseGrant", [this, request, response](const CallContext& ctx) -> Status {
     if (request->ttl() > kLongestTtl) return {grpc::StatusCode::OUT_OF_RANGE, "etcdserver: too large lease TTL"};
@@ -124,7 +125,8 @@ ServerUnaryReactor* LeaseService::LeaseGrant(CallbackServerContext* call, const 
   });
 }
 
-ServerUnaryReactor* LeaseService::LeaseRevoke(CallbackServerContext* call, const etcdserverpb::LeaseRevokeRequest* request,
+ServerUnaryReactor* LeaseService::LeaseRevoke(CallbackServerContext* call,
+                                              const etcdserverpb::LeaseRevokeRequest* request,
                                               etcdserverpb::LeaseRevokeResponse* response) {
   return context_.unary(call, "LeaseRevoke", [this, request, response](const CallContext& ctx) -> Status {
     if (auto revoked = context_.store.leases().revoke(ctx, request->id()); !revoked) return status_of(revoked.error());
@@ -132,7 +134,8 @@ ServerUnaryReactor* LeaseService::LeaseRevoke(CallbackServerContext* call, const
   });
 }
 
-grpc::ServerBidiReactor<LeaseKeepAliveRequest, LeaseKeepAliveResponse>* LeaseService::LeaseKeepAlive(CallbackServerContext*) {
+grpc::ServerBidiReactor<LeaseKeepAliveRequest, LeaseKeepAliveResponse>* LeaseService::LeaseKeepAlive(
+    CallbackServerContext*) {
   auto stream = std::make_shared<KeepAlive>(context_);
   stream->begin(stream);
   return stream.get();

@@ -31,7 +31,8 @@ Result<std::string> read_file(const std::string& setting, const std::string& pat
     return Error(Reason::Invalid, "etcd-server: " + setting + " \"" + path + "\" cannot be read");
   }
   if (secret && (status.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-    return Error(Reason::Invalid, "etcd-server: " + setting + " \"" + path + "\" is a secret that others can read; chmod 600 it");
+    return Error(Reason::Invalid,
+                 "etcd-server: " + setting + " \"" + path + "\" is a secret that others can read; chmod 600 it");
   }
   return std::string(std::istreambuf_iterator<char>(in), {});
 }
@@ -78,9 +79,13 @@ struct Server::State {
 
 Server::Server(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
-Server::~Server() { stop({}); }
+Server::~Server() {
+  stop({});
+}
 
-const std::vector<std::string>& Server::addresses() const noexcept { return state_->addresses; }
+const std::vector<std::string>& Server::addresses() const noexcept {
+  return state_->addresses;
+}
 
 Result<std::unique_ptr<Server>> Server::open(const Surroundings& surroundings, Config config) {
   etcd_api::silence_log();
@@ -90,7 +95,8 @@ Result<std::unique_ptr<Server>> Server::open(const Surroundings& surroundings, C
   KUBERNEL_TRY(const auto credentials, credentials_of(state->config));
   grpc::ServerBuilder builder;
   std::vector<int> ports(state->config.listen.size());
-  for (std::size_t i = 0; i < ports.size(); ++i) builder.AddListeningPort(state->config.listen[i], credentials, &ports[i]);
+  for (std::size_t i = 0; i < ports.size(); ++i)
+    builder.AddListeningPort(state->config.listen[i], credentials, &ports[i]);
   builder.RegisterService(&state->kv);
   builder.RegisterService(&state->watch);
   builder.RegisterService(&state->lease);
@@ -107,8 +113,9 @@ Result<std::unique_ptr<Server>> Server::open(const Surroundings& surroundings, C
   for (std::size_t i = 0; i < ports.size(); ++i) {
     const std::string& wanted = state->config.listen[i];
     if (!state->server || ports[i] == 0) {
-      return Error(Reason::ServiceUnavailable, "etcd-server: address " + wanted + " cannot be served on; it is in use, or not this "
-                                               "machine's, or certFile and keyFile do not fit together");
+      return Error(Reason::ServiceUnavailable, "etcd-server: address " + wanted +
+                                                   " cannot be served on; it is in use, or not this "
+                                                   "machine's, or certFile and keyFile do not fit together");
     }
     state->addresses.push_back(wanted.substr(0, wanted.rfind(':') + 1) + std::to_string(ports[i]));
     state->context.client_urls.push_back((secure ? "https://" : "http://") + state->addresses.back());

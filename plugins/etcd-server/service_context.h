@@ -42,7 +42,8 @@ class Stream {
 /// Threads: all members may be called concurrently.
 class ServiceContext {
  public:
-  ServiceContext(const Config& config, storage::Backend& store, Clock& clock, Executor& blocking, Logger& log, Metrics& metrics);
+  ServiceContext(const Config& config, storage::Backend& store, Clock& clock, Executor& blocking, Logger& log,
+                 Metrics& metrics);
 
   const Config& config;
   storage::Backend& store;
@@ -72,22 +73,24 @@ class ServiceContext {
   /// Answers one request with what the store makes of `transaction`: `fill` makes the answer of the result. No thread
   /// waits for the commit where the store takes many writes at once.
   template <class Fill>
-  grpc::ServerUnaryReactor* write(grpc::CallbackServerContext* call, const char* method, storage::Transaction transaction,
-                                  Fill fill) {
+  grpc::ServerUnaryReactor* write(grpc::CallbackServerContext* call, const char* method,
+                                  storage::Transaction transaction, Fill fill) {
     if (!collector_) {
-      return unary(call, method, [this, transaction = std::move(transaction), fill](const CallContext& ctx) -> grpc::Status {
-        auto result = store.transact(ctx, transaction);
-        if (!result) return status_of(result.error());
-        fill(*std::move(result));
-        return grpc::Status::OK;
-      });
+      return unary(call, method,
+                   [this, transaction = std::move(transaction), fill](const CallContext& ctx) -> grpc::Status {
+                     auto result = store.transact(ctx, transaction);
+                     if (!result) return status_of(result.error());
+                     fill(*std::move(result));
+                     return grpc::Status::OK;
+                   });
     }
     grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
     const bool room = pending_.fetch_add(1) < config.max_pending;
-    const bool taken = room && collector_->add({std::move(transaction), [this, call] { return still_wanted(*call); },
-                                                [this, reactor, method, fill](const grpc::Status& status, auto* result) {
-                                                  finish(*reactor, method, result ? filled(*result, fill) : status);
-                                                }});
+    const bool taken =
+        room && collector_->add({std::move(transaction), [this, call] { return still_wanted(*call); },
+                                 [this, reactor, method, fill](const grpc::Status& status, auto* result) {
+                                   finish(*reactor, method, result ? filled(*result, fill) : status);
+                                 }});
     if (!taken) finish(*reactor, method, too_many());
     return reactor;
   }
@@ -96,7 +99,9 @@ class ServiceContext {
   grpc::ServerUnaryReactor* refuse(grpc::CallbackServerContext* call, const char* method, const grpc::Status& status);
 
   /// The store's revision now, for answers that carry nothing else. Errors: as Backend::stats().
-  void head(etcdserverpb::ResponseHeader& header, storage::Revision revision) const { fill(header, identity, revision); }
+  void head(etcdserverpb::ResponseHeader& header, storage::Revision revision) const {
+    fill(header, identity, revision);
+  }
   Result<storage::Revision> revision(const CallContext& ctx) const;
 
   /// Stop and deadline of the request.

@@ -26,7 +26,8 @@ constexpr std::size_t kPieceBytes = 256 * 1024;
 
 std::string big_endian(std::uint64_t number) {
   std::string out;
-  for (int shift = 56; shift >= 0; shift -= 8) out.push_back(static_cast<char>((number >> static_cast<unsigned>(shift)) & 0xff));
+  for (int shift = 56; shift >= 0; shift -= 8)
+    out.push_back(static_cast<char>((number >> static_cast<unsigned>(shift)) & 0xff));
   return out;
 }
 
@@ -186,7 +187,7 @@ class SnapshotStream final : public grpc::ServerWriteReactor<etcdserverpb::Snaps
   }
 
   ServiceContext& context_;
-  grpc::CallbackServerContext* call_;  // Null once gRPC is done with it.
+  grpc::CallbackServerContext* call_;     // Null once gRPC is done with it.
   std::shared_ptr<SnapshotStream> self_;  // Until gRPC is done with it.
   std::stop_source stop_;
   etcdserverpb::SnapshotResponse response_;
@@ -237,7 +238,7 @@ Result<void> write_snapshot(storage::Backend& store, const CallContext& ctx,
 }
 
 grpc::ServerWriteReactor<etcdserverpb::SnapshotResponse>* stream_snapshot(ServiceContext& context,
-                                                                        grpc::CallbackServerContext* call) {
+                                                                          grpc::CallbackServerContext* call) {
   auto stream = std::make_shared<SnapshotStream>(context, call);
   stream->begin(stream);
   return stream.get();

@@ -11,8 +11,8 @@
 
 #include <kubernel/storage/backend.h>
 
-#include "rpc.pb.h"
 #include "admin.pb.h"
+#include "rpc.pb.h"
 #include "service_context.h"
 
 namespace kubernel::etcd_server {
@@ -23,6 +23,6 @@ Result<void> write_snapshot(storage::Backend& store, const CallContext& ctx,
                             const std::function<Result<void>(std::string_view piece, std::uint64_t remaining)>& sink);
 
 grpc::ServerWriteReactor<etcdserverpb::SnapshotResponse>* stream_snapshot(ServiceContext& context,
-                                                                        grpc::CallbackServerContext* call);
+                                                                          grpc::CallbackServerContext* call);
 
 }  // namespace kubernel::etcd_server

@@ -7,11 +7,16 @@
 
 namespace kubernel::etcd_server {
 
-WatchService::WatchService(ServiceContext& context) : context_(context) { tick(); }
+WatchService::WatchService(ServiceContext& context) : context_(context) {
+  tick();
+}
 
-WatchService::~WatchService() { stop(); }
+WatchService::~WatchService() {
+  stop();
+}
 
-grpc::ServerBidiReactor<etcdserverpb::WatchRequest, etcdserverpb::WatchResponse>* WatchService::Watch(grpc::CallbackServerContext*) {
+grpc::ServerBidiReactor<etcdserverpb::WatchRequest, etcdserverpb::WatchResponse>* WatchService::Watch(
+    grpc::CallbackServerContext*) {
   auto stream = std::make_shared<WatchStream>(context_);
   {
     const std::lock_guard lock(mutex_);

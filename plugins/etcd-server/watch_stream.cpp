@@ -98,7 +98,9 @@ void WatchStream::OnCancel() {
   if (!writing_) finish(Status::CANCELLED);
 }
 
-void WatchStream::OnDone() { const auto last = std::move(self_); }
+void WatchStream::OnDone() {
+  const auto last = std::move(self_);
+}
 
 void WatchStream::ready(std::int64_t id) {
   const std::lock_guard lock(mutex_);

@@ -60,7 +60,8 @@ class WatchStream final : public grpc::ServerBidiReactor<etcdserverpb::WatchRequ
   bool pump_once();
   void handle(const etcdserverpb::WatchRequest& request);
   void create(const etcdserverpb::WatchCreateRequest& request);
-  std::optional<std::string> open(Watcher& watcher, const etcdserverpb::WatchCreateRequest& request, storage::Revision head);
+  std::optional<std::string> open(Watcher& watcher, const etcdserverpb::WatchCreateRequest& request,
+                                  storage::Revision head);
   void cancel(std::int64_t id);
   void drop(std::int64_t id);
   bool deliver(Watcher& watcher);

@@ -80,7 +80,8 @@ Operation step_of(etcdserverpb::RequestOp& request) {
   return {storage::ReadOperation{options_of(request.request_range())}};
 }
 
-void fill_step(etcdserverpb::ResponseOp& out, const etcdserverpb::RequestOp& request, Outcome&& outcome, storage::Revision revision) {
+void fill_step(etcdserverpb::ResponseOp& out, const etcdserverpb::RequestOp& request, Outcome&& outcome,
+               storage::Revision revision) {
   if (auto* put = std::get_if<storage::PutOutcome>(&outcome.of)) {
     fill(*out.mutable_response_put(), std::move(*put));
     out.mutable_response_put()->mutable_header()->set_revision(revision);
@@ -97,18 +98,23 @@ void fill_step(etcdserverpb::ResponseOp& out, const etcdserverpb::RequestOp& req
   }
 }
 
-Status no_key() { return {StatusCode::INVALID_ARGUMENT, "etcdserver: key is not provided"}; }
+Status no_key() {
+  return {StatusCode::INVALID_ARGUMENT, "etcdserver: key is not provided"};
+}
 
 Status check_transaction(const etcdserverpb::TxnRequest& request, int max_operations, int depth);
 
-Status check_operations(const google::protobuf::RepeatedPtrField<etcdserverpb::RequestOp>& operations, int max_operations, int depth) {
+Status check_operations(const google::protobuf::RepeatedPtrField<etcdserverpb::RequestOp>& operations,
+                        int max_operations, int depth) {
   for (const auto& operation : operations) {
     Status status;
     switch (operation.request_case()) {
       case etcdserverpb::RequestOp::kRequestRange: status = check(operation.request_range()); break;
       case etcdserverpb::RequestOp::kRequestPut: status = check(operation.request_put()); break;
       case etcdserverpb::RequestOp::kRequestDeleteRange: status = check(operation.request_delete_range()); break;
-      case etcdserverpb::RequestOp::kRequestTxn: status = check_transaction(operation.request_txn(), max_operations, depth + 1); break;
+      case etcdserverpb::RequestOp::kRequestTxn:
+        status = check_transaction(operation.request_txn(), max_operations, depth + 1);
+        break;
       default: status = no_key(); break;
     }
     if (!status.ok()) return status;
@@ -233,7 +239,8 @@ storage::Transaction transaction_of(etcdserverpb::TxnRequest& request) {
   return out;
 }
 
-void fill(etcdserverpb::TxnResponse& out, const etcdserverpb::TxnRequest& request, storage::TransactionResult&& result) {
+void fill(etcdserverpb::TxnResponse& out, const etcdserverpb::TxnRequest& request,
+          storage::TransactionResult&& result) {
   out.set_succeeded(result.succeeded);
   const auto& done = result.succeeded ? request.success() : request.failure();
   for (int i = 0; i < done.size(); ++i) {
@@ -252,7 +259,8 @@ void fill(etcdserverpb::DeleteRangeResponse& out, storage::RemoveOutcome&& outco
 
 Status check(const RangeRequest& request) {
   if (request.key().empty()) return no_key();
-  if (!RangeRequest::SortOrder_IsValid(request.sort_order()) || !RangeRequest::SortTarget_IsValid(request.sort_target())) {
+  if (!RangeRequest::SortOrder_IsValid(request.sort_order()) ||
+      !RangeRequest::SortTarget_IsValid(request.sort_target())) {
     return {StatusCode::INVALID_ARGUMENT, "etcdserver: invalid sort option"};
   }
   return Status::OK;
@@ -260,14 +268,20 @@ Status check(const RangeRequest& request) {
 
 Status check(const etcdserverpb::PutRequest& request) {
   if (request.key().empty()) return no_key();
-  if (request.ignore_value() && !request.value().empty()) return {StatusCode::INVALID_ARGUMENT, "etcdserver: value is provided"};
-  if (request.ignore_lease() && request.lease() != 0) return {StatusCode::INVALID_ARGUMENT, "etcdserver: lease is provided"};
+  if (request.ignore_value() && !request.value().empty())
+    return {StatusCode::INVALID_ARGUMENT, "etcdserver: value is provided"};
+  if (request.ignore_lease() && request.lease() != 0)
+    return {StatusCode::INVALID_ARGUMENT, "etcdserver: lease is provided"};
   return Status::OK;
 }
 
-Status check(const etcdserverpb::DeleteRangeRequest& request) { return request.key().empty() ? no_key() : Status::OK; }
+Status check(const etcdserverpb::DeleteRangeRequest& request) {
+  return request.key().empty() ? no_key() : Status::OK;
+}
 
-Status check(const etcdserverpb::TxnRequest& request, int max_operations) { return check_transaction(request, max_operations, 0); }
+Status check(const etcdserverpb::TxnRequest& request, int max_operations) {
+  return check_transaction(request, max_operations, 0);
+}
 
 Status status_of(const Error& error) {
   const std::string& text = error.message();

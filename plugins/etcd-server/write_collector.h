@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// WriteCollector: the writes of all clients in batches, so that none of them keeps a thread while it waits for its commit.
+// WriteCollector: the writes of all clients in batches, so that none of them keeps a thread while it waits for its
+// commit.
 //
 // What arrives while a batch is being committed is the next batch. It is committed by another thread of the pool while
 // the clients of the one before are answered: two threads at most, however many clients there are.

@@ -11,14 +11,15 @@
 namespace kubernel::etcd_server {
 namespace {
 
-using ::testing::ElementsAre;
 using storage::Transaction;
 using storage::TransactionResult;
+using ::testing::ElementsAre;
 
 // Gives every transaction a revision; `meanwhile` is what happens while a batch is being committed.
 class FakeStore final : public storage::BatchWriter {
  public:
-  std::vector<Result<TransactionResult>> transact_each(const CallContext&, std::span<const Transaction> transactions) override {
+  std::vector<Result<TransactionResult>> transact_each(const CallContext&,
+                                                       std::span<const Transaction> transactions) override {
     batches.push_back(transactions.size());
     if (meanwhile) std::exchange(meanwhile, nullptr)();
     std::vector<Result<TransactionResult>> results;
@@ -56,7 +57,8 @@ struct CollectedWrites : ::testing::Test {
     return {std::move(transaction), [check] { return check; },
             [this, name](const grpc::Status& status, Result<TransactionResult>* result) {
               std::string answer = name + ": " + (status.ok() ? "" : status.error_message());
-              if (result != nullptr) answer += *result ? std::to_string((*result)->revision) : result->error().message();
+              if (result != nullptr)
+                answer += *result ? std::to_string((*result)->revision) : result->error().message();
               answers.push_back(std::move(answer));
             }};
   }

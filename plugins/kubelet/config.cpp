@@ -65,12 +65,14 @@ Config read(const json& doc) {
 }  // namespace
 
 Result<Config> parse_config(const std::string& json_text) {
-  auto config = catch_as_error("kubelet configuration", [&]() -> Result<Config> { return read(json::parse(json_text)); });
+  auto config =
+      catch_as_error("kubelet configuration", [&]() -> Result<Config> { return read(json::parse(json_text)); });
   if (!config) return config;
   if (config->node_name.empty()) config->node_name = host_name();
   if (config->node_name.empty()) return Error(Reason::Invalid, "nodeName: this host has no name; set nodeName");
   for (const auto* path : {&config->root_directory, &config->log_directory}) {
-    if (!path->starts_with('/')) return Error(Reason::Invalid, "rootDirectory and logDirectory must be absolute: " + *path);
+    if (!path->starts_with('/'))
+      return Error(Reason::Invalid, "rootDirectory and logDirectory must be absolute: " + *path);
   }
   if (config->tls_certificate_file.empty() != config->tls_private_key_file.empty()) {
     return Error(Reason::Invalid, "tls: certificateFile and privateKeyFile go together");

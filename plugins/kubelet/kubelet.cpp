@@ -41,7 +41,8 @@ Result<plugin::Provided<Spec>> choose(const plugin::Extensions& extensions, cons
   }
   if (!name.empty()) return Error(Reason::NotFound, std::string(what) + " plugin " + name + " is not loaded");
   if (all.empty()) return Error(Reason::NotFound, std::string("no ") + what + " plugin is loaded");
-  return Error(Reason::Invalid, std::string("several ") + what + " plugins are loaded; choose one in the kubelet's configuration");
+  return Error(Reason::Invalid,
+               std::string("several ") + what + " plugins are loaded; choose one in the kubelet's configuration");
 }
 
 class Kubelet final : public plugin::Component {
@@ -53,9 +54,7 @@ class Kubelet final : public plugin::Component {
 
   Result<void> start(const CallContext& ctx) override;
   void stop(const CallContext& ctx) override { end(ctx); }
-  std::string problem() const override {
-    return agent_ ? agent_->problem() : "starting";
-  }
+  std::string problem() const override { return agent_ ? agent_->problem() : "starting"; }
 
  private:
   Result<void> open_runtime();
@@ -106,14 +105,14 @@ class Kubelet final : public plugin::Component {
   std::vector<std::unique_ptr<Subscription>> handlers_of_informers_;
   std::atomic<bool> ended_ = false;
   std::mutex network_mutex_;
-  std::string network_problem_;   // Guarded by network_mutex_.
-  std::string network_config_;    // What configure() was last given, as text; guarded by network_mutex_.
+  std::string network_problem_;  // Guarded by network_mutex_.
+  std::string network_config_;   // What configure() was last given, as text; guarded by network_mutex_.
 };
 
 Result<void> Kubelet::open_runtime() {
   KUBERNEL_TRY(const auto chosen, choose<runtime::RuntimeSpec>(context_.extensions, config_.runtime, "runtime"));
-  auto opened = chosen.spec->open({chosen.extension->config_json, context_.log, context_.metrics, context_.clock, context_.random,
-                                   context_.blocking, context_.poller});
+  auto opened = chosen.spec->open({chosen.extension->config_json, context_.log, context_.metrics, context_.clock,
+                                   context_.random, context_.blocking, context_.poller});
   if (!opened) return std::move(opened).error().wrap("runtime " + chosen.extension->name);
   runtime_ = *std::move(opened);
   return {};
@@ -127,7 +126,8 @@ Result<void> Kubelet::open_network() {
     network_problem_ = "no network plugin is loaded";
     return {};
   }
-  auto opened = chosen->spec->open({chosen->extension->config_json, context_.log, context_.clock, context_.blocking, config_.host_network_allowed});
+  auto opened = chosen->spec->open(
+      {chosen->extension->config_json, context_.log, context_.clock, context_.blocking, config_.host_network_allowed});
   if (!opened) return std::move(opened).error().wrap("network " + chosen->extension->name);
   network_ = *std::move(opened);
   network_problem_ = "the node's pod ranges are not known yet";
@@ -138,7 +138,8 @@ void Kubelet::connect() {
   connector_ = plugin::find<client::Connector>(context_.services);
   const auth::User user{"system:node:" + config_.node_name, {}, {"system:nodes", "system:authenticated"}, {}};
   api_ = connector_->connect(user);
-  events_ = client::make_event_recorder(*api_, {"kubelet", config_.node_name}, context_.log, context_.clock, context_.random, context_.blocking);
+  events_ = client::make_event_recorder(*api_, {"kubelet", config_.node_name}, context_.log, context_.clock,
+                                        context_.random, context_.blocking);
 }
 
 void Kubelet::read_node() {
@@ -150,7 +151,8 @@ void Kubelet::read_node() {
   node_.memory_bytes = machine_.memory_bytes;
   node_.lowest_oom_score_adj = machine_.lowest_oom_score_adj;
   node_.allocatable_cpu = api::Quantity::of(machine_.cpus);
-  node_.allocatable_memory = api::Quantity::of(std::max<std::int64_t>(machine_.memory_bytes - kReservedMemory, 0), api::Quantity::Format::BinarySi);
+  node_.allocatable_memory = api::Quantity::of(std::max<std::int64_t>(machine_.memory_bytes - kReservedMemory, 0),
+                                               api::Quantity::Format::BinarySi);
   node_.allocatable_storage = api::Quantity::of(machine_.disk_bytes / 10 * 9);
 }
 
@@ -160,29 +162,34 @@ Result<void> Kubelet::make_parts(const CallContext& ctx) {
   KUBERNEL_CHECK_OK(cache_->refresh(ctx));
   puller_ = std::make_unique<ImagePuller>(*runtime_.images, tasks_, config_.parallel_pulls);
   objects_ = std::make_unique<ObjectSource>(*api_, tasks_, context_.log, wake_pod);
-  volumes_ = std::make_unique<PodVolumes>(config_.root_directory, *api_, *objects_, context_.clock, context_.log, system_mounts());
+  volumes_ = std::make_unique<PodVolumes>(config_.root_directory, *api_, *objects_, context_.clock, context_.log,
+                                          system_mounts());
   KUBERNEL_TRY(handlers_, NodeProbeHandlers::make(*runtime_.containers, tasks_,
                                                   {context_.log, context_.metrics, context_.clock, context_.blocking}));
   prober_ = std::make_unique<Prober>(*handlers_, tasks_, *events_, wake_pod);
   informers_ = client::make_informer_factory({context_.log, context_.clock, context_.random, context_.blocking}, *api_);
-  kit_.reset(new Kit{config_, node_, tasks_, context_.log, *api_, *events_, *runtime_.containers, runtime_.name, *cache_, *puller_,
-                     *prober_, *volumes_, *objects_, network_.get(), [this] { return services_->list({}, {}); }});
+  kit_.reset(new Kit{config_, node_, tasks_, context_.log, *api_, *events_, *runtime_.containers, runtime_.name,
+                     *cache_, *puller_, *prober_, *volumes_, *objects_, network_.get(),
+                     [this] { return services_->list({}, {}); }});
   workers_ = std::make_unique<PodWorkers>(*kit_);
-  agent_ = std::make_unique<NodeAgent>(config_, *api_, tasks_, context_.log, [this] { return observe(); },
-                                       [this](const api::Object& node) { node_registered(node); });
+  agent_ = std::make_unique<NodeAgent>(
+      config_, *api_, tasks_, context_.log, [this] { return observe(); },
+      [this](const api::Object& node) { node_registered(node); });
   return {};
 }
 
 void Kubelet::start_informers() {
-  pods_ = informers_->informer(api::resources::kPods, {.ns = {}, .label_selector = {}, .field_selector = "spec.nodeName=" + config_.node_name});
+  pods_ = informers_->informer(
+      api::resources::kPods, {.ns = {}, .label_selector = {}, .field_selector = "spec.nodeName=" + config_.node_name});
   services_ = informers_->informer(api::resources::kServices, {});
   nodes_ = informers_->informer(api::resources::kNodes, {});
   // Pods wait for the services: their variables are part of a container's environment.
   services_->on_synced([this] {
     if (ended_) return;
-    auto subscription = pods_->add_handler({.added = [this](const api::Object& pod) { workers_->update(pod); },
-                                            .updated = [this](const api::Object&, const api::Object& pod) { workers_->update(pod); },
-                                            .deleted = [this](const api::Object& pod) { workers_->gone(pod); }});
+    auto subscription =
+        pods_->add_handler({.added = [this](const api::Object& pod) { workers_->update(pod); },
+                            .updated = [this](const api::Object&, const api::Object& pod) { workers_->update(pod); },
+                            .deleted = [this](const api::Object& pod) { workers_->gone(pod); }});
     {
       const std::lock_guard lock(network_mutex_);
       handlers_of_informers_.push_back(std::move(subscription));
@@ -191,11 +198,13 @@ void Kubelet::start_informers() {
   });
   const auto node_changed = [this](const api::Object&) { tasks_.run([this] { configure_network(); }); };
   auto subscription = nodes_->add_handler({.added = node_changed,
-                                           .updated = [node_changed](const api::Object& before, const api::Object& after) {
-                                             const bool same = before["spec"]["podCIDRs"] == after["spec"]["podCIDRs"] &&
-                                                               before["status"]["addresses"] == after["status"]["addresses"];
-                                             if (!same) node_changed(after);
-                                           },
+                                           .updated =
+                                               [node_changed](const api::Object& before, const api::Object& after) {
+                                                 const bool same =
+                                                     before["spec"]["podCIDRs"] == after["spec"]["podCIDRs"] &&
+                                                     before["status"]["addresses"] == after["status"]["addresses"];
+                                                 if (!same) node_changed(after);
+                                               },
                                            .deleted = node_changed});
   {
     const std::lock_guard lock(network_mutex_);
@@ -216,13 +225,14 @@ Result<void> Kubelet::start_server() {
     log_warning(context_.log, "logs cannot be followed", {{"error", watcher.error()}});
   }
   auth_ = std::make_unique<NodeAuth>(*api_, context_.clock, config_.node_name);
-  routes_ = std::make_unique<KubeletServer>(ServerParts{*auth_, *workers_, *cache_, *runtime_.containers, *runtime_.images, config_.node_name,
-                                                        file_watcher_.get(), context_.poller, tasks_, context_.log, context_.metrics});
+  routes_ = std::make_unique<KubeletServer>(ServerParts{*auth_, *workers_, *cache_, *runtime_.containers,
+                                                        *runtime_.images, config_.node_name, file_watcher_.get(),
+                                                        context_.poller, tasks_, context_.log, context_.metrics});
   net::ServerOptions options;
   options.listen = {config_.listen};
   options.tls = std::make_unique<net::ServerTls>(*std::move(tls));
-  auto opened = net::open_server({context_.log, context_.metrics, context_.clock, context_.blocking}, std::move(options),
-                                 [this](net::Exchange& exchange) { routes_->handle(exchange); });
+  auto opened = net::open_server({context_.log, context_.metrics, context_.clock, context_.blocking},
+                                 std::move(options), [this](net::Exchange& exchange) { routes_->handle(exchange); });
   if (!opened) return std::move(opened).error();
   server_ = *std::move(opened);
   const std::string address = server_->addresses().front();
@@ -256,7 +266,8 @@ Result<void> Kubelet::start(const CallContext& ctx) {
   KUBERNEL_CHECK_OK(start_server());
   cache_->start();
   start_informers();
-  // With ranges of its own the node's network is up before it says so: a node that registers as not ready gets a taint first.
+  // With ranges of its own the node's network is up before it says so: a node that registers as not ready gets a taint
+  // first.
   tasks_.run([this] {
     configure_network();
     agent_->start();
@@ -300,7 +311,8 @@ void Kubelet::configure_network() {
   for (const api::Object& node : nodes_->list({}, {})) {
     std::vector<std::string> ranges;
     for (const api::Value range : node["spec"]["podCIDRs"]) ranges.emplace_back(range.string());
-    if (ranges.empty() && !node["spec"]["podCIDR"].string().empty()) ranges.emplace_back(node["spec"]["podCIDR"].string());
+    if (ranges.empty() && !node["spec"]["podCIDR"].string().empty())
+      ranges.emplace_back(node["spec"]["podCIDR"].string());
     std::string ip;
     for (const api::Value address : node["status"]["addresses"]) {
       if (ip.empty() && address["type"].string() == "InternalIP") ip = address["address"].string();
@@ -327,7 +339,8 @@ void Kubelet::configure_network() {
     was_down = !network_problem_.empty() || !network_->problem().empty();
     auto configured = network_->configure(tasks_.context(), wanted);
     if (!configured) problem = configured.error().message();
-    if (problem != network_problem_ && !problem.empty()) log_warning(context_.log, "cannot configure the pod network", {{"error", problem}});
+    if (problem != network_problem_ && !problem.empty())
+      log_warning(context_.log, "cannot configure the pod network", {{"error", problem}});
     network_problem_ = problem;
     network_config_ = text;
   }

@@ -34,10 +34,11 @@ struct Tasks::State {
   }
 };
 
-Tasks::Tasks(Executor& blocking, Clock& clock, Logger& log)
-    : state_(std::make_shared<State>(blocking, clock, log)) {}
+Tasks::Tasks(Executor& blocking, Clock& clock, Logger& log) : state_(std::make_shared<State>(blocking, clock, log)) {}
 
-Tasks::~Tasks() { state_->stop.request_stop(); }
+Tasks::~Tasks() {
+  state_->stop.request_stop();
+}
 
 void Tasks::submit(const std::shared_ptr<State>& state, std::shared_ptr<std::function<void()>> task) {
   {
@@ -101,15 +102,21 @@ std::unique_ptr<Subscription> Tasks::run_after(Clock::TimePoint::duration delay,
   return run_at(state_->clock.now() + delay, std::move(task));
 }
 
-CallContext Tasks::context() const { return CallContext{state_->stop.get_token()}; }
+CallContext Tasks::context() const {
+  return CallContext{state_->stop.get_token()};
+}
 
 CallContext Tasks::context(std::chrono::milliseconds timeout) const {
   return CallContext{state_->stop.get_token(), state_->clock.now() + timeout};
 }
 
-bool Tasks::stopping() const { return state_->stop.stop_requested(); }
+bool Tasks::stopping() const {
+  return state_->stop.stop_requested();
+}
 
-Clock& Tasks::clock() const { return state_->clock; }
+Clock& Tasks::clock() const {
+  return state_->clock;
+}
 
 bool Tasks::stop(const CallContext& ctx) {
   std::map<std::uint64_t, std::shared_ptr<Alarm>> retries;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tasks: everything the kubelet runs later or elsewhere, counted, so that stop() can wait until none of it runs or will run.
+// Tasks: everything the kubelet runs later or elsewhere, counted, so that stop() can wait until none of it runs or will
+// run.
 
 #pragma once
 
@@ -24,7 +25,8 @@ class Tasks {
 
   // Runs `task` on the blocking pool. A full pool delays it; after stop() it is dropped.
   void run(std::function<void()> task);
-  // As run(), once now() >= due, unless the result is destroyed before. Destroying it after that does not call the task back.
+  // As run(), once now() >= due, unless the result is destroyed before. Destroying it after that does not call the task
+  // back.
   [[nodiscard]] std::unique_ptr<Subscription> run_at(Clock::TimePoint due, std::function<void()> task);
   [[nodiscard]] std::unique_ptr<Subscription> run_after(Clock::TimePoint::duration delay, std::function<void()> task);
 

@@ -48,7 +48,8 @@ class TemporaryDirectory {
 // Keeps events as "type reason: message".
 class RecordingEvents final : public client::EventRecorder {
  public:
-  void record(const api::Object& about, std::string_view type, std::string_view reason, std::string_view message) override {
+  void record(const api::Object& about, std::string_view type, std::string_view reason,
+              std::string_view message) override {
     (void)about;
     const std::lock_guard lock(mutex_);
     lines_.push_back(std::string(type) + " " + std::string(reason) + ": " + std::string(message));
@@ -191,7 +192,9 @@ class Bench {
     const auto one = pod(name, ns);
     return one ? one.to_json().value("status", nlohmann::json::object()) : nlohmann::json();
   }
-  std::string phase(const std::string& name, const std::string& ns = "default") { return status(name, ns).value("phase", ""); }
+  std::string phase(const std::string& name, const std::string& ns = "default") {
+    return status(name, ns).value("phase", "");
+  }
   nlohmann::json condition(const std::string& name, const std::string& type) {
     const nlohmann::json all = status(name).value("conditions", nlohmann::json::array());
     for (const auto& one : all) {
@@ -199,7 +202,9 @@ class Bench {
     }
     return nullptr;
   }
-  nlohmann::json container(const std::string& name, std::size_t index = 0) { return status(name)["containerStatuses"][index]; }
+  nlohmann::json container(const std::string& name, std::size_t index = 0) {
+    return status(name)["containerStatuses"][index];
+  }
   void remove_pod(const std::string& name, std::optional<std::int64_t> grace = std::nullopt) {
     client::DeleteOptions options;
     options.grace_period_seconds = grace;
@@ -240,8 +245,8 @@ class Bench {
     objects = std::make_unique<ObjectSource>(cluster, *tasks, log, wake);
     volumes = std::make_unique<PodVolumes>(config.root_directory, cluster, *objects, clock, log, no_mounts());
     prober = std::make_unique<Prober>(handlers, *tasks, events, wake);
-    kit.reset(new Kit{config, node, *tasks, log, cluster, events, runtime, "fake", *cache, *puller, *prober, *volumes, *objects,
-                      &network, [this] { return cluster.all(api::resources::kServices); }});
+    kit.reset(new Kit{config, node, *tasks, log, cluster, events, runtime, "fake", *cache, *puller, *prober, *volumes,
+                      *objects, &network, [this] { return cluster.all(api::resources::kServices); }});
     workers = std::make_unique<PodWorkers>(*kit);
     seen_.clear();
   }

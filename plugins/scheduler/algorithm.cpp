@@ -39,7 +39,8 @@ void add_once(std::vector<std::size_t>& indexes, std::size_t index) {
   if (std::ranges::find(indexes, index) == indexes.end()) indexes.push_back(index);
 }
 
-// Nodes lie scattered in memory and a filter takes some nanoseconds: without this, most of a pass is waiting for memory.
+// Nodes lie scattered in memory and a filter takes some nanoseconds: without this, most of a pass is waiting for
+// memory.
 void prefetch(const NodeInfo& node) {
   constexpr std::size_t kLine = 64;
   const auto* const begin = reinterpret_cast<const char*>(&node);
@@ -116,7 +117,8 @@ Result<Algorithm::Nodes> Algorithm::find_fitting(const CallContext& ctx, Cycle& 
   return ask_extenders(ctx, cycle, std::move(fitting), decision);
 }
 
-Result<Algorithm::Nodes> Algorithm::ask_extenders(const CallContext& ctx, const Cycle& cycle, Nodes nodes, Decision& decision) const {
+Result<Algorithm::Nodes> Algorithm::ask_extenders(const CallContext& ctx, const Cycle& cycle, Nodes nodes,
+                                                  Decision& decision) const {
   for (const auto& extender : extenders_) {
     if (nodes.empty()) break;
     if (!extender->filters() || !extender->interested_in(*cycle.pod)) continue;
@@ -153,11 +155,16 @@ Result<Algorithm::Candidates> Algorithm::pre_filter(const CallContext& ctx, Cycl
   const Stopwatch watch(clock_);
   auto candidates = run_pre_filters(ctx, cycle, decision);
   const bool refused = candidates && candidates->size() == 0;
-  metrics_.point(Point::PreFilter, !candidates ? PointStatus::Error : refused ? PointStatus::Unschedulable : PointStatus::Success, watch.elapsed());
+  metrics_.point(Point::PreFilter,
+                 !candidates ? PointStatus::Error
+                 : refused   ? PointStatus::Unschedulable
+                             : PointStatus::Success,
+                 watch.elapsed());
   return candidates;
 }
 
-Result<Algorithm::Candidates> Algorithm::run_pre_filters(const CallContext& ctx, Cycle& cycle, Decision& decision) const {
+Result<Algorithm::Candidates> Algorithm::run_pre_filters(const CallContext& ctx, Cycle& cycle,
+                                                         Decision& decision) const {
   std::optional<std::set<std::string>> only;
   std::set<std::string_view> narrowed_by;
   for (const auto& [point, plugin] : profile_.pre_filter) {
@@ -228,12 +235,15 @@ Result<NodeVerdict> Algorithm::filter_node(const Cycle& cycle, const NodeInfo& n
   return filter_node(cycle, judges(cycle), node);
 }
 
-Result<NodeVerdict> Algorithm::filter_node(const Cycle& cycle, std::span<const Judge> known, const NodeInfo& node) const {
-  // As it is first: most nodes say no already, and only the others are worth imagining with the pods that are expected there.
+Result<NodeVerdict> Algorithm::filter_node(const Cycle& cycle, std::span<const Judge> known,
+                                           const NodeInfo& node) const {
+  // As it is first: most nodes say no already, and only the others are worth imagining with the pods that are expected
+  // there.
   KUBERNEL_TRY(NodeVerdict without, filter_once(*cycle.pod, known, node));
   if (!without.verdict.ok() || nominator_.empty()) return without;
   std::vector<std::shared_ptr<const PodInfo>> expected = nominator_.on(node.name);
-  std::erase_if(expected, [&](const auto& pod) { return pod->priority < cycle.pod->priority || pod->uid() == cycle.pod->uid(); });
+  std::erase_if(expected,
+                [&](const auto& pod) { return pod->priority < cycle.pod->priority || pod->uid() == cycle.pod->uid(); });
   if (expected.empty()) return without;
   Cycle imagined = cycle.clone();
   NodeInfo crowded = node;
@@ -263,7 +273,8 @@ void Algorithm::pod_removed(Cycle& cycle, const PodInfo& pod, const NodeInfo& no
 }
 
 // Waking a helper costs some ten microseconds: below that the caller is faster alone.
-void Algorithm::spread(double& cost, std::size_t count, std::size_t likely, const std::function<void(std::size_t, std::size_t)>& work,
+void Algorithm::spread(double& cost, std::size_t count, std::size_t likely,
+                       const std::function<void(std::size_t, std::size_t)>& work,
                        const std::function<bool()>& stop) const {
   constexpr double kWorthHelp = 100'000;
   constexpr double kNew = 0.1;  // Weight of the last measurement.
@@ -271,14 +282,16 @@ void Algorithm::spread(double& cost, std::size_t count, std::size_t likely, cons
   const Stopwatch watch(clock_);
   parallel_for(compute_, alone ? 0 : options_.helpers, count, work, stop);
   const double threads = alone ? 1 : static_cast<double>(options_.helpers + 1);
-  const double measured = static_cast<double>(watch.elapsed().count()) * threads / static_cast<double>(std::max<std::size_t>(likely, 1));
+  const double measured =
+      static_cast<double>(watch.elapsed().count()) * threads / static_cast<double>(std::max<std::size_t>(likely, 1));
   cost = cost == 0 ? measured : cost * (1 - kNew) + measured * kNew;
 }
 
 Result<Algorithm::Nodes> Algorithm::feasible(const Cycle& cycle, const Candidates& candidates, Decision& decision) {
   const Stopwatch watch(clock_);
   // Without scores the first node that fits is as good as any.
-  const bool any = profile_.score.empty() && std::ranges::none_of(extenders_, [](const auto& e) { return e->filters() || e->scores(); });
+  const bool any = profile_.score.empty() &&
+                   std::ranges::none_of(extenders_, [](const auto& e) { return e->filters() || e->scores(); });
   const std::size_t wanted = any ? 1 : enough(candidates.size());
   const std::size_t count = candidates.size();
   const std::size_t start = next_start_ % count;
@@ -297,8 +310,10 @@ Result<Algorithm::Nodes> Algorithm::feasible(const Cycle& cycle, const Candidate
     good.reserve(std::min(last - first, wanted));
     std::vector<std::pair<std::size_t, NodeVerdict>> bad;
     std::optional<Error> error;
-    for (std::size_t i = first; i < std::min(last, first + kAhead); ++i) prefetch(candidates[wrapped(start + i, count)]);
-    // A piece is finished once begun, unless it has all that is wanted, so that which nodes count does not depend on which thread was faster.
+    for (std::size_t i = first; i < std::min(last, first + kAhead); ++i)
+      prefetch(candidates[wrapped(start + i, count)]);
+    // A piece is finished once begun, unless it has all that is wanted, so that which nodes count does not depend on
+    // which thread was faster.
     for (std::size_t i = first; i < last && good.size() < wanted; ++i) {
       if (i + kAhead < last) prefetch(candidates[wrapped(start + i + kAhead, count)]);
       auto verdict = filter_node(cycle, known, candidates[wrapped(start + i, count)]);
@@ -318,8 +333,13 @@ Result<Algorithm::Nodes> Algorithm::feasible(const Cycle& cycle, const Candidate
     refused.insert(refused.end(), std::make_move_iterator(bad.begin()), std::make_move_iterator(bad.end()));
     if (error) failed = std::move(error);
   };
-  spread(filter_cost_, candidates.size(), wanted, work, [&] { return found.load(std::memory_order_relaxed) >= wanted; });
-  metrics_.point(Point::Filter, failed ? PointStatus::Error : fitting.empty() ? PointStatus::Unschedulable : PointStatus::Success, watch.elapsed());
+  spread(filter_cost_, candidates.size(), wanted, work,
+         [&] { return found.load(std::memory_order_relaxed) >= wanted; });
+  metrics_.point(Point::Filter,
+                 failed            ? PointStatus::Error
+                 : fitting.empty() ? PointStatus::Unschedulable
+                                   : PointStatus::Success,
+                 watch.elapsed());
   if (failed) return *std::move(failed);
 
   // In node order, and no further than the last node that was wanted: the same seed gives the same decision.
@@ -399,10 +419,12 @@ Result<Algorithm::ScoreTable> Algorithm::scores(const Cycle& cycle, const Nodes&
     const auto& [point, plugin] = profile_.score[table.scorers[row]];
     const std::span<std::int64_t> of_nodes(table.scores.data() + row * count, count);
     point->normalize(*cycle.pod, cycle.data[plugin->index].get(), of_nodes);
-    const auto wrong = std::ranges::find_if(of_nodes, [](std::int64_t score) { return score < 0 || score > scheduler::kMaxNodeScore; });
+    const auto wrong = std::ranges::find_if(
+        of_nodes, [](std::int64_t score) { return score < 0 || score > scheduler::kMaxNodeScore; });
     if (wrong == of_nodes.end()) continue;
     return of_plugin(Error(Reason::Internal, "returned an invalid score " + std::to_string(*wrong) +
-                                                 ", it should be in the range of [0, 100] after normalizing"), *plugin);
+                                                 ", it should be in the range of [0, 100] after normalizing"),
+                     *plugin);
   }
   return table;
 }
@@ -418,7 +440,8 @@ std::vector<std::int64_t> Algorithm::totals(const ScoreTable& table, std::size_t
 }
 
 // An extender that cannot be asked leaves the choice to the others, as upstream.
-void Algorithm::add_extender_scores(const CallContext& ctx, const Cycle& cycle, const Nodes& nodes, std::vector<std::int64_t>& sums) const {
+void Algorithm::add_extender_scores(const CallContext& ctx, const Cycle& cycle, const Nodes& nodes,
+                                    std::vector<std::int64_t>& sums) const {
   for (const auto& extender : extenders_) {
     if (!extender->scores() || !extender->interested_in(*cycle.pod)) continue;
     const auto added = extender->score(ctx, *cycle.pod, nodes);
@@ -466,7 +489,8 @@ void Algorithm::time_scores(const Cycle& cycle, const NodeInfo& node) const {
     const auto score = catch_as_error("score", [&, p = point, at = plugin] {
       return p->score(*cycle.pod, cycle.data[at->index].get(), node, *cycle.snapshot);
     });
-    metrics_.plugin_took(Point::Score, plugin->index, score ? PluginStatus::Success : PluginStatus::Error, watch.elapsed());
+    metrics_.plugin_took(Point::Score, plugin->index, score ? PluginStatus::Success : PluginStatus::Error,
+                         watch.elapsed());
   }
 }
 

@@ -21,14 +21,14 @@ namespace kubernel::plugins {
 
 // What one pass over the nodes found.
 struct Decision {
-  std::string node;                             // Empty: no node fits.
+  std::string node;  // Empty: no node fits.
   std::size_t evaluated = 0, feasible = 0;
-  bool sampled = false;                         // One of those whose plugins are timed one by one.
+  bool sampled = false;  // One of those whose plugins are timed one by one.
 
   // Why not, when no node fits.
   scheduler::Refusals refusals;
-  std::string pre_filter_message;               // A PreFilter that refused the pod as such.
-  std::vector<std::size_t> rejected_by;         // Plugin indexes, each once.
+  std::string pre_filter_message;        // A PreFilter that refused the pod as such.
+  std::vector<std::size_t> rejected_by;  // Plugin indexes, each once.
   bool rejected_by_extender = false;
 
   // Upstream's FitError without what preemption adds.
@@ -80,7 +80,9 @@ class Algorithm {
     Nodes some;
     std::size_t size() const { return all.empty() ? some.size() : all.size(); }
     const scheduler::NodeInfo& operator[](std::size_t i) const { return all.empty() ? *some[i] : *all[i]; }
-    bool contains(const scheduler::NodeInfo& node) const { return !all.empty() || std::ranges::find(some, &node) != some.end(); }
+    bool contains(const scheduler::NodeInfo& node) const {
+      return !all.empty() || std::ranges::find(some, &node) != some.end();
+    }
   };
 
   // Scores after normalizing, a row of the nodes for each plugin.
@@ -99,16 +101,22 @@ class Algorithm {
     const ProfilePlugin* plugin;
   };
   std::vector<Judge> judges(const scheduler::Cycle& cycle) const;
-  static Result<scheduler::NodeVerdict> filter_once(const scheduler::PodInfo& pod, std::span<const Judge> judges, const scheduler::NodeInfo& node);
-  Result<scheduler::NodeVerdict> filter_node(const scheduler::Cycle& cycle, std::span<const Judge> judges, const scheduler::NodeInfo& node) const;
+  static Result<scheduler::NodeVerdict> filter_once(const scheduler::PodInfo& pod, std::span<const Judge> judges,
+                                                    const scheduler::NodeInfo& node);
+  Result<scheduler::NodeVerdict> filter_node(const scheduler::Cycle& cycle, std::span<const Judge> judges,
+                                             const scheduler::NodeInfo& node) const;
   Result<Candidates> run_pre_filters(const CallContext& ctx, scheduler::Cycle& cycle, Decision& decision) const;
-  Result<std::vector<Explanation::Filtered>> explain_filters(const scheduler::Cycle& cycle, const scheduler::NodeInfo& node) const;
-  Result<void> explain_scores(const CallContext& ctx, scheduler::Cycle& cycle, const Nodes& fitting, Explanation& out) const;
+  Result<std::vector<Explanation::Filtered>> explain_filters(const scheduler::Cycle& cycle,
+                                                             const scheduler::NodeInfo& node) const;
+  Result<void> explain_scores(const CallContext& ctx, scheduler::Cycle& cycle, const Nodes& fitting,
+                              Explanation& out) const;
   Result<Nodes> feasible(const scheduler::Cycle& cycle, const Candidates& candidates, Decision& decision);
   const scheduler::NodeInfo* nominated(const scheduler::Cycle& cycle, const Candidates& candidates) const;
   Result<Nodes> find_fitting(const CallContext& ctx, scheduler::Cycle& cycle, Decision& decision);
-  Result<Nodes> ask_extenders(const CallContext& ctx, const scheduler::Cycle& cycle, Nodes nodes, Decision& decision) const;
-  void add_extender_scores(const CallContext& ctx, const scheduler::Cycle& cycle, const Nodes& nodes, std::vector<std::int64_t>& sums) const;
+  Result<Nodes> ask_extenders(const CallContext& ctx, const scheduler::Cycle& cycle, Nodes nodes,
+                              Decision& decision) const;
+  void add_extender_scores(const CallContext& ctx, const scheduler::Cycle& cycle, const Nodes& nodes,
+                           std::vector<std::int64_t>& sums) const;
   Result<std::string> best(const CallContext& ctx, scheduler::Cycle& cycle, const Nodes& nodes);
   Result<void> pre_score(const CallContext& ctx, scheduler::Cycle& cycle, const Nodes& nodes) const;
   Result<ScoreTable> scores(const scheduler::Cycle& cycle, const Nodes& nodes) const;
@@ -125,12 +133,14 @@ class Algorithm {
   Random& random_;
   Logger& log_;
   const Options options_;
-  // parallel_for(), with as many helpers as work that usually takes `cost` nanoseconds a node is worth; learns the cost.
-  void spread(double& cost, std::size_t count, std::size_t likely, const std::function<void(std::size_t, std::size_t)>& work,
-              const std::function<bool()>& stop) const;
+  // parallel_for(), with as many helpers as work that usually takes `cost` nanoseconds a node is worth; learns the
+  // cost.
+  void spread(double& cost, std::size_t count, std::size_t likely,
+              const std::function<void(std::size_t, std::size_t)>& work, const std::function<bool()>& stop) const;
 
   // plugin_execution_duration of the calls that are made for many nodes, on one of them.
-  void time_filters(const scheduler::Cycle& cycle, std::span<const Judge> judges, const scheduler::NodeInfo& node) const;
+  void time_filters(const scheduler::Cycle& cycle, std::span<const Judge> judges,
+                    const scheduler::NodeInfo& node) const;
   void time_scores(const scheduler::Cycle& cycle, const scheduler::NodeInfo& node) const;
   // Calls `call`, timed when this cycle is sampled.
   template <class F>
@@ -138,7 +148,8 @@ class Algorithm {
     if (!sampling_) return call();
     const Stopwatch watch(clock_);
     auto result = call();
-    metrics_.plugin_took(point, plugin.index, !result ? PluginStatus::Error : status_of(result->verdict), watch.elapsed());
+    metrics_.plugin_took(point, plugin.index, !result ? PluginStatus::Error : status_of(result->verdict),
+                         watch.elapsed());
     return result;
   }
 

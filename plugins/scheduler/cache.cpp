@@ -14,11 +14,13 @@ using Kind = scheduler::SnapshotChange::Kind;
 
 namespace {
 
-// Whether it makes no difference to whoever keeps counts which of two states of one pod he knows: nothing else of a bound pod may change.
+// Whether it makes no difference to whoever keeps counts which of two states of one pod he knows: nothing else of a
+// bound pod may change.
 bool counts_alike(const PodInfo& a, const PodInfo& b) {
   return a.object.head().deleting == b.object.head().deleting && a.priority == b.priority && a.requests == b.requests &&
-         a.scoring_requests == b.scoring_requests && a.host_ports == b.host_ports && a.object.labels() == b.object.labels() &&
-         a.spec["affinity"] == b.spec["affinity"] && a.spec["volumes"] == b.spec["volumes"];
+         a.scoring_requests == b.scoring_requests && a.host_ports == b.host_ports &&
+         a.object.labels() == b.object.labels() && a.spec["affinity"] == b.spec["affinity"] &&
+         a.spec["volumes"] == b.spec["volumes"];
 }
 
 }  // namespace
@@ -107,7 +109,8 @@ std::shared_ptr<const Snapshot> SchedulerCache::snapshot() {
     return current_;
   }
   if (changed_.empty()) return current_;
-  // Only this mutex hands out new references, so a count of one stays one, and then the nodes are only ours and the snapshot's.
+  // Only this mutex hands out new references, so a count of one stays one, and then the nodes are only ours and the
+  // snapshot's.
   if (current_.use_count() > 1) current_ = std::make_shared<Snapshot>(*current_);
   for (Node* node : changed_) {
     catch_up(*node, 2);

@@ -14,8 +14,9 @@
 
 namespace kubernel::plugins {
 
-// What runs where, as far as the scheduler knows: what the API said, and the bindings it has decided on itself and not yet
-// seen confirmed ("assumed" pods). A change is one step that the next snapshot takes on one NodeInfo; it shares the rest.
+// What runs where, as far as the scheduler knows: what the API said, and the bindings it has decided on itself and not
+// yet seen confirmed ("assumed" pods). A change is one step that the next snapshot takes on one NodeInfo; it shares the
+// rest.
 //
 // Threads: all members may be called concurrently.
 class SchedulerCache {
@@ -38,8 +39,8 @@ class SchedulerCache {
   };
   Sizes sizes() const;
 
-  // Everything as of now; the same snapshot again when nothing has changed. What pods came or went on is exchanged in the last
-  // snapshot, in place when nobody holds it any more.
+  // Everything as of now; the same snapshot again when nothing has changed. What pods came or went on is exchanged in
+  // the last snapshot, in place when nobody holds it any more.
   std::shared_ptr<const scheduler::Snapshot> snapshot();
 
  private:
@@ -51,8 +52,8 @@ class SchedulerCache {
   struct Step {
     std::shared_ptr<const scheduler::PodInfo> gone, come;
   };
-  // The last snapshot shows `info` too; `ahead` is what has happened since. So a change of pods costs what the change costs, however many
-  // pods the node has.
+  // The last snapshot shows `info` too; `ahead` is what has happened since. So a change of pods costs what the change
+  // costs, however many pods the node has.
   struct Node {
     std::shared_ptr<scheduler::NodeInfo> info;
     std::vector<Step> ahead = {};

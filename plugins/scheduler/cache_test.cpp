@@ -65,8 +65,11 @@ TEST_F(SchedulerCacheTest, TellsWhatChangedBetweenTwoSnapshots) {
   ASSERT_TRUE(changes);
   std::vector<std::pair<Kind, std::uint32_t>> seen;
   for (const auto& change : *changes) seen.emplace_back(change.kind, change.slot);
-  EXPECT_EQ(seen, (std::vector<std::pair<Kind, std::uint32_t>>{
-                      {Kind::PodAdded, 0}, {Kind::NodeSet, 1}, {Kind::PodAdded, 1}, {Kind::PodRemoved, 0}, {Kind::NodeRemoved, 0}}));
+  EXPECT_EQ(seen, (std::vector<std::pair<Kind, std::uint32_t>>{{Kind::PodAdded, 0},
+                                                               {Kind::NodeSet, 1},
+                                                               {Kind::PodAdded, 1},
+                                                               {Kind::PodRemoved, 0},
+                                                               {Kind::NodeRemoved, 0}}));
   EXPECT_TRUE(before->changes_since(before->version())->empty());
   EXPECT_FALSE(before->changes_since(0));
 }
@@ -110,7 +113,8 @@ TEST_F(SchedulerCacheTest, PodsOfANodeThatWentCountAgainWhenItReturns) {
 }
 
 TEST_F(SchedulerCacheTest, NodesAreLookedAtZoneByZone) {
-  for (const char* name : {"a1", "a2", "a3"}) cache_.set_node(node(name, R"("spec":{})", R"({"topology.kubernetes.io/zone":"a"})").object);
+  for (const char* name : {"a1", "a2", "a3"})
+    cache_.set_node(node(name, R"("spec":{})", R"({"topology.kubernetes.io/zone":"a"})").object);
   cache_.set_node(node("b1", R"("spec":{})", R"({"topology.kubernetes.io/zone":"b"})").object);
   std::string order;
   for (const auto& info : cache_.snapshot()->nodes()) order += info->name + " ";
@@ -156,9 +160,18 @@ TEST_F(SchedulerCacheTest, AfterAnyHistoryTheCountersAreRight) {
     switch (random_below(random_, 6)) {
       case 0: cache_.set_node(node(node_name).object); break;
       case 1: cache_.remove_node(node_name); break;
-      case 2: cache_.remove_pod("u-" + pod_name); where.erase(pod_name); break;
-      case 3: cache_.assume(*bound(pod_name, ""), node_name); where[pod_name] = node_name; break;
-      default: cache_.set_pod(bound(pod_name, node_name)); where[pod_name] = node_name; break;
+      case 2:
+        cache_.remove_pod("u-" + pod_name);
+        where.erase(pod_name);
+        break;
+      case 3:
+        cache_.assume(*bound(pod_name, ""), node_name);
+        where[pod_name] = node_name;
+        break;
+      default:
+        cache_.set_pod(bound(pod_name, node_name));
+        where[pod_name] = node_name;
+        break;
     }
     ASSERT_EQ(held == nullptr ? as_it_was : counted(*held), as_it_was) << "step " << step;
     if (random_below(random_, 8) == 0) {
@@ -168,7 +181,8 @@ TEST_F(SchedulerCacheTest, AfterAnyHistoryTheCountersAreRight) {
     if (random_below(random_, 3) == 0) continue;  // Several changes between two snapshots.
     std::map<std::string, std::int64_t> expected;
     for (const auto& [name, place] : where) expected[place] += 1000;
-    for (const auto& info : cache_.snapshot()->nodes()) ASSERT_EQ(info->requested.milli_cpu, expected[info->name]) << "step " << step;
+    for (const auto& info : cache_.snapshot()->nodes())
+      ASSERT_EQ(info->requested.milli_cpu, expected[info->name]) << "step " << step;
   }
 }
 

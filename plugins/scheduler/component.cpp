@@ -28,7 +28,8 @@ std::string identity(Random& random) {
 
 class SchedulerComponent final : public plugin::Component {
  public:
-  SchedulerComponent(const ComponentContext& context, SchedulerSettings settings) : context_(context), settings_(std::move(settings)) {}
+  SchedulerComponent(const ComponentContext& context, SchedulerSettings settings)
+      : context_(context), settings_(std::move(settings)) {}
 
   Result<void> start(const CallContext&) override {
     connector_ = plugin::find<client::Connector>(context_.services);
@@ -37,10 +38,15 @@ class SchedulerComponent final : public plugin::Component {
     informers_ = client::make_informer_factory(informer_context, *client_);
     const SchedulerContext context{context_.log,      context_.metrics, context_.clock, context_.random,
                                    context_.blocking, context_.compute, *client_,       *informers_};
-    KUBERNEL_TRY(auto extenders, make_extenders({context_.log, context_.metrics, context_.clock, context_.blocking}, settings_.extenders));
-    KUBERNEL_TRY(scheduler_, Scheduler::make(context, options(), plugin::all<scheduler::PluginSpec>(context_.extensions), std::move(extenders)));
+    KUBERNEL_TRY(auto extenders, make_extenders({context_.log, context_.metrics, context_.clock, context_.blocking},
+                                                settings_.extenders));
+    KUBERNEL_TRY(scheduler_,
+                 Scheduler::make(context, options(), plugin::all<scheduler::PluginSpec>(context_.extensions),
+                                 std::move(extenders)));
     if (const auto paths = plugin::find<net::Paths>(context_.services)) {
-      explain_path_ = paths->serve("/scheduler/explain", [this](const CallContext& ctx, const net::Request& request) { return explain(ctx, request); });
+      explain_path_ = paths->serve("/scheduler/explain", [this](const CallContext& ctx, const net::Request& request) {
+        return explain(ctx, request);
+      });
     }
     if (!settings_.election.enabled) {
       run();
@@ -88,7 +94,8 @@ class SchedulerComponent final : public plugin::Component {
     // What an extender answers for, NodeResourcesFit leaves alone.
     for (const ExtenderSettings& extender : settings_.extenders) {
       for (ProfileSettings& profile : out.profiles) {
-        profile.ignored_resources.insert(profile.ignored_resources.end(), extender.ignored_resources.begin(), extender.ignored_resources.end());
+        profile.ignored_resources.insert(profile.ignored_resources.end(), extender.ignored_resources.begin(),
+                                         extender.ignored_resources.end());
       }
     }
     return out;
@@ -98,8 +105,10 @@ class SchedulerComponent final : public plugin::Component {
   net::Response explain(const CallContext& ctx, const net::Request& request) {
     const auto pod = request.param("pod");
     if (!pod) return answer(Error(Reason::BadRequest, "the parameter pod is missing"));
-    if (!scheduler_->has_synced()) return answer(Error(Reason::ServiceUnavailable, "the scheduler of this process is not active"));
-    const auto explained = scheduler_->explain(ctx, {std::string(request.param("namespace").value_or("default")), std::string(*pod)});
+    if (!scheduler_->has_synced())
+      return answer(Error(Reason::ServiceUnavailable, "the scheduler of this process is not active"));
+    const auto explained =
+        scheduler_->explain(ctx, {std::string(request.param("namespace").value_or("default")), std::string(*pod)});
     return explained ? answer(200, explained->json()) : answer(explained.error());
   }
   static net::Response answer(int status, std::string body) {

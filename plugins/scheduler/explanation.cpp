@@ -29,12 +29,18 @@ const char* name_of(Verdict::Kind kind) {
 }  // namespace
 
 std::string Explanation::json() const {
-  nlohmann::json out = {{"pod", pod}, {"scheduler", scheduler}, {"refused", refused}, {"nodes", nlohmann::json::array()}};
+  nlohmann::json out = {
+      {"pod", pod}, {"scheduler", scheduler}, {"refused", refused}, {"nodes", nlohmann::json::array()}};
   for (const Node& node : nodes) {
-    nlohmann::json entry = {{"name", node.name}, {"fits", node.fits}, {"total", node.total}, {"filters", nlohmann::json::array()},
+    nlohmann::json entry = {{"name", node.name},
+                            {"fits", node.fits},
+                            {"total", node.total},
+                            {"filters", nlohmann::json::array()},
                             {"scores", nlohmann::json::array()}};
     for (const Filtered& filter : node.filters) {
-      entry["filters"].push_back({{"plugin", filter.plugin}, {"verdict", name_of(filter.verdict.kind())}, {"reasons", filter.verdict.reasons()}});
+      entry["filters"].push_back({{"plugin", filter.plugin},
+                                  {"verdict", name_of(filter.verdict.kind())},
+                                  {"reasons", filter.verdict.reasons()}});
     }
     for (const Scored& score : node.scores) {
       entry["scores"].push_back({{"plugin", score.plugin}, {"score", score.score}, {"weight", score.weight}});
@@ -55,11 +61,13 @@ Result<Explanation> Algorithm::explain(const CallContext& ctx, Cycle& cycle) con
     Explanation::Node& node = out.nodes.emplace_back();
     node.name = shared->name;
     if (!candidates.contains(*shared)) {
-      node.filters.push_back({"PreFilter", out.refused.empty() ? decision.refusals.others : Verdict::unresolvable(out.refused)});
+      node.filters.push_back(
+          {"PreFilter", out.refused.empty() ? decision.refusals.others : Verdict::unresolvable(out.refused)});
       continue;
     }
     KUBERNEL_TRY(node.filters, explain_filters(cycle, *shared));
-    node.fits = std::ranges::all_of(node.filters, [](const Explanation::Filtered& filter) { return filter.verdict.ok(); });
+    node.fits =
+        std::ranges::all_of(node.filters, [](const Explanation::Filtered& filter) { return filter.verdict.ok(); });
     if (node.fits) fitting.push_back(shared.get());
   }
   if (!fitting.empty()) KUBERNEL_CHECK_OK(explain_scores(ctx, cycle, fitting, out));
@@ -73,21 +81,24 @@ Result<std::vector<Explanation::Filtered>> Algorithm::explain_filters(const Cycl
       out.push_back({plugin->name, Verdict::skip()});
       continue;
     }
-    auto verdict = catch_as_error("filter", [&, p = point, at = plugin] { return p->filter(*cycle.pod, cycle.data[at->index].get(), node); });
+    auto verdict = catch_as_error(
+        "filter", [&, p = point, at = plugin] { return p->filter(*cycle.pod, cycle.data[at->index].get(), node); });
     if (!verdict) return std::move(verdict).error().wrap("running \"" + plugin->name + "\" plugin");
     out.push_back({plugin->name, *std::move(verdict)});
   }
   return out;
 }
 
-Result<void> Algorithm::explain_scores(const CallContext& ctx, Cycle& cycle, const Nodes& fitting, Explanation& out) const {
+Result<void> Algorithm::explain_scores(const CallContext& ctx, Cycle& cycle, const Nodes& fitting,
+                                       Explanation& out) const {
   KUBERNEL_CHECK_OK(pre_score(ctx, cycle, fitting));
   KUBERNEL_TRY(const ScoreTable table, scores(cycle, fitting));
   for (std::size_t i = 0; i < fitting.size(); ++i) {
     Explanation::Node& node = *std::ranges::find(out.nodes, fitting[i]->name, &Explanation::Node::name);
     for (std::size_t row = 0; row < table.scorers.size(); ++row) {
       const std::size_t scorer = table.scorers[row];
-      const Explanation::Scored scored{profile_.score[scorer].plugin->name, table.scores[row * fitting.size() + i], profile_.score_weights[scorer]};
+      const Explanation::Scored scored{profile_.score[scorer].plugin->name, table.scores[row * fitting.size() + i],
+                                       profile_.score_weights[scorer]};
       node.scores.push_back(scored);
       node.total += scored.score * scored.weight;
     }

@@ -21,7 +21,8 @@ constexpr std::int64_t kMaxExtenderScore = 10;
 json member(const json& object, std::string_view name) {
   if (!object.is_object()) return nullptr;
   for (const auto& [key, value] : object.items()) {
-    const bool same = std::ranges::equal(key, name, [](unsigned char a, unsigned char b) { return std::tolower(a) == std::tolower(b); });
+    const bool same = std::ranges::equal(
+        key, name, [](unsigned char a, unsigned char b) { return std::tolower(a) == std::tolower(b); });
     if (same) return value;
   }
   return nullptr;
@@ -48,7 +49,8 @@ std::vector<std::string> names_in(const json& answer) {
     for (const json& name : names) out.push_back(name.get<std::string>());
     return out;
   }
-  for (const json& node : member(member(answer, "Nodes"), "items")) out.push_back(node.at("metadata").at("name").get<std::string>());
+  for (const json& node : member(member(answer, "Nodes"), "items"))
+    out.push_back(node.at("metadata").at("name").get<std::string>());
   return out;
 }
 
@@ -72,7 +74,8 @@ Result<json> Extender::call(const CallContext& ctx, const std::string& verb, con
   auto answer = post_(limited, settings_.url_prefix + "/" + verb, arguments.dump());
   if (!answer) return std::move(answer).error().wrap("extender " + name());
   json parsed = json::parse(*answer, nullptr, false);
-  if (parsed.is_discarded()) return Error(Reason::Internal, "extender " + name() + ": the answer to " + verb + " is not JSON");
+  if (parsed.is_discarded())
+    return Error(Reason::Internal, "extender " + name() + ": the answer to " + verb + " is not JSON");
   return parsed;
 }
 
@@ -96,7 +99,9 @@ Result<Extender::Filtered> Extender::filter(const CallContext& ctx, const PodInf
     Filtered out;
     for (const std::string& fitting : names_in(answer)) {
       const auto found = std::ranges::find(nodes, fitting, &NodeInfo::name);
-      if (found == nodes.end()) return Error(Reason::Internal, "extender " + name() + " claims a filtered node \"" + fitting + "\" which is not found in the input node list");
+      if (found == nodes.end())
+        return Error(Reason::Internal, "extender " + name() + " claims a filtered node \"" + fitting +
+                                           "\" which is not found in the input node list");
       out.fitting.push_back(*found);
     }
     out.refused = reasons(member(answer, "FailedNodes"));
@@ -105,7 +110,8 @@ Result<Extender::Filtered> Extender::filter(const CallContext& ctx, const PodInf
   });
 }
 
-Result<std::vector<std::int64_t>> Extender::score(const CallContext& ctx, const PodInfo& pod, const Nodes& nodes) const {
+Result<std::vector<std::int64_t>> Extender::score(const CallContext& ctx, const PodInfo& pod,
+                                                  const Nodes& nodes) const {
   return catch_as_error("extender " + name(), [&]() -> Result<std::vector<std::int64_t>> {
     KUBERNEL_TRY(const json answer, call(ctx, settings_.prioritize_verb, arguments_for(pod, nodes)));
     std::vector<std::int64_t> out(nodes.size());
@@ -113,7 +119,8 @@ Result<std::vector<std::int64_t>> Extender::score(const CallContext& ctx, const 
       const json host = member(entry, "Host");
       const auto found = std::ranges::find(nodes, host.is_string() ? host.get<std::string>() : "", &NodeInfo::name);
       if (found == nodes.end()) continue;
-      const std::int64_t scaled = member(entry, "Score").get<std::int64_t>() * settings_.weight * (scheduler::kMaxNodeScore / kMaxExtenderScore);
+      const std::int64_t scaled = member(entry, "Score").get<std::int64_t>() * settings_.weight *
+                                  (scheduler::kMaxNodeScore / kMaxExtenderScore);
       out[static_cast<std::size_t>(found - nodes.begin())] += scaled;
     }
     return out;
@@ -122,13 +129,15 @@ Result<std::vector<std::int64_t>> Extender::score(const CallContext& ctx, const 
 
 Result<void> Extender::bind(const CallContext& ctx, const PodInfo& pod, std::string_view node) const {
   return catch_as_error("extender " + name(), [&]() -> Result<void> {
-    const json arguments = {{"PodName", pod.key().name}, {"PodNamespace", pod.key().ns}, {"PodUID", pod.uid()}, {"Node", node}};
+    const json arguments = {
+        {"PodName", pod.key().name}, {"PodNamespace", pod.key().ns}, {"PodUID", pod.uid()}, {"Node", node}};
     KUBERNEL_TRY(const json answer, call(ctx, settings_.bind_verb, arguments));
     return no_error(answer, name());
   });
 }
 
-Result<std::vector<Extender::Victims>> Extender::preempt(const CallContext& ctx, const PodInfo& pod, std::vector<Victims> candidates,
+Result<std::vector<Extender::Victims>> Extender::preempt(const CallContext& ctx, const PodInfo& pod,
+                                                         std::vector<Victims> candidates,
                                                          const scheduler::Snapshot& snapshot) {
   return catch_as_error("extender " + name(), [&]() -> Result<std::vector<Victims>> {
     const char* const key = settings_.node_cache_capable ? "NodeNameToMetaVictims" : "NodeNameToVictims";
@@ -145,15 +154,18 @@ Result<std::vector<Extender::Victims>> Extender::preempt(const CallContext& ctx,
     const json agreed = member(answer, "NodeNameToMetaVictims");
     for (const auto& [name_of_node, chosen] : agreed.items()) {
       const NodeInfo* const node = snapshot.find(name_of_node);
-      if (node == nullptr) return Error(Reason::Internal, "extender " + name() + " names the unknown node \"" + name_of_node + "\"");
+      if (node == nullptr)
+        return Error(Reason::Internal, "extender " + name() + " names the unknown node \"" + name_of_node + "\"");
       Victims victims{name_of_node, {}, 0};
-      if (const json violations = member(chosen, "NumPDBViolations"); violations.is_number()) victims.budget_violations = violations.get<std::int64_t>();
+      if (const json violations = member(chosen, "NumPDBViolations"); violations.is_number())
+        victims.budget_violations = violations.get<std::int64_t>();
       for (const json& entry : member(chosen, "Pods")) {
         const std::string uid = member(entry, "UID").get<std::string>();
-        const auto victim = std::ranges::find_if(node->pods, [&](const auto& on_node) { return on_node->uid() == uid; });
+        const auto victim =
+            std::ranges::find_if(node->pods, [&](const auto& on_node) { return on_node->uid() == uid; });
         if (victim == node->pods.end()) {
-          return Error(Reason::Internal, "extender " + name() + " claims to preempt the pod with UID " + uid + " on node " + name_of_node +
-                                             ", but it is not found there");
+          return Error(Reason::Internal, "extender " + name() + " claims to preempt the pod with UID " + uid +
+                                             " on node " + name_of_node + ", but it is not found there");
         }
         victims.pods.push_back(*victim);
       }

@@ -39,15 +39,16 @@ class Extender final : public scheduler::PreemptExtender {
   using Nodes = std::vector<const scheduler::NodeInfo*>;
   struct Filtered {
     Nodes fitting;
-    std::map<std::string, std::string> refused;     // Reason by node; evicting pods might help.
+    std::map<std::string, std::string> refused;  // Reason by node; evicting pods might help.
     std::map<std::string, std::string> unresolvable;
   };
   Result<Filtered> filter(const CallContext& ctx, const scheduler::PodInfo& pod, const Nodes& nodes) const;
   // What each node's total grows by: the extender's 0 to 10, scaled and weighted.
-  Result<std::vector<std::int64_t>> score(const CallContext& ctx, const scheduler::PodInfo& pod, const Nodes& nodes) const;
+  Result<std::vector<std::int64_t>> score(const CallContext& ctx, const scheduler::PodInfo& pod,
+                                          const Nodes& nodes) const;
   Result<void> bind(const CallContext& ctx, const scheduler::PodInfo& pod, std::string_view node) const;
-  Result<std::vector<Victims>> preempt(const CallContext& ctx, const scheduler::PodInfo& pod, std::vector<Victims> candidates,
-                                       const scheduler::Snapshot& snapshot) override;
+  Result<std::vector<Victims>> preempt(const CallContext& ctx, const scheduler::PodInfo& pod,
+                                       std::vector<Victims> candidates, const scheduler::Snapshot& snapshot) override;
 
  private:
   Result<nlohmann::json> call(const CallContext& ctx, const std::string& verb, const nlohmann::json& arguments) const;
@@ -60,6 +61,7 @@ class Extender final : public scheduler::PreemptExtender {
 
 // Extenders over HTTP(S). Reads the TLS files now.
 // Errors: Invalid for unusable TLS material, naming the extender.
-Result<std::vector<std::unique_ptr<Extender>>> make_extenders(const net::NetContext& context, const std::vector<ExtenderSettings>& settings);
+Result<std::vector<std::unique_ptr<Extender>>> make_extenders(const net::NetContext& context,
+                                                              const std::vector<ExtenderSettings>& settings);
 
 }  // namespace kubernel::plugins

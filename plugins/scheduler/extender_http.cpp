@@ -25,7 +25,8 @@ Result<std::unique_ptr<net::ClientTls>> make_tls(const ExtenderSettings& setting
   KUBERNEL_TRY(tls->ca_pem, text_of(settings.ca_pem, settings.ca_file));
   KUBERNEL_TRY(std::string certificate, text_of(settings.certificate_pem, settings.certificate_file));
   KUBERNEL_TRY(std::string key, text_of(settings.key_pem, settings.key_file));
-  if (!certificate.empty()) tls->identity = std::make_unique<net::TlsIdentity>(net::TlsIdentity{std::move(certificate), std::move(key)});
+  if (!certificate.empty())
+    tls->identity = std::make_unique<net::TlsIdentity>(net::TlsIdentity{std::move(certificate), std::move(key)});
   return tls;
 }
 
@@ -35,18 +36,22 @@ Result<std::unique_ptr<Extender>> make_extender(const net::NetContext& context, 
     KUBERNEL_TRY(options.tls, make_tls(settings));
   }
   KUBERNEL_TRY(std::shared_ptr<net::HttpClient> client, net::make_http_client(context, std::move(options)));
-  return std::make_unique<Extender>(settings, context.clock, [client](const CallContext& ctx, const std::string& url, std::string body) -> Result<std::string> {
-    net::ClientRequest request{.method = "POST", .url = url, .headers = {}, .body = std::move(body)};
-    request.headers.set("content-type", "application/json");
-    KUBERNEL_TRY(net::Response response, client->request(ctx, request, kAnswerLimit));
-    if (response.status != 200) return Error(Reason::Internal, "POST " + url + " was answered with " + std::to_string(response.status));
-    return std::move(response.body);
-  });
+  return std::make_unique<Extender>(
+      settings, context.clock,
+      [client](const CallContext& ctx, const std::string& url, std::string body) -> Result<std::string> {
+        net::ClientRequest request{.method = "POST", .url = url, .headers = {}, .body = std::move(body)};
+        request.headers.set("content-type", "application/json");
+        KUBERNEL_TRY(net::Response response, client->request(ctx, request, kAnswerLimit));
+        if (response.status != 200)
+          return Error(Reason::Internal, "POST " + url + " was answered with " + std::to_string(response.status));
+        return std::move(response.body);
+      });
 }
 
 }  // namespace
 
-Result<std::vector<std::unique_ptr<Extender>>> make_extenders(const net::NetContext& context, const std::vector<ExtenderSettings>& settings) {
+Result<std::vector<std::unique_ptr<Extender>>> make_extenders(const net::NetContext& context,
+                                                              const std::vector<ExtenderSettings>& settings) {
   std::vector<std::unique_ptr<Extender>> out;
   for (const ExtenderSettings& one : settings) {
     auto made = make_extender(context, one);

@@ -26,7 +26,8 @@ class ExtenderTest : public testing::SchedulerPluginTest {
     settings_.weight = 3;
   }
   Extender extender(const std::string& answer) {
-    return {settings_, clock_, [this, answer](const CallContext&, const std::string& url, std::string body) -> Result<std::string> {
+    return {settings_, clock_,
+            [this, answer](const CallContext&, const std::string& url, std::string body) -> Result<std::string> {
               asked_ = json::parse(body);
               asked_url_ = url;
               return answer;
@@ -42,7 +43,8 @@ class ExtenderTest : public testing::SchedulerPluginTest {
 
 TEST_F(ExtenderTest, FiltersByNodesAndGivesReasons) {
   const auto filtered = extender(R"({"Nodes":{"items":[{"metadata":{"name":"b"}}]},"FailedNodes":{"a":"too far"},
-                                     "FailedAndUnresolvableNodes":{"c":"gone"},"Error":""})").filter({}, *pod("{}"), both());
+                                     "FailedAndUnresolvableNodes":{"c":"gone"},"Error":""})")
+                            .filter({}, *pod("{}"), both());
   ASSERT_TRUE(filtered) << filtered.error().message();
   EXPECT_EQ(filtered->fitting, Extender::Nodes{&b_});
   EXPECT_EQ(filtered->refused.at("a"), "too far");
@@ -55,7 +57,8 @@ TEST_F(ExtenderTest, FiltersByNodesAndGivesReasons) {
 
 TEST_F(ExtenderTest, ACapableOneIsToldNamesOnly) {
   settings_.node_cache_capable = true;
-  const auto filtered = extender(R"({"nodenames":["a"]})").filter({}, *pod("{}"), both());  // Go does not mind the case.
+  const auto filtered =
+      extender(R"({"nodenames":["a"]})").filter({}, *pod("{}"), both());  // Go does not mind the case.
   ASSERT_TRUE(filtered) << filtered.error().message();
   EXPECT_EQ(filtered->fitting, Extender::Nodes{&a_});
   EXPECT_EQ(asked_["NodeNames"], json::array({"a", "b"}));
@@ -90,7 +93,8 @@ TEST_F(ExtenderTest, HasASayOnlyInPodsThatAskForWhatItManages) {
 TEST_F(ExtenderTest, NarrowsTheVictims) {
   const auto victim = pod("{}", "victim");
   a_.add_pod(victim);
-  const scheduler::Snapshot snapshot({std::make_shared<const scheduler::NodeInfo>(a_), std::make_shared<const scheduler::NodeInfo>(b_)});
+  const scheduler::Snapshot snapshot(
+      {std::make_shared<const scheduler::NodeInfo>(a_), std::make_shared<const scheduler::NodeInfo>(b_)});
   auto chosen = extender(R"({"NodeNameToMetaVictims":{"a":{"Pods":[{"UID":"u-victim"}],"NumPDBViolations":1}}})")
                     .preempt({}, *pod("{}"), {{"a", {victim}, 0}, {"b", {victim}, 0}}, snapshot);
   ASSERT_TRUE(chosen) << chosen.error().message();
@@ -98,7 +102,8 @@ TEST_F(ExtenderTest, NarrowsTheVictims) {
   EXPECT_EQ((*chosen)[0].node, "a");
   EXPECT_EQ((*chosen)[0].pods[0]->key().name, "victim");
   EXPECT_EQ((*chosen)[0].budget_violations, 1);
-  EXPECT_FALSE(extender(R"({"NodeNameToMetaVictims":{"a":{"Pods":[{"UID":"other"}]}}})").preempt({}, *pod("{}"), {}, snapshot));
+  EXPECT_FALSE(
+      extender(R"({"NodeNameToMetaVictims":{"a":{"Pods":[{"UID":"other"}]}}})").preempt({}, *pod("{}"), {}, snapshot));
 }
 
 // The same over a real connection.
@@ -122,7 +127,8 @@ class ExtenderConnection : public ExtenderTest {
     });
     ASSERT_TRUE(server) << server.error().message();
     server_ = *std::move(server);
-    settings_.url_prefix = std::string(settings_.https ? "https" : "http") + "://" + server_->addresses().front() + "/x";
+    settings_.url_prefix =
+        std::string(settings_.https ? "https" : "http") + "://" + server_->addresses().front() + "/x";
   }
   Extender& open() {
     auto made = make_extenders(context(), {settings_});
@@ -151,7 +157,8 @@ TEST_F(ExtenderConnection, VerifiesTheServersCertificate) {
   const auto to = from + std::chrono::hours(24);
   const auto ca = *crypto::make_ca("test", from, to);
   const auto other = *crypto::make_ca("other", from, to);
-  crypto::CertificateRequest request{.common_name = "extender", .ip_addresses = {"127.0.0.1"}, .server = true, .not_before = from, .not_after = to};
+  crypto::CertificateRequest request{
+      .common_name = "extender", .ip_addresses = {"127.0.0.1"}, .server = true, .not_before = from, .not_after = to};
   const auto pair = *crypto::issue(ca, request);
   serve(std::make_unique<net::ServerTls>(net::ServerTls{{pair.certificate_pem, pair.private_key_pem}, ""}));
   settings_.ca_pem = ca.certificate_pem;

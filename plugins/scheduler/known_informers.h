@@ -10,14 +10,16 @@
 
 namespace kubernel::plugins {
 
-// A factory that remembers which informers plugins asked for: whichever syncs last is what the first decision waits for.
+// A factory that remembers which informers plugins asked for: whichever syncs last is what the first decision waits
+// for.
 //
 // Threads: informer() while plugins are made, on one thread; on_synced() after that.
 class KnownInformers final : public client::InformerFactory {
  public:
   explicit KnownInformers(client::InformerFactory& inner) : inner_(inner) {}
 
-  std::shared_ptr<client::Informer> informer(const api::Resource& resource, const client::InformerOptions& options) override {
+  std::shared_ptr<client::Informer> informer(const api::Resource& resource,
+                                             const client::InformerOptions& options) override {
     known_.push_back(inner_.informer(resource, options));
     return known_.back();
   }

@@ -59,7 +59,8 @@ class ProfileMetrics {
   const std::vector<std::string> plugins_;
   std::array<std::vector<Counter*>, kPoints> evaluations_;  // By plugin; empty where upstream counts none.
   std::vector<Gauge*> refused_;
-  // By plugin, event and answer; null until first needed. Thousands of sleeping pods may be asked for one event, so there is no lock here.
+  // By plugin, event and answer; null until first needed. Thousands of sleeping pods may be asked for one event, so
+  // there is no lock here.
   mutable std::vector<std::atomic<Histogram*>> hint_durations_;
   mutable std::mutex mutex_;  // Guards what is below.
   mutable std::map<std::tuple<Point, std::size_t, PluginStatus>, Histogram*> plugin_durations_;

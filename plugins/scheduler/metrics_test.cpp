@@ -64,8 +64,9 @@ struct Row {
   std::size_t buckets = 0;
 };
 
-// pkg/scheduler/metrics/metrics.go of 1.36. DefaultPreemption's own are in its test. Left out: what belongs to gates and features that are not
-// here (batching, the dispatcher of asynchronous API calls, claims made for extended resources).
+// pkg/scheduler/metrics/metrics.go of 1.36. DefaultPreemption's own are in its test. Left out: what belongs to gates
+// and features that are not here (batching, the dispatcher of asynchronous API calls, claims made for extended
+// resources).
 const Row kRows[] = {
     {"scheduler_schedule_attempts_total", "counter", {"profile", "result"}},
     {"scheduler_scheduling_attempt_duration_seconds", "histogram", {"profile", "result"}, 0.001, 2, 15},
@@ -75,8 +76,18 @@ const Row kRows[] = {
     {"scheduler_goroutines", "gauge", {"operation"}},
     {"scheduler_pod_scheduling_sli_duration_seconds", "histogram", {"attempts"}, 0.01, 2, 20},
     {"scheduler_pod_scheduling_attempts", "histogram", {}, 1, 2, 5},
-    {"scheduler_framework_extension_point_duration_seconds", "histogram", {"extension_point", "profile", "status"}, 0.0001, 2, 12},
-    {"scheduler_plugin_execution_duration_seconds", "histogram", {"extension_point", "plugin", "status"}, 0.00001, 1.5, 20},
+    {"scheduler_framework_extension_point_duration_seconds",
+     "histogram",
+     {"extension_point", "profile", "status"},
+     0.0001,
+     2,
+     12},
+    {"scheduler_plugin_execution_duration_seconds",
+     "histogram",
+     {"extension_point", "plugin", "status"},
+     0.00001,
+     1.5,
+     20},
     {"scheduler_queueing_hint_execution_duration_seconds", "histogram", {"event", "hint", "plugin"}, 0.00001, 1.5, 20},
     {"scheduler_queue_incoming_pods_total", "counter", {"event", "queue"}},
     {"scheduler_permit_wait_duration_seconds", "histogram", {"result"}, 0.001, 2, 15},
@@ -111,7 +122,8 @@ TEST_P(UpstreamsMetrics, AreShownUnderTheirNamesWithTheirLabelsAndBuckets) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Names, UpstreamsMetrics, ::testing::ValuesIn(kRows), [](const auto& test) { return test.param.name; });
+INSTANTIATE_TEST_SUITE_P(Names, UpstreamsMetrics, ::testing::ValuesIn(kRows),
+                         [](const auto& test) { return test.param.name; });
 
 TEST(SchedulerMetrics, ManyAttemptsAreOneSeries) {
   core::ProcessMetrics registry;

@@ -42,7 +42,8 @@ struct Work {
 }  // namespace
 
 void parallel_for(Executor& compute, std::size_t helpers, std::size_t count,
-                  const std::function<void(std::size_t first, std::size_t last)>& work, const std::function<bool()>& stop) {
+                  const std::function<void(std::size_t first, std::size_t last)>& work,
+                  const std::function<bool()>& stop) {
   if (helpers == 0) {
     if (count > 0 && !stop()) work(0, count);
     return;

@@ -3,7 +3,8 @@
 
 #include "component.h"
 
-KUBERNEL_PLUGIN("scheduler", "0.1.0", "Gives pending pods a node, as the loaded scheduler plugins decide.", "component/scheduler") {
+KUBERNEL_PLUGIN("scheduler", "0.1.0", "Gives pending pods a node, as the loaded scheduler plugins decide.",
+                "component/scheduler") {
   kubernel::plugin::provide(registrar, "scheduler",
                             kubernel::plugin::ComponentSpec{.group = kubernel::plugin::Group::Control,
                                                             .needs = {"api"},

@@ -14,7 +14,8 @@ using scheduler::PluginSpec;
 
 namespace {
 
-// Upstream's default plugins (apis/config/v1 default_plugins.go), in their order, with the plugin of ours that provides each.
+// Upstream's default plugins (apis/config/v1 default_plugins.go), in their order, with the plugin of ours that provides
+// each.
 struct DefaultPlugin {
   std::string_view name;
   std::string_view file;
@@ -74,7 +75,8 @@ std::vector<EnabledPlugin> merge(const std::vector<EnabledPlugin>& defaults, con
 // Builds a profile step by step; one use.
 class ProfileMaker {
  public:
-  ProfileMaker(const std::vector<Provided<PluginSpec>>& provided, const ProfileSettings& settings, const ProfileContext& context)
+  ProfileMaker(const std::vector<Provided<PluginSpec>>& provided, const ProfileSettings& settings,
+               const ProfileContext& context)
       : provided_(provided), settings_(settings), context_(context) {}
 
   Result<std::unique_ptr<Profile>> make() {
@@ -91,7 +93,9 @@ class ProfileMaker {
   }
 
  private:
-  Error wrong(const std::string& what) const { return {Reason::Invalid, "profile \"" + settings_.scheduler_name + "\": " + what}; }
+  Error wrong(const std::string& what) const {
+    return {Reason::Invalid, "profile \"" + settings_.scheduler_name + "\": " + what};
+  }
 
   const Provided<PluginSpec>* find(std::string_view name) const {
     const auto found = std::ranges::find_if(provided_, [&](const auto& p) { return p.extension->name == name; });
@@ -100,7 +104,8 @@ class ProfileMaker {
 
   Error not_loaded(const std::string& where, const std::string& name) const {
     const std::string what = where + ": no loaded plugin provides \"" + name + "\"";
-    if (const auto file = file_of(name); !file.empty()) return wrong(what + "; add the plugin " + std::string(file) + " to the manifest");
+    if (const auto file = file_of(name); !file.empty())
+      return wrong(what + "; add the plugin " + std::string(file) + " to the manifest");
     std::vector<std::string> candidates;
     for (const auto& p : provided_) candidates.push_back(p.extension->name);
     for (const DefaultPlugin& plugin : kDefaults) candidates.emplace_back(plugin.name);
@@ -152,7 +157,8 @@ class ProfileMaker {
   }
 
   Result<std::string> checked_arguments(const Provided<PluginSpec>& provided) const {
-    const auto own = std::ranges::find(settings_.arguments, provided.extension->name, &std::pair<std::string, std::string>::first);
+    const auto own =
+        std::ranges::find(settings_.arguments, provided.extension->name, &std::pair<std::string, std::string>::first);
     if (own == settings_.arguments.end()) return provided.extension->config_json;
     if (!provided.extension->check_config) return own->second;
     auto checked = provided.extension->check_config(own->second);
@@ -184,8 +190,8 @@ class ProfileMaker {
     return *std::ranges::find(profile_->plugins_, name, &ProfilePlugin::name);
   }
 
-  // Upstream's expandMultiPointPlugins: first what is enabled both ways, in the order of the point; then what only multiPoint enables;
-  // then what only the point enables.
+  // Upstream's expandMultiPointPlugins: first what is enabled both ways, in the order of the point; then what only
+  // multiPoint enables; then what only the point enables.
   template <class T>
   Result<void> fill(Point point, std::vector<AtPoint<T>>& out, std::vector<int>* weights = nullptr) {
     const PluginSet& set = settings_.points[static_cast<std::size_t>(point)];
@@ -197,8 +203,8 @@ class ProfileMaker {
     for (const EnabledPlugin& plugin : set.enabled) {
       auto* implemented = dynamic_cast<T*>(instance(plugin.name).plugin.get());
       if (implemented == nullptr) {
-        return wrong("plugins." + std::string(kPointNames[static_cast<std::size_t>(point)]) + ".enabled: the plugin \"" + plugin.name +
-                     "\" does not extend this point");
+        return wrong("plugins." + std::string(kPointNames[static_cast<std::size_t>(point)]) +
+                     ".enabled: the plugin \"" + plugin.name + "\" does not extend this point");
       }
       if (only_listed || contains(multi_point_, plugin.name)) add(plugin, implemented);
     }
@@ -246,8 +252,8 @@ class ProfileMaker {
   std::vector<EnabledPlugin> multi_point_;
 };
 
-Result<std::unique_ptr<Profile>> Profile::make(const std::vector<Provided<PluginSpec>>& provided, const ProfileSettings& settings,
-                                               const ProfileContext& context) {
+Result<std::unique_ptr<Profile>> Profile::make(const std::vector<Provided<PluginSpec>>& provided,
+                                               const ProfileSettings& settings, const ProfileContext& context) {
   return ProfileMaker(provided, settings, context).make();
 }
 

@@ -40,10 +40,12 @@ struct ProfileContext {
 // The plugins one scheduler name decides with, in order, point by point.
 class Profile {
  public:
-  // Without settings: upstream's default plugins as far as they are loaded, in upstream's order, then every other loaded one.
+  // Without settings: upstream's default plugins as far as they are loaded, in upstream's order, then every other
+  // loaded one.
   //
-  // Errors: a plugin's own, with its name; Invalid for a name that no loaded plugin provides (naming what to add or what was probably meant), for a
-  // plugin enabled at a point it does not implement, for wrong arguments, without exactly one QueueSort, without a Bind.
+  // Errors: a plugin's own, with its name; Invalid for a name that no loaded plugin provides (naming what to add or
+  // what was probably meant), for a plugin enabled at a point it does not implement, for wrong arguments, without
+  // exactly one QueueSort, without a Bind.
   static Result<std::unique_ptr<Profile>> make(const std::vector<plugin::Provided<scheduler::PluginSpec>>& provided,
                                                const ProfileSettings& settings, const ProfileContext& context);
 

@@ -13,19 +13,24 @@ using scheduler::Verdict;
 
 class Sorter final : public Plugin, public scheduler::QueueSort {
  public:
-  bool before(const scheduler::QueuedPod& a, const scheduler::QueuedPod& b) const override { return a.queued_at < b.queued_at; }
+  bool before(const scheduler::QueuedPod& a, const scheduler::QueuedPod& b) const override {
+    return a.queued_at < b.queued_at;
+  }
   std::vector<scheduler::EventInterest> retry_on() const override { return {}; }
 };
 
 class Binder final : public Plugin, public scheduler::Bind {
  public:
-  Result<Verdict> bind(const CallContext&, const scheduler::Cycle&, std::string_view) override { return Verdict::fits(); }
+  Result<Verdict> bind(const CallContext&, const scheduler::Cycle&, std::string_view) override {
+    return Verdict::fits();
+  }
   std::vector<scheduler::EventInterest> retry_on() const override { return {}; }
 };
 
 class Judge final : public Plugin, public scheduler::Filter, public scheduler::Score {
  public:
-  Result<Verdict> filter(const scheduler::PodInfo&, const scheduler::CycleData*, const scheduler::NodeInfo&) const override {
+  Result<Verdict> filter(const scheduler::PodInfo&, const scheduler::CycleData*,
+                         const scheduler::NodeInfo&) const override {
     return Verdict::fits();
   }
   Result<std::int64_t> score(const scheduler::PodInfo&, const scheduler::CycleData*, const scheduler::NodeInfo&,
@@ -56,7 +61,8 @@ class ProfileTest : public testing::SchedulerPluginTest {
     extensions_.push_back(std::make_unique<plugin::Extension>(
         plugin::Extension{"scheduler", name, name, R"({"from":"manifest"})", &typeid(PluginSpec), specs_.back(),
                           [](std::string_view json) -> Result<std::string> {
-                            if (json.find("wrong") != std::string_view::npos) return Error(Reason::Invalid, "levle: unknown key; did you mean \"level\"?");
+                            if (json.find("wrong") != std::string_view::npos)
+                              return Error(Reason::Invalid, "levle: unknown key; did you mean \"level\"?");
                             return std::string(json);
                           }}));
   }
@@ -77,7 +83,9 @@ class ProfileTest : public testing::SchedulerPluginTest {
     const auto made = build(settings);
     return made ? "" : made.error().message();
   }
-  static PluginSet& at(ProfileSettings& settings, Point point) { return settings.points[static_cast<std::size_t>(point)]; }
+  static PluginSet& at(ProfileSettings& settings, Point point) {
+    return settings.points[static_cast<std::size_t>(point)];
+  }
 
   std::vector<std::shared_ptr<const PluginSpec>> specs_;
   std::vector<std::unique_ptr<plugin::Extension>> extensions_;
@@ -123,24 +131,31 @@ TEST_F(ProfileTest, ArgumentsOfTheProfileTakeThePlaceOfTheManifests) {
   const auto profile = build(settings);
   const auto& plugins = (*profile)->plugins();
   EXPECT_EQ((*profile)->arguments(*std::ranges::find(plugins, "Mine", &ProfilePlugin::name)), R"({"level":1})");
-  EXPECT_EQ((*profile)->arguments(*std::ranges::find(plugins, "NodeAffinity", &ProfilePlugin::name)), R"({"from":"manifest"})");
+  EXPECT_EQ((*profile)->arguments(*std::ranges::find(plugins, "NodeAffinity", &ProfilePlugin::name)),
+            R"({"from":"manifest"})");
 }
 
 TEST_F(ProfileTest, RefusesWhatItCannotDo) {
   ProfileSettings not_loaded;
   at(not_loaded, Point::Filter).enabled = {{"NodePorts"}};
-  EXPECT_EQ(refusal(not_loaded), "profile \"default-scheduler\": plugins.filter.enabled: no loaded plugin provides \"NodePorts\"; add the plugin "
-                                 "node-ports to the manifest");
+  EXPECT_EQ(
+      refusal(not_loaded),
+      "profile \"default-scheduler\": plugins.filter.enabled: no loaded plugin provides \"NodePorts\"; add the plugin "
+      "node-ports to the manifest");
   ProfileSettings misspelt;
   misspelt.multi_point.enabled = {{"NodeAfinity"}};
-  EXPECT_EQ(refusal(misspelt), "profile \"default-scheduler\": plugins.multiPoint.enabled: no loaded plugin provides \"NodeAfinity\"; did you mean "
-                               "\"NodeAffinity\"?");
+  EXPECT_EQ(refusal(misspelt),
+            "profile \"default-scheduler\": plugins.multiPoint.enabled: no loaded plugin provides \"NodeAfinity\"; did "
+            "you mean "
+            "\"NodeAffinity\"?");
   ProfileSettings wrong_point;
   at(wrong_point, Point::Bind).enabled = {{"Mine"}};
-  EXPECT_EQ(refusal(wrong_point), "profile \"default-scheduler\": plugins.bind.enabled: the plugin \"Mine\" does not extend this point");
+  EXPECT_EQ(refusal(wrong_point),
+            "profile \"default-scheduler\": plugins.bind.enabled: the plugin \"Mine\" does not extend this point");
   ProfileSettings wrong_arguments;
   wrong_arguments.arguments = {{"Mine", R"({"wrong":1})"}};
-  EXPECT_EQ(refusal(wrong_arguments), "profile \"default-scheduler\": pluginConfig \"Mine\": levle: unknown key; did you mean \"level\"?");
+  EXPECT_EQ(refusal(wrong_arguments),
+            "profile \"default-scheduler\": pluginConfig \"Mine\": levle: unknown key; did you mean \"level\"?");
   ProfileSettings twice;
   twice.multi_point.enabled = {{"Mine"}, {"Mine"}};
   EXPECT_EQ(refusal(twice), "profile \"default-scheduler\": plugins.multiPoint.enabled: \"Mine\" is listed twice");

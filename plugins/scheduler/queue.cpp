@@ -23,7 +23,8 @@ std::string_view name_of(const Happened& happened) {
 
 // Whether anything changed that could matter to a scheduler: not the status, which the scheduler itself writes.
 bool differs(const api::Object& before, const api::Object& after) {
-  return !(before["spec"] == after["spec"]) || !(before.labels() == after.labels()) || !(before.annotations() == after.annotations()) ||
+  return !(before["spec"] == after["spec"]) || !(before.labels() == after.labels()) ||
+         !(before.annotations() == after.annotations()) ||
          !(before.pointer("/status/resourceClaimStatuses") == after.pointer("/status/resourceClaimStatuses"));
 }
 
@@ -35,8 +36,8 @@ bool SchedulingQueue::ActiveOrder::operator()(const Entry* a, const Entry* b) co
   return a->sequence < b->sequence;
 }
 
-SchedulingQueue::SchedulingQueue(const Clock& clock, const scheduler::QueueSort& sort, std::vector<QueueProfile> profiles,
-                                 QueueOptions options)
+SchedulingQueue::SchedulingQueue(const Clock& clock, const scheduler::QueueSort& sort,
+                                 std::vector<QueueProfile> profiles, QueueOptions options)
     : clock_(clock), profiles_(std::move(profiles)), options_(options), active_(ActiveOrder{&sort}) {
   listeners_.resize(kEvents);
   for (std::size_t profile = 0; profile < profiles_.size(); ++profile) {
@@ -45,7 +46,8 @@ SchedulingQueue::SchedulingQueue(const Clock& clock, const scheduler::QueueSort&
     for (std::size_t plugin = 0; plugin < interests.size(); ++plugin) {
       for (const EventInterest& interest : interests[plugin]) {
         auto& listeners = listeners_[static_cast<std::size_t>(interest.event)];
-        if (listeners.empty() || listeners.back() != std::pair(profile, plugin)) listeners.emplace_back(profile, plugin);
+        if (listeners.empty() || listeners.back() != std::pair(profile, plugin))
+          listeners.emplace_back(profile, plugin);
       }
     }
   }
@@ -111,10 +113,12 @@ std::optional<SchedulingQueue::Popped> SchedulingQueue::pop() {
   return Popped{entry->queued, entry->profile};
 }
 
-// Nobody else wants the scheduler's time: back-off after a refusal would only be delay. After an error it protects others.
+// Nobody else wants the scheduler's time: back-off after a refusal would only be delay. After an error it protects
+// others.
 void SchedulingQueue::cut_backoff_short() {
-  const auto found = std::ranges::find_if(
-      due_, [](const auto& waiting) { return waiting.second->place == Place::Backoff && !waiting.second->after_error; });
+  const auto found = std::ranges::find_if(due_, [](const auto& waiting) {
+    return waiting.second->place == Place::Backoff && !waiting.second->after_error;
+  });
   Entry& entry = *found->second;
   leave(entry);
   enter(entry, "BackoffComplete");
@@ -135,7 +139,8 @@ void SchedulingQueue::requeue_unschedulable(std::string_view uid, std::vector<st
   entry->after_error = false;
   entry->backoff_until = backoff_end(*entry);
 
-  bool hope = entry->wanted || std::ranges::any_of(entry->changes, [&](const Happened& change) { return helps(*entry, change); });
+  bool hope = entry->wanted ||
+              std::ranges::any_of(entry->changes, [&](const Happened& change) { return helps(*entry, change); });
   for (std::uint64_t i = std::max(entry->events_seen, first_event_); !hope && i < first_event_ + events_.size(); ++i) {
     hope = helps(*entry, events_[i - first_event_]);
   }

@@ -53,7 +53,8 @@ struct Happened {
 class SchedulingQueue {
  public:
   // `sort` and what the profiles' functions use outlive the queue.
-  SchedulingQueue(const Clock& clock, const scheduler::QueueSort& sort, std::vector<QueueProfile> profiles, QueueOptions options);
+  SchedulingQueue(const Clock& clock, const scheduler::QueueSort& sort, std::vector<QueueProfile> profiles,
+                  QueueOptions options);
 
   // A new pod of that profile, or one whose object changed.
   void set(std::shared_ptr<const scheduler::PodInfo> pod, std::size_t profile = 0);
@@ -84,10 +85,12 @@ class SchedulingQueue {
     std::size_t active = 0, backoff = 0, unschedulable = 0, gated = 0;
   };
   Counts counts() const;
-  // Called under the queue's lock when a pod enters a place: "active", "backoff", "unschedulable" or "gated", and why. Set before first use.
+  // Called under the queue's lock when a pod enters a place: "active", "backoff", "unschedulable" or "gated", and why.
+  // Set before first use.
   void on_incoming(std::function<void(std::string_view place, std::string_view event)> incoming);
   // Called under the queue's lock when a plugin was asked whether an event helps. Set before first use.
-  using Hinted = std::function<void(std::size_t profile, std::size_t plugin, scheduler::ClusterEvent event, bool helps, std::chrono::nanoseconds took)>;
+  using Hinted = std::function<void(std::size_t profile, std::size_t plugin, scheduler::ClusterEvent event, bool helps,
+                                    std::chrono::nanoseconds took)>;
   void on_hint(Hinted hinted) { hinted_ = std::move(hinted); }
   // How many pods sleep because of each plugin of the profile.
   std::vector<std::size_t> sleepers(std::size_t profile) const;
@@ -97,23 +100,23 @@ class SchedulingQueue {
   struct Entry {
     scheduler::QueuedPod queued;
     std::size_t profile = 0;
-    std::uint64_t sequence = 0;            // Breaks ties, first come first served.
+    std::uint64_t sequence = 0;  // Breaks ties, first come first served.
     Place place = Place::None;
-    Clock::TimePoint due{};                // Back-off's end, or when patience ends.
+    Clock::TimePoint due{};  // Back-off's end, or when patience ends.
     Clock::TimePoint backoff_until{};
-    bool after_error = false;              // Its back-off is not cut short.
-    int unschedulable = 0, errors = 0;     // Failed attempts; errors in a row.
+    bool after_error = false;           // Its back-off is not cut short.
+    int unschedulable = 0, errors = 0;  // Failed attempts; errors in a row.
     std::vector<std::size_t> rejected_by;
-    std::uint64_t events_seen = 0;         // InFlight: events before it was popped.
-    std::vector<Happened> changes;         // InFlight: updates of the object meanwhile.
-    bool wanted = false;                   // InFlight: activate() was called meanwhile.
+    std::uint64_t events_seen = 0;  // InFlight: events before it was popped.
+    std::vector<Happened> changes;  // InFlight: updates of the object meanwhile.
+    bool wanted = false;            // InFlight: activate() was called meanwhile.
   };
   struct ActiveOrder {
     const scheduler::QueueSort* sort;
     bool operator()(const Entry* a, const Entry* b) const;
   };
 
-  void enter(Entry& entry, std::string_view event);   // Active, or gated.
+  void enter(Entry& entry, std::string_view event);  // Active, or gated.
   void wait_or_enter(Entry& entry, std::string_view event);
   void leave(Entry& entry);
   void put_active(Entry& entry, std::string_view event);
@@ -137,19 +140,19 @@ class SchedulingQueue {
   mutable std::mutex mutex_;
   std::unordered_map<std::string, Entry> entries_;  // By uid; entries do not move.
   std::set<Entry*, ActiveOrder> active_;
-  std::multimap<Clock::TimePoint, Entry*> due_;     // Back-off and unschedulable.
-  // Unschedulable and gated pods, whom events may wake: by profile and each plugin that refused them, so that an event costs nothing for
-  // those it cannot help; and those whom any event may help.
+  std::multimap<Clock::TimePoint, Entry*> due_;  // Back-off and unschedulable.
+  // Unschedulable and gated pods, whom events may wake: by profile and each plugin that refused them, so that an event
+  // costs nothing for those it cannot help; and those whom any event may help.
   using Sleepers = std::unordered_set<Entry*>;
   std::vector<std::vector<Sleepers>> sleepers_;
   Sleepers light_sleepers_;
   // By event: the profiles and plugins that asked for it.
   std::vector<std::vector<std::pair<std::size_t, std::size_t>>> listeners_;
-  std::multiset<std::uint64_t> in_flight_;          // Their events_seen.
+  std::multiset<std::uint64_t> in_flight_;  // Their events_seen.
   std::size_t backoff_count_ = 0, gated_count_ = 0, unschedulable_count_ = 0;
-  std::size_t error_count_ = 0;                     // Of those in back-off, after an error.
-  std::deque<Happened> events_;                     // Since the oldest pod in flight was popped.
-  std::uint64_t first_event_ = 0;                   // Number of events_.front().
+  std::size_t error_count_ = 0;    // Of those in back-off, after an error.
+  std::deque<Happened> events_;    // Since the oldest pod in flight was popped.
+  std::uint64_t first_event_ = 0;  // Number of events_.front().
   std::uint64_t next_sequence_ = 0;
 };
 

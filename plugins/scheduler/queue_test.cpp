@@ -13,7 +13,9 @@ using scheduler::ClusterEvent;
 
 class ByAge final : public scheduler::QueueSort {
  public:
-  bool before(const scheduler::QueuedPod& a, const scheduler::QueuedPod& b) const override { return a.queued_at < b.queued_at; }
+  bool before(const scheduler::QueuedPod& a, const scheduler::QueuedPod& b) const override {
+    return a.queued_at < b.queued_at;
+  }
 };
 
 class SchedulingQueueTest : public testing::SchedulerPluginTest {
@@ -24,15 +26,17 @@ class SchedulingQueueTest : public testing::SchedulerPluginTest {
     last_ = next->queued.pod->uid();
     return next->queued.pod->key().name;
   }
-  bool wakes(ClusterEvent event) { return queue_.on_event({event, {}, {}, {}, {}}) && queue_.counts().unschedulable == 0; }
+  bool wakes(ClusterEvent event) {
+    return queue_.on_event({event, {}, {}, {}, {}}) && queue_.counts().unschedulable == 0;
+  }
 
   ByAge sort_;
   // Plugin 0 wants nodes; plugin 1 wants deleted pods, but only for pods named "p".
   SchedulingQueue queue_{clock_,
                          sort_,
                          {{{{{ClusterEvent::NodeAdded, {}}},
-                            {{ClusterEvent::PodDeleted,
-                              [](const scheduler::PodInfo& pod, const api::Object&, const api::Object&) { return pod.key().name == "p"; }}}},
+                            {{ClusterEvent::PodDeleted, [](const scheduler::PodInfo& pod, const api::Object&,
+                                                           const api::Object&) { return pod.key().name == "p"; }}}},
                            {}}},
                          {}};
   std::string last_;  // Uid of the last pod popped.
@@ -59,8 +63,11 @@ TEST_F(SchedulingQueueTest, WakesAPodOnlyForEventsItsRefusersAskedFor) {
 // Ten thousand pods behind a gate cost an event nothing: nobody is asked about them.
 TEST_F(SchedulingQueueTest, AnEventIsOnlyHeldAgainstThoseItMayHelp) {
   int asked = 0;
-  const auto ask = [&](const scheduler::PodInfo&, const api::Object&, const api::Object&) { return ++asked > 1'000'000; };
-  const std::vector<std::vector<scheduler::EventInterest>> interests = {{{ClusterEvent::PodUpdated, ask}}, {{ClusterEvent::PodAssigned, ask}}};
+  const auto ask = [&](const scheduler::PodInfo&, const api::Object&, const api::Object&) {
+    return ++asked > 1'000'000;
+  };
+  const std::vector<std::vector<scheduler::EventInterest>> interests = {{{ClusterEvent::PodUpdated, ask}},
+                                                                        {{ClusterEvent::PodAssigned, ask}}};
   SchedulingQueue queue(clock_, sort_, {{interests, {}}}, {});
   for (int i = 0; i < 3; ++i) {
     queue.set(pod("{}", "p" + std::to_string(i)));
@@ -76,7 +83,8 @@ TEST_F(SchedulingQueueTest, AnEventIsOnlyHeldAgainstThoseItMayHelp) {
 }
 
 TEST_F(SchedulingQueueTest, APodThatTwoPluginsRefusedWakesOnce) {
-  const std::vector<std::vector<scheduler::EventInterest>> interests = {{{ClusterEvent::NodeAdded, {}}}, {{ClusterEvent::NodeAdded, {}}}};
+  const std::vector<std::vector<scheduler::EventInterest>> interests = {{{ClusterEvent::NodeAdded, {}}},
+                                                                        {{ClusterEvent::NodeAdded, {}}}};
   SchedulingQueue queue(clock_, sort_, {{interests, {}}}, {});
   queue.set(pod("{}"));
   queue.pop();
@@ -184,7 +192,8 @@ TEST(SchedulingQueueGates, AGatedPodWaitsForItsGate) {
   bool open = false;
   profile.gate = [&](const scheduler::PodInfo&) { return open ? std::nullopt : std::optional<std::size_t>(0); };
   SchedulingQueue queue(clock, sort, {profile}, {});
-  const auto object = api::Object::parse(R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","uid":"u"},"spec":{}})");
+  const auto object =
+      api::Object::parse(R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","uid":"u"},"spec":{}})");
   queue.set(std::make_shared<const scheduler::PodInfo>(*object));
   EXPECT_EQ(queue.counts().gated, 1U);
   EXPECT_FALSE(queue.pop());

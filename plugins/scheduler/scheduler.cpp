@@ -51,12 +51,13 @@ Result<std::unique_ptr<Scheduler>> Scheduler::make(const SchedulerContext& conte
                                                    std::vector<std::unique_ptr<Extender>> extenders) {
   std::unique_ptr<Scheduler> self(new Scheduler(context, std::move(options)));
   self->extenders_ = std::move(extenders);
-  for (const ProfileSettings& settings : self->options_.profiles) KUBERNEL_CHECK_OK(self->add_profile(settings, plugins));
+  for (const ProfileSettings& settings : self->options_.profiles)
+    KUBERNEL_CHECK_OK(self->add_profile(settings, plugins));
   KUBERNEL_CHECK_OK(self->check_profiles());
   self->make_queue();
   // A pod that has ended holds nothing any more (upstream's scheduler informer selects the same).
   self->pods_ = self->informers_.informer(api::resources::kPods,
-                                           {.field_selector = "status.phase!=Succeeded,status.phase!=Failed"});
+                                          {.field_selector = "status.phase!=Succeeded,status.phase!=Failed"});
   self->nodes_ = self->informers_.informer(api::resources::kNodes, {});
   return self;
 }
@@ -83,8 +84,8 @@ Result<void> Scheduler::check_profiles() const {
     const Profile& profile = framework->profile();
     const ProfilePlugin& other = *profile.sorts.front().plugin;
     if (other.name != sort.name || profile.arguments(other) != first.arguments(sort)) {
-      return Error(Reason::Invalid, "profiles: all need the same queue-sort plugin with the same arguments; \"" + first.name() + "\" and \"" +
-                                        profile.name() + "\" differ");
+      return Error(Reason::Invalid, "profiles: all need the same queue-sort plugin with the same arguments; \"" +
+                                        first.name() + "\" and \"" + profile.name() + "\" differ");
     }
   }
   return {};
@@ -103,10 +104,11 @@ void Scheduler::make_queue() {
     }
     profiles.push_back(std::move(known));
   }
-  queue_ = std::make_unique<SchedulingQueue>(context_.clock, frameworks_.front()->profile().queue_sort(), std::move(profiles), options_.queue);
-  queue_->on_hint([this](std::size_t profile, std::size_t plugin, scheduler::ClusterEvent event, bool helps, std::chrono::nanoseconds took) {
-    frameworks_[profile]->metrics().hinted(plugin, event, helps, took);
-  });
+  queue_ = std::make_unique<SchedulingQueue>(context_.clock, frameworks_.front()->profile().queue_sort(),
+                                             std::move(profiles), options_.queue);
+  queue_->on_hint(
+      [this](std::size_t profile, std::size_t plugin, scheduler::ClusterEvent event, bool helps,
+             std::chrono::nanoseconds took) { frameworks_[profile]->metrics().hinted(plugin, event, helps, took); });
   queue_->on_incoming([this](std::string_view place, std::string_view event) { metrics_.incoming(place, event); });
 }
 
@@ -207,8 +209,8 @@ void Scheduler::schedule_one(SchedulingQueue::Popped popped) {
     unschedulable(framework, queued, cycle, *std::move(decision));
     framework.metrics().attempt(Outcome::Unschedulable, watch.elapsed());
   } else {
-    begin_binding(std::make_shared<Binding>(Binding{framework, std::move(queued), std::move(cycle), std::move(decision->node), started,
-                                                    decision->sampled}));
+    begin_binding(std::make_shared<Binding>(Binding{framework, std::move(queued), std::move(cycle),
+                                                    std::move(decision->node), started, decision->sampled}));
   }
 }
 
@@ -219,7 +221,8 @@ void Scheduler::unschedulable(Framework& framework, const QueuedPod& queued, con
   std::string attempts;
   for (const auto& [point, plugin] : framework.profile().post_filter) {
     if (nodes == 0) break;
-    auto result = catch_as_error("post-filter", [&, p = point] { return p->post_filter({stop_.get_token()}, cycle, decision.refusals); });
+    auto result = catch_as_error(
+        "post-filter", [&, p = point] { return p->post_filter({stop_.get_token()}, cycle, decision.refusals); });
     if (!result) {
       log_error(context_.log, "post-filter failed", {{"plugin", plugin->name}, {"error", result.error()}});
       attempts = result.error().message();
@@ -245,8 +248,8 @@ void Scheduler::failed(Framework& framework, const QueuedPod& queued, const Erro
   report(framework, queued.pod, "SchedulerError", error.message(), std::nullopt);
 }
 
-void Scheduler::report(Framework& framework, const std::shared_ptr<const PodInfo>& pod, std::string_view reason, const std::string& message,
-                       std::optional<std::string> nominated) {
+void Scheduler::report(Framework& framework, const std::shared_ptr<const PodInfo>& pod, std::string_view reason,
+                       const std::string& message, std::optional<std::string> nominated) {
   if (stop_.stop_requested()) return;  // The next scheduler will say.
   framework.events().record(pod->object, "Warning", "FailedScheduling", shortened(message));
   run_later(*reports_, [this, pod, text = std::string(reason), message, chosen = std::move(nominated)] {
@@ -254,23 +257,29 @@ void Scheduler::report(Framework& framework, const std::shared_ptr<const PodInfo
   });
 }
 
-// The latest object known counts: the one in hand may be older than what was last written. What is written must not overtake a binding.
-void Scheduler::write_status(const std::shared_ptr<const PodInfo>& pod, std::string_view reason, const std::string& message,
-                             const std::optional<std::string>& nominated) {
+// The latest object known counts: the one in hand may be older than what was last written. What is written must not
+// overtake a binding.
+void Scheduler::write_status(const std::shared_ptr<const PodInfo>& pod, std::string_view reason,
+                             const std::string& message, const std::optional<std::string>& nominated) {
   constexpr int kTries = 3;
   const CallContext ctx{stop_.get_token()};
   api::Object latest = pods_->find(pod->key()).value_or(pod->object);
   for (int i = 0; i < kTries; ++i) {
-    if (latest.uid() != pod->uid() || cache_.knows(pod->uid()) || !latest.pointer("/spec/nodeName").string().empty()) return;
+    if (latest.uid() != pod->uid() || cache_.knows(pod->uid()) || !latest.pointer("/spec/nodeName").string().empty())
+      return;
     nlohmann::json status = changed_status(latest, reason, message, nominated);
     if (status.empty()) return;
     const nlohmann::json patch = {{"metadata", {{"resourceVersion", std::to_string(latest.head().resource_version)}}},
                                   {"status", std::move(status)}};
-    const auto written = context_.api.patch(ctx, api::resources::kPods, pod->key(), client::PatchType::StrategicMerge, patch, {.subresource = "status"});
+    const auto written = context_.api.patch(ctx, api::resources::kPods, pod->key(), client::PatchType::StrategicMerge,
+                                            patch, {.subresource = "status"});
     if (written || written.error().reason() == Reason::NotFound) return;
-    auto fresh = written.error().reason() == Reason::Conflict ? context_.api.get(ctx, api::resources::kPods, pod->key(), "") : written;
+    auto fresh = written.error().reason() == Reason::Conflict
+                     ? context_.api.get(ctx, api::resources::kPods, pod->key(), "")
+                     : written;
     if (!fresh) {
-      log_warning(context_.log, "cannot write the pod's condition", {{"pod", api::to_string(pod->key())}, {"error", fresh.error()}});
+      log_warning(context_.log, "cannot write the pod's condition",
+                  {{"pod", api::to_string(pod->key())}, {"error", fresh.error()}});
       return;
     }
     latest = *std::move(fresh);
@@ -283,8 +292,11 @@ nlohmann::json Scheduler::changed_status(const api::Object& pod, std::string_vie
   const api::Value old = scheduled_condition(pod);
   const bool was_false = old["status"].string() == "False";
   if (!was_false || old["reason"].string() != reason || old["message"].string() != message) {
-    nlohmann::json condition = {{"type", "PodScheduled"},      {"status", "False"},        {"reason", reason},
-                                {"message", message},          {"lastProbeTime", nullptr},
+    nlohmann::json condition = {{"type", "PodScheduled"},
+                                {"status", "False"},
+                                {"reason", reason},
+                                {"message", message},
+                                {"lastProbeTime", nullptr},
                                 {"lastTransitionTime", was_false ? std::string(old["lastTransitionTime"].string())
                                                                  : api::format_time(context_.clock.wall_now())}};
     if (pod.head().generation > 0) condition["observedGeneration"] = pod.head().generation;
@@ -298,7 +310,8 @@ nlohmann::json Scheduler::changed_status(const api::Object& pod, std::string_vie
 
 Scheduler::Framework* Scheduler::framework_of(const api::Object& pod) {
   const std::string_view wanted = pod.pointer("/spec/schedulerName").string("default-scheduler");
-  const auto mine = std::ranges::find_if(frameworks_, [&](const auto& framework) { return framework->name() == wanted; });
+  const auto mine =
+      std::ranges::find_if(frameworks_, [&](const auto& framework) { return framework->name() == wanted; });
   return mine == frameworks_.end() ? nullptr : mine->get();
 }
 
@@ -306,7 +319,8 @@ Result<Explanation> Scheduler::explain(const CallContext& ctx, const api::Object
   const auto pod = pods_->find(key);
   if (!pod) return Error(Reason::NotFound, "pods \"" + key.name + "\" not found");
   const std::string_view node = pod->pointer("/spec/nodeName").string();
-  if (!node.empty()) return Error(Reason::BadRequest, "pod " + api::to_string(key) + " is bound to " + std::string(node));
+  if (!node.empty())
+    return Error(Reason::BadRequest, "pod " + api::to_string(key) + " is bound to " + std::string(node));
   Framework* const framework = framework_of(*pod);
   if (framework == nullptr) {
     return Error(Reason::BadRequest, "pod " + api::to_string(key) + " belongs to another scheduler, " +
@@ -319,7 +333,8 @@ Result<Explanation> Scheduler::explain(const CallContext& ctx, const api::Object
   out.pod = api::to_string(key);
   out.scheduler = framework->name();
   for (const auto& [point, plugin] : framework->profile().pre_enqueue) {
-    for (const std::string& reason : point->pre_enqueue(*info).reasons()) out.refused += (out.refused.empty() ? "" : ", ") + reason;
+    for (const std::string& reason : point->pre_enqueue(*info).reasons())
+      out.refused += (out.refused.empty() ? "" : ", ") + reason;
   }
   return out;
 }
@@ -332,7 +347,8 @@ void Scheduler::show_pending() {
   metrics_.gated.set(static_cast<double>(counts.gated));
   for (const auto& framework : frameworks_) {
     const auto sleepers = queue_->sleepers(framework->index());
-    for (std::size_t plugin = 0; plugin < sleepers.size(); ++plugin) framework->metrics().refused(plugin, sleepers[plugin]);
+    for (std::size_t plugin = 0; plugin < sleepers.size(); ++plugin)
+      framework->metrics().refused(plugin, sleepers[plugin]);
   }
   const SchedulerCache::Sizes sizes = cache_.sizes();
   metrics_.cached_nodes.set(static_cast<double>(sizes.nodes));

@@ -48,14 +48,14 @@ struct SchedulerContext {
   client::InformerFactory& informers;
 };
 
-// Gives every pending pod of its profiles' names a node: informers feed the cache and the queue, one strand decides pod by pod, bindings and
-// status are written beside it.
+// Gives every pending pod of its profiles' names a node: informers feed the cache and the queue, one strand decides pod
+// by pod, bindings and status are written beside it.
 //
 // Threads: make(), start() and stop() on one thread; for_each_waiting() on any; everything else is internal.
 class Scheduler {
  public:
-  // Makes the plugins; they ask for their informers now. Errors: as Profile::make(); Invalid for two profiles of one name or with
-  // different queue sorts.
+  // Makes the plugins; they ask for their informers now. Errors: as Profile::make(); Invalid for two profiles of one
+  // name or with different queue sorts.
   static Result<std::unique_ptr<Scheduler>> make(const SchedulerContext& context, SchedulerOptions options,
                                                  const std::vector<plugin::Provided<scheduler::PluginSpec>>& plugins,
                                                  std::vector<std::unique_ptr<Extender>> extenders = {});
@@ -69,7 +69,8 @@ class Scheduler {
 
   void for_each_waiting(const std::function<void(scheduler::WaitingPod&)>& visit);
 
-  // What the plugins say of a pending pod now. Errors: NotFound; BadRequest for a pod that is bound or another scheduler's. Threads: any.
+  // What the plugins say of a pending pod now. Errors: NotFound; BadRequest for a pod that is bound or another
+  // scheduler's. Threads: any.
   Result<Explanation> explain(const CallContext& ctx, const api::ObjectKey& pod);
 
  private:
@@ -78,7 +79,8 @@ class Scheduler {
   class Framework;  // One profile at work: its plugins, and what they may ask of the scheduler.
 
   Scheduler(const SchedulerContext& context, SchedulerOptions options);
-  Result<void> add_profile(const ProfileSettings& settings, const std::vector<plugin::Provided<scheduler::PluginSpec>>& plugins);
+  Result<void> add_profile(const ProfileSettings& settings,
+                           const std::vector<plugin::Provided<scheduler::PluginSpec>>& plugins);
   Result<void> check_profiles() const;
   void make_queue();
 
@@ -91,7 +93,8 @@ class Scheduler {
   void pod_gone(const api::Object& pod);
   void node_changed(const api::Object* before, const api::Object* after);
   void node_updated(const api::Object& before, const api::Object& after);
-  void happened(scheduler::ClusterEvent event, const api::Object* before, const api::Object* after, const api::Resource& resource = {});
+  void happened(scheduler::ClusterEvent event, const api::Object* before, const api::Object* after,
+                const api::Resource& resource = {});
 
   // Runs until no pod is active. Called through pump(), on the strand.
   void drain();
@@ -100,13 +103,14 @@ class Scheduler {
 
   Framework* framework_of(const api::Object& pod);
   void schedule_one(SchedulingQueue::Popped popped);
-  void unschedulable(Framework& framework, const scheduler::QueuedPod& queued, const scheduler::Cycle& cycle, Decision decision);
+  void unschedulable(Framework& framework, const scheduler::QueuedPod& queued, const scheduler::Cycle& cycle,
+                     Decision decision);
   void failed(Framework& framework, const scheduler::QueuedPod& queued, const Error& error);
   // Tells the user, once: an event and the pod's condition. `nominated`: what status.nominatedNodeName becomes.
-  void report(Framework& framework, const std::shared_ptr<const scheduler::PodInfo>& pod, std::string_view reason, const std::string& message,
-              std::optional<std::string> nominated);
-  void write_status(const std::shared_ptr<const scheduler::PodInfo>& pod, std::string_view reason, const std::string& message,
-                    const std::optional<std::string>& nominated);
+  void report(Framework& framework, const std::shared_ptr<const scheduler::PodInfo>& pod, std::string_view reason,
+              const std::string& message, std::optional<std::string> nominated);
+  void write_status(const std::shared_ptr<const scheduler::PodInfo>& pod, std::string_view reason,
+                    const std::string& message, const std::optional<std::string>& nominated);
   // What to write; empty when the status says it already.
   nlohmann::json changed_status(const api::Object& pod, std::string_view reason, const std::string& message,
                                 const std::optional<std::string>& nominated) const;
@@ -114,7 +118,8 @@ class Scheduler {
   // scheduler_binding.cpp: from a chosen node to a bound pod.
   void begin_binding(const std::shared_ptr<Binding>& binding);
   void ask_permission(const std::shared_ptr<Binding>& binding);
-  void hold(const std::shared_ptr<Binding>& binding, std::vector<std::pair<const ProfilePlugin*, std::chrono::milliseconds>> holders);
+  void hold(const std::shared_ptr<Binding>& binding,
+            std::vector<std::pair<const ProfilePlugin*, std::chrono::milliseconds>> holders);
   void permitted(Permission& held);
   std::shared_ptr<Permission> forget_permission(const Permission& held);
   void go_on(std::shared_ptr<Binding> binding);
@@ -164,8 +169,8 @@ class Scheduler {
   int running_ = 0;
   bool pumping_ = false;
   std::unique_ptr<Subscription> timer_;
-  // Enough bindings at once that a store which commits in groups has groups to commit, and half of the pool's threads, so that the
-  // informers and the API go on.
+  // Enough bindings at once that a store which commits in groups has groups to commit, and half of the pool's threads,
+  // so that the informers and the API go on.
   Crew binders_{8};
   Crew background_{4};
 

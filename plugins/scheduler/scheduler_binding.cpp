@@ -36,7 +36,8 @@ class Scheduler::Permission final : public scheduler::WaitingPod, public std::en
   void expect(const ProfilePlugin& plugin, std::chrono::milliseconds patience) {
     pending_[plugin.name] = {&plugin, nullptr};
     const std::weak_ptr<Permission> weak = weak_from_this();
-    const std::string why = "rejected due to timeout after waiting " + api::format_duration(patience) + " at plugin " + plugin.name;
+    const std::string why =
+        "rejected due to timeout after waiting " + api::format_duration(patience) + " at plugin " + plugin.name;
     Clock& clock = scheduler_.context_.clock;
     auto timer = clock.call_at(clock.now() + patience, [self = &scheduler_, weak, name = plugin.name, why] {
       self->run_later(self->context_.blocking, [weak, name, why] {
@@ -100,7 +101,9 @@ void Scheduler::begin_binding(const std::shared_ptr<Binding>& binding) {
   const Stopwatch watch(context_.clock);
   for (const auto& [point, plugin] : binding->framework.profile().reserve) {
     const Verdict verdict = binding->timed(
-        context_.clock, Point::Reserve, *plugin, [&, p = point] { return p->reserve(ctx, binding->cycle, binding->node); }, [](const Verdict& said) { return status_of(said); });
+        context_.clock, Point::Reserve, *plugin,
+        [&, p = point] { return p->reserve(ctx, binding->cycle, binding->node); },
+        [](const Verdict& said) { return status_of(said); });
     if (!verdict.ok()) {
       binding->framework.metrics().point(Point::Reserve, PointStatus::Unschedulable, watch.elapsed());
       refuse_binding(*binding, verdict, plugin);
@@ -117,7 +120,8 @@ void Scheduler::ask_permission(const std::shared_ptr<Binding>& binding) {
   std::vector<std::pair<const ProfilePlugin*, std::chrono::milliseconds>> holders;
   for (const auto& [point, plugin] : binding->framework.profile().permit) {
     const scheduler::PermitResult result = binding->timed(
-        context_.clock, Point::Permit, *plugin, [&, p = point] { return p->permit(ctx, binding->cycle, binding->node); },
+        context_.clock, Point::Permit, *plugin,
+        [&, p = point] { return p->permit(ctx, binding->cycle, binding->node); },
         [](const scheduler::PermitResult& permit) { return status_of(permit.verdict); });
     if (result.verdict.kind() == Verdict::Kind::Wait) {
       holders.emplace_back(plugin, std::min<std::chrono::milliseconds>(result.timeout, kLongestPermit));
@@ -214,7 +218,8 @@ void Scheduler::finish_binding(Binding& binding) {
   metrics_.scheduled(binding.queued.attempts, now - binding.queued.first_queued_at);
   binding.framework.events().record(pod.object, "Normal", "Scheduled",
                                     "Successfully assigned " + api::to_string(pod.key()) + " to " + binding.node);
-  for (const auto& [point, plugin] : binding.framework.profile().post_bind) point->post_bind(ctx, binding.cycle, binding.node);
+  for (const auto& [point, plugin] : binding.framework.profile().post_bind)
+    point->post_bind(ctx, binding.cycle, binding.node);
 }
 
 Result<Verdict> Scheduler::bind(const CallContext& ctx, Binding& binding) {
@@ -234,9 +239,12 @@ Result<Verdict> Scheduler::bind(const CallContext& ctx, Binding& binding) {
 
 Result<Verdict> Scheduler::pre_bind(const CallContext& ctx, Binding& binding) {
   for (const auto& [point, plugin] : binding.framework.profile().pre_bind) {
-    auto verdict = binding.timed(context_.clock, Point::PreBind, *plugin, [&, p = point] {
-      return catch_as_error("pre-bind", [&] { return p->pre_bind(ctx, binding.cycle, binding.node); });
-    }, &status_of);
+    auto verdict = binding.timed(
+        context_.clock, Point::PreBind, *plugin,
+        [&, p = point] {
+          return catch_as_error("pre-bind", [&] { return p->pre_bind(ctx, binding.cycle, binding.node); });
+        },
+        &status_of);
     if (!verdict) return std::move(verdict).error().wrap("running PreBind plugin \"" + plugin->name + "\"");
     if (!verdict->ok()) return verdict;
   }
@@ -250,10 +258,12 @@ Result<Verdict> Scheduler::write_binding(const CallContext& ctx, Binding& bindin
     return Verdict::fits();
   }
   for (const auto& [point, plugin] : binding.framework.profile().bind) {
-    auto verdict = binding.timed(context_.clock, Point::Bind, *plugin, [&, p = point] {
-      return catch_as_error("bind", [&] { return p->bind(ctx, binding.cycle, binding.node); });
-    }, &status_of);
-    if (!verdict) return std::move(verdict).error().wrap("binding rejected: running Bind plugin \"" + plugin->name + "\"");
+    auto verdict = binding.timed(
+        context_.clock, Point::Bind, *plugin,
+        [&, p = point] { return catch_as_error("bind", [&] { return p->bind(ctx, binding.cycle, binding.node); }); },
+        &status_of);
+    if (!verdict)
+      return std::move(verdict).error().wrap("binding rejected: running Bind plugin \"" + plugin->name + "\"");
     if (verdict->kind() != Verdict::Kind::Skip) return verdict;
   }
   return Error(Reason::Internal, "every bind plugin skipped the pod");
@@ -261,7 +271,8 @@ Result<Verdict> Scheduler::write_binding(const CallContext& ctx, Binding& bindin
 
 void Scheduler::take_back(Binding& binding) {
   const auto& reserve = binding.framework.profile().reserve;
-  for (auto it = reserve.rbegin(); it != reserve.rend(); ++it) it->point->unreserve({stop_.get_token()}, binding.cycle, binding.node);
+  for (auto it = reserve.rbegin(); it != reserve.rend(); ++it)
+    it->point->unreserve({stop_.get_token()}, binding.cycle, binding.node);
   const PodInfo& pod = *binding.queued.pod;
   cache_.forget(pod.uid());
   // The room it held is free again for others.

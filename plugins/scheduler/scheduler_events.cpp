@@ -51,14 +51,14 @@ bool released_resources(const Object& before, const Object& after) {
 
 void Scheduler::listen() {
   listen_to_resources();
-  subscriptions_.push_back(nodes_->add_handler(
-      {[this](const Object& node) { node_changed(nullptr, &node); },
-       [this](const Object& before, const Object& after) { node_changed(&before, &after); },
-       [this](const Object& node) { node_changed(&node, nullptr); }}));
-  subscriptions_.push_back(pods_->add_handler(
-      {[this](const Object& pod) { pod_changed(nullptr, &pod); },
-       [this](const Object& before, const Object& after) { pod_changed(&before, &after); },
-       [this](const Object& pod) { pod_changed(&pod, nullptr); }}));
+  subscriptions_.push_back(
+      nodes_->add_handler({[this](const Object& node) { node_changed(nullptr, &node); },
+                           [this](const Object& before, const Object& after) { node_changed(&before, &after); },
+                           [this](const Object& node) { node_changed(&node, nullptr); }}));
+  subscriptions_.push_back(
+      pods_->add_handler({[this](const Object& pod) { pod_changed(nullptr, &pod); },
+                          [this](const Object& before, const Object& after) { pod_changed(&before, &after); },
+                          [this](const Object& pod) { pod_changed(&pod, nullptr); }}));
   informers_.on_synced([this] { pump(); });
 }
 
@@ -79,9 +79,10 @@ void Scheduler::listen_to_resources() {
       happened(ClusterEvent::ResourceChanged, before, after, resource);
       pump();
     };
-    subscriptions_.push_back(informer->add_handler({[tell](const Object& object) { tell(nullptr, &object); },
-                                                    [tell](const Object& before, const Object& after) { tell(&before, &after); },
-                                                    [tell](const Object& object) { tell(&object, nullptr); }}));
+    subscriptions_.push_back(
+        informer->add_handler({[tell](const Object& object) { tell(nullptr, &object); },
+                               [tell](const Object& before, const Object& after) { tell(&before, &after); },
+                               [tell](const Object& object) { tell(&object, nullptr); }}));
   }
 }
 
@@ -95,7 +96,8 @@ void Scheduler::pod_changed(const Object* before, const Object* after) {
   const Object& now = after == nullptr ? *before : *after;
   place_pod(before, after, now);
   if (tell_of_pods_) happened(ClusterEvent::ResourceChanged, before, after, api::resources::kPods);
-  metrics_.handled((is_assigned(now) ? std::string("AssignedPod") : std::string("Pod")) + kind_of_change(before, after), watch.elapsed());
+  metrics_.handled((is_assigned(now) ? std::string("AssignedPod") : std::string("Pod")) + kind_of_change(before, after),
+                   watch.elapsed());
   pump();
 }
 

@@ -12,17 +12,21 @@ using scheduler::PodInfo;
 Result<void> Scheduler::Framework::make(const ProfileSettings& settings,
                                         const std::vector<plugin::Provided<scheduler::PluginSpec>>& plugins) {
   const SchedulerContext& context = scheduler_.context_;
-  events_ = client::make_event_recorder(context.api, {settings.scheduler_name, ""}, context.log, context.clock, context.random, context.blocking);
-  KUBERNEL_TRY(profile_, Profile::make(plugins, settings, {*this, context.api, scheduler_.informers_, context.log, context.clock,
-                                                           context.metrics, context.random}));
+  events_ = client::make_event_recorder(context.api, {settings.scheduler_name, ""}, context.log, context.clock,
+                                        context.random, context.blocking);
+  KUBERNEL_TRY(profile_, Profile::make(plugins, settings,
+                                       {*this, context.api, scheduler_.informers_, context.log, context.clock,
+                                        context.metrics, context.random}));
   std::vector<std::string> names;
   for (const ProfilePlugin& plugin : profile_->plugins()) names.push_back(plugin.name);
   metrics_ = std::make_unique<ProfileMetrics>(context.metrics, settings.scheduler_name, names);
   Algorithm::Options options = scheduler_.options_.algorithm;
-  options.percentage_of_nodes_to_score = settings.percentage_of_nodes_to_score.value_or(options.percentage_of_nodes_to_score);
+  options.percentage_of_nodes_to_score =
+      settings.percentage_of_nodes_to_score.value_or(options.percentage_of_nodes_to_score);
   algorithm_ = std::make_unique<Algorithm>(
-      Algorithm::Surroundings{*profile_, scheduler_.nominator_, scheduler_.extenders_, *metrics_, context.clock, context.compute,
-                              context.random, context.log}, options);
+      Algorithm::Surroundings{*profile_, scheduler_.nominator_, scheduler_.extenders_, *metrics_, context.clock,
+                              context.compute, context.random, context.log},
+      options);
   return {};
 }
 
@@ -51,7 +55,8 @@ void Scheduler::Framework::parallel_for(std::size_t count, const std::function<v
   const auto piece = [&](std::size_t first, std::size_t last) {
     for (std::size_t i = first; i < last; ++i) work(i);
   };
-  plugins::parallel_for(scheduler_.context_.compute, scheduler_.options_.algorithm.helpers, count, piece, [] { return false; });
+  plugins::parallel_for(scheduler_.context_.compute, scheduler_.options_.algorithm.helpers, count, piece,
+                        [] { return false; });
 }
 
 void Scheduler::Framework::activate(std::string_view uid) {

@@ -10,7 +10,8 @@ class Scheduler::Framework final : public scheduler::Handle {
   Framework(Scheduler& scheduler, std::size_t index) : scheduler_(scheduler), index_(index) {}
 
   // Errors: as Profile::make().
-  Result<void> make(const ProfileSettings& settings, const std::vector<plugin::Provided<scheduler::PluginSpec>>& plugins);
+  Result<void> make(const ProfileSettings& settings,
+                    const std::vector<plugin::Provided<scheduler::PluginSpec>>& plugins);
 
   std::size_t index() const noexcept { return index_; }
   const std::string& name() const noexcept { return profile_->name(); }

@@ -23,15 +23,19 @@ using scheduler::Verdict;
 
 class Sorter final : public Plugin, public scheduler::QueueSort {
  public:
-  bool before(const scheduler::QueuedPod& a, const scheduler::QueuedPod& b) const override { return a.queued_at < b.queued_at; }
+  bool before(const scheduler::QueuedPod& a, const scheduler::QueuedPod& b) const override {
+    return a.queued_at < b.queued_at;
+  }
   std::vector<scheduler::EventInterest> retry_on() const override { return {}; }
 };
 
 // Fits nodes labeled allow=yes; among them prefers the label "score".
 class Labels final : public Plugin, public scheduler::Filter, public scheduler::Score {
  public:
-  Result<Verdict> filter(const scheduler::PodInfo&, const scheduler::CycleData*, const scheduler::NodeInfo& node) const override {
-    return node.labels()["allow"].string() == "yes" ? Verdict::fits() : Verdict::unresolvable("node(s) were not allowed");
+  Result<Verdict> filter(const scheduler::PodInfo&, const scheduler::CycleData*,
+                         const scheduler::NodeInfo& node) const override {
+    return node.labels()["allow"].string() == "yes" ? Verdict::fits()
+                                                    : Verdict::unresolvable("node(s) were not allowed");
   }
   Result<std::int64_t> score(const scheduler::PodInfo&, const scheduler::CycleData*, const scheduler::NodeInfo& node,
                              const scheduler::Snapshot&) const override {
@@ -46,7 +50,8 @@ class Labels final : public Plugin, public scheduler::Filter, public scheduler::
 // One pod a node.
 class Single final : public Plugin, public scheduler::Filter {
  public:
-  Result<Verdict> filter(const scheduler::PodInfo&, const scheduler::CycleData*, const scheduler::NodeInfo& node) const override {
+  Result<Verdict> filter(const scheduler::PodInfo&, const scheduler::CycleData*,
+                         const scheduler::NodeInfo& node) const override {
     return node.pods.empty() ? Verdict::fits() : Verdict::unschedulable("Too many pods");
   }
   std::vector<scheduler::EventInterest> retry_on() const override { return {{ClusterEvent::PodDeleted, {}}}; }
@@ -55,7 +60,9 @@ class Single final : public Plugin, public scheduler::Filter {
 // Holds every pod until the test allows or rejects it.
 class Gate final : public Plugin, public scheduler::Permit {
  public:
-  scheduler::PermitResult permit(const CallContext&, const scheduler::Cycle&, std::string_view) override { return {Verdict::wait(), 30s}; }
+  scheduler::PermitResult permit(const CallContext&, const scheduler::Cycle&, std::string_view) override {
+    return {Verdict::wait(), 30s};
+  }
   std::vector<scheduler::EventInterest> retry_on() const override { return {}; }
 };
 
@@ -121,7 +128,8 @@ class SchedulerTest : public testing::SchedulerPluginTest {
   }
 
   void put_node(const std::string& name, const std::string& labels) {
-    cluster_.put_text(kNodes, R"({"apiVersion":"v1","kind":"Node","metadata":{"name":")" + name + R"(","labels":)" + labels + "}}");
+    cluster_.put_text(
+        kNodes, R"({"apiVersion":"v1","kind":"Node","metadata":{"name":")" + name + R"(","labels":)" + labels + "}}");
   }
   void put_pod(const std::string& name, const std::string& spec = R"({"schedulerName":"default-scheduler"})") {
     cluster_.put_text(kPods, R"({"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"default","name":")" + name +
@@ -164,7 +172,8 @@ TEST_F(SchedulerTest, SaysOnceWhyNoNodeFits) {
   pass(10s);
   ASSERT_EQ(cluster_.all(kEvents).size(), 1U);
   EXPECT_EQ(cluster_.all(kEvents)[0].pointer("/reason").string(), "FailedScheduling");
-  EXPECT_EQ(metrics_.value(R"(scheduler_schedule_attempts_total{profile="default-scheduler",result="unschedulable"})"), 1);
+  EXPECT_EQ(metrics_.value(R"(scheduler_schedule_attempts_total{profile="default-scheduler",result="unschedulable"})"),
+            1);
 }
 
 TEST_F(SchedulerTest, TriesAgainWhenANodeThatMayFitAppears) {
@@ -230,13 +239,15 @@ TEST_F(SchedulerTest, APodHeldTooLongIsGivenBack) {
   ASSERT_TRUE(start());
   pass(30s);
   EXPECT_EQ(node_of("p"), "");
-  EXPECT_EQ(condition_message("p"), "0/1 nodes are available: 1 rejected due to timeout after waiting 30s at plugin Gate.");
+  EXPECT_EQ(condition_message("p"),
+            "0/1 nodes are available: 1 rejected due to timeout after waiting 30s at plugin Gate.");
 }
 
 // Makes room by nominating the node "a", once.
 class Nominating final : public Plugin, public scheduler::PostFilter {
  public:
-  Result<scheduler::PostFilterResult> post_filter(const CallContext&, const scheduler::Cycle&, const scheduler::Refusals& refusals) override {
+  Result<scheduler::PostFilterResult> post_filter(const CallContext&, const scheduler::Cycle&,
+                                                  const scheduler::Refusals& refusals) override {
     if (refusals.nodes.empty()) return scheduler::PostFilterResult{};
     return scheduler::PostFilterResult{Verdict::fits(), "a"};
   }
@@ -264,12 +275,13 @@ TEST_F(SchedulerTest, ANominatedNodeIsInTheStatusAndKeptFromLesserPods) {
 TEST_F(SchedulerTest, AConditionDoesNotOvertakeABinding) {
   put_node("a", "{}");
   put_pod("p");
-  cluster_.on_call([&](std::string_view verb, const api::Resource& resource, const api::ObjectKey& key) -> Result<void> {
-    if (verb != "patch/status" || resource != kPods) return {};
-    cluster_.on_call({});
-    EXPECT_TRUE(cluster_.create({}, kPods, key, {{"target", {{"name", "a"}}}}, {.subresource = "binding"}));
-    return {};
-  });
+  cluster_.on_call(
+      [&](std::string_view verb, const api::Resource& resource, const api::ObjectKey& key) -> Result<void> {
+        if (verb != "patch/status" || resource != kPods) return {};
+        cluster_.on_call({});
+        EXPECT_TRUE(cluster_.create({}, kPods, key, {{"target", {{"name", "a"}}}}, {.subresource = "binding"}));
+        return {};
+      });
   ASSERT_TRUE(start());
   EXPECT_EQ(node_of("p"), "a");
   EXPECT_EQ(condition_message("p"), "");
@@ -332,12 +344,23 @@ TEST_F(SchedulerTest, CountsPendingPodsAndHowTheyCame) {
   EXPECT_EQ(metrics_.value(R"(scheduler_pending_pods{queue="unschedulable"})"), 1);
   EXPECT_EQ(metrics_.value(R"(scheduler_unschedulable_pods{plugin="Labels",profile="default-scheduler"})"), 1);
   EXPECT_EQ(metrics_.value(R"(scheduler_cache_size{type="nodes"})"), 1);
-  EXPECT_EQ(metrics_.value(R"(scheduler_plugin_evaluation_total{extension_point="Filter",plugin="Labels",profile="default-scheduler"})"), 1);
+  EXPECT_EQ(
+      metrics_.value(
+          R"(scheduler_plugin_evaluation_total{extension_point="Filter",plugin="Labels",profile="default-scheduler"})"),
+      1);
   EXPECT_EQ(metrics_.value(R"(scheduler_event_handling_duration_seconds{event="PodAdd"})"), 1);
-  EXPECT_EQ(metrics_.value(R"(scheduler_plugin_execution_duration_seconds{extension_point="Filter",plugin="Labels",status="UnschedulableAndUnresolvable"})"), 1);
+  EXPECT_EQ(
+      metrics_.value(
+          R"(scheduler_plugin_execution_duration_seconds{extension_point="Filter",plugin="Labels",status="UnschedulableAndUnresolvable"})"),
+      1);
   EXPECT_EQ(metrics_.value(R"(scheduler_queue_incoming_pods_total{event="PodAdd",queue="active"})"), 1);
-  EXPECT_EQ(metrics_.value(R"(scheduler_queue_incoming_pods_total{event="ScheduleAttemptFailure",queue="unschedulable"})"), 1);
-  EXPECT_EQ(metrics_.value(R"(scheduler_framework_extension_point_duration_seconds{extension_point="Filter",profile="default-scheduler",status="Unschedulable"})"), 1);
+  EXPECT_EQ(
+      metrics_.value(R"(scheduler_queue_incoming_pods_total{event="ScheduleAttemptFailure",queue="unschedulable"})"),
+      1);
+  EXPECT_EQ(
+      metrics_.value(
+          R"(scheduler_framework_extension_point_duration_seconds{extension_point="Filter",profile="default-scheduler",status="Unschedulable"})"),
+      1);
 }
 
 TEST_F(SchedulerTest, ManyNodesAreLookedAtInTurn) {
@@ -358,7 +381,8 @@ TEST_F(SchedulerTest, NeedsExactlyOneQueueSortAndABinder) {
   options.profiles.front().multi_point.disabled = {"Bindr"};
   const auto unknown = start(options);
   ASSERT_FALSE(unknown);
-  EXPECT_THAT(unknown.error().message(), ::testing::HasSubstr("no loaded plugin provides \"Bindr\"; did you mean \"Binder\"?"));
+  EXPECT_THAT(unknown.error().message(),
+              ::testing::HasSubstr("no loaded plugin provides \"Bindr\"; did you mean \"Binder\"?"));
 }
 
 }  // namespace

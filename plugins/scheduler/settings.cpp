@@ -21,7 +21,8 @@ Result<std::chrono::milliseconds> read_duration(const json& object, const char* 
                                                 std::chrono::milliseconds fallback) {
   if (!object.contains(key)) return fallback;
   const auto parsed = api::parse_duration(object[key].get<std::string>());
-  if (!parsed || *parsed < std::chrono::milliseconds(1)) return wrong(where + "." + key, "expected a duration such as \"15s\"");
+  if (!parsed || *parsed < std::chrono::milliseconds(1))
+    return wrong(where + "." + key, "expected a duration such as \"15s\"");
   return std::chrono::duration_cast<std::chrono::milliseconds>(*parsed);
 }
 
@@ -30,7 +31,8 @@ PluginSet read_set(const json& set) {
   for (const json& plugin : set.value("enabled", json::array())) {
     out.enabled.push_back({plugin.at("name").get<std::string>(), plugin.value("weight", 0)});
   }
-  for (const json& plugin : set.value("disabled", json::array())) out.disabled.push_back(plugin.at("name").get<std::string>());
+  for (const json& plugin : set.value("disabled", json::array()))
+    out.disabled.push_back(plugin.at("name").get<std::string>());
   return out;
 }
 
@@ -52,7 +54,8 @@ Result<std::string> read_arguments(const json& entry, const std::string& where) 
 Result<ProfileSettings> read_profile(const json& profile, const std::string& where) {
   ProfileSettings out;
   out.scheduler_name = profile.value("schedulerName", out.scheduler_name);
-  if (profile.contains("percentageOfNodesToScore")) out.percentage_of_nodes_to_score = profile["percentageOfNodesToScore"].get<int>();
+  if (profile.contains("percentageOfNodesToScore"))
+    out.percentage_of_nodes_to_score = profile["percentageOfNodesToScore"].get<int>();
   const json plugins = profile.value("plugins", json::object());
   if (plugins.contains("multiPoint")) out.multi_point = read_set(plugins["multiPoint"]);
   for (std::size_t i = 0; i < kPoints; ++i) {
@@ -80,7 +83,8 @@ Result<std::string> read_data(const json& tls, const char* key, const std::strin
 Result<void> read_tls(const json& extender, const std::string& where, ExtenderSettings& out) {
   const json tls = extender.value("tlsConfig", json::object());
   if (tls.value("insecure", false)) {
-    return wrong(where + ".tlsConfig.insecure", "a server whose certificate is not verified is not supported; give caFile or caData");
+    return wrong(where + ".tlsConfig.insecure",
+                 "a server whose certificate is not verified is not supported; give caFile or caData");
   }
   out.server_name = tls.value("serverName", "");
   out.ca_file = tls.value("caFile", "");
@@ -107,7 +111,8 @@ Result<ExtenderSettings> read_extender(const json& extender, const std::string& 
   out.prioritize_verb = extender.value("prioritizeVerb", "");
   out.bind_verb = extender.value("bindVerb", "");
   out.weight = extender.value("weight", std::int64_t{0});
-  if (!out.prioritize_verb.empty() && out.weight <= 0) return wrong(where + ".weight", "must have a positive weight applied to it");
+  if (!out.prioritize_verb.empty() && out.weight <= 0)
+    return wrong(where + ".weight", "must have a positive weight applied to it");
   out.https = extender.value("enableHTTPS", false) || out.url_prefix.starts_with("https://");
   if (out.https && out.url_prefix.starts_with("http://")) {
     return wrong(where + ".urlPrefix", "enableHTTPS is set, so the URL must begin with https://");
@@ -150,7 +155,8 @@ Result<SchedulerSettings> read(const json& config) {
   for (std::size_t i = 0; i < profiles.size(); ++i) {
     const std::string where = "profiles[" + std::to_string(i) + "]";
     KUBERNEL_TRY(auto profile, read_profile(profiles[i], where));
-    if (profiles.size() > 1 && !profiles[i].contains("schedulerName")) return wrong(where + ".schedulerName", "required with several profiles");
+    if (profiles.size() > 1 && !profiles[i].contains("schedulerName"))
+      return wrong(where + ".schedulerName", "required with several profiles");
     out.profiles.push_back(std::move(profile));
   }
   const json extenders = config.value("extenders", json::array());

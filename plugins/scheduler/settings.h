@@ -18,12 +18,24 @@
 namespace kubernel::plugins {
 
 enum class Point : std::uint8_t {
-  PreEnqueue, QueueSort, PreFilter, Filter, PostFilter, PreScore, Score, Reserve, Permit, PreBind, Bind, PostBind
+  PreEnqueue,
+  QueueSort,
+  PreFilter,
+  Filter,
+  PostFilter,
+  PreScore,
+  Score,
+  Reserve,
+  Permit,
+  PreBind,
+  Bind,
+  PostBind
 };
 inline constexpr std::size_t kPoints = 12;
 // The configuration's spelling ("preEnqueue"), in the order of Point.
-inline constexpr std::array<std::string_view, kPoints> kPointNames = {"preEnqueue", "queueSort", "preFilter", "filter",  "postFilter", "preScore",
-                                                                      "score",      "reserve",   "permit",    "preBind", "bind",       "postBind"};
+inline constexpr std::array<std::string_view, kPoints> kPointNames = {
+    "preEnqueue", "queueSort", "preFilter", "filter",  "postFilter", "preScore",
+    "score",      "reserve",   "permit",    "preBind", "bind",       "postBind"};
 
 struct EnabledPlugin {
   std::string name;
@@ -41,7 +53,8 @@ struct ProfileSettings {
   PluginSet multi_point;
   std::array<PluginSet, kPoints> points;
   std::vector<std::string> ignored_resources;  // NodeResourcesFit gets them beside its own ignoredResources.
-  std::vector<std::pair<std::string, std::string>> arguments;  // JSON by plugin name; in the place of the plugin's `config:`.
+  std::vector<std::pair<std::string, std::string>>
+      arguments;  // JSON by plugin name; in the place of the plugin's `config:`.
 };
 
 // A process outside that is asked over HTTP(S) (k8s.io/kube-scheduler/extender/v1).

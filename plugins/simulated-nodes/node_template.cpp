@@ -10,7 +10,8 @@ using nlohmann::json;
 namespace {
 
 json condition(const char* type, const char* status, const char* reason, const std::string& now) {
-  return {{"type", type}, {"status", status}, {"reason", reason}, {"message", "simulated"}, {"lastHeartbeatTime", now}, {"lastTransitionTime", now}};
+  return {{"type", type},           {"status", status},         {"reason", reason},
+          {"message", "simulated"}, {"lastHeartbeatTime", now}, {"lastTransitionTime", now}};
 }
 
 }  // namespace

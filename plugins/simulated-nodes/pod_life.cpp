@@ -31,7 +31,8 @@ json ended_state(const std::string& started, const std::string& now) {
   return state;
 }
 
-json container_status(const Container& container, PodStage stage, const std::string& started, const std::string& now, const std::string& uid) {
+json container_status(const Container& container, PodStage stage, const std::string& started, const std::string& now,
+                      const std::string& uid) {
   const bool ended = stage == PodStage::Completed || (container.init && !container.sidecar);
   const std::string name(container.spec["name"].string());
   return {{"name", name},

@@ -19,9 +19,12 @@ class SimulatedNodes final : public plugin::Component {
 
   Result<void> start(const CallContext&) override {
     connector_ = plugin::find<client::Connector>(context_.services);
-    api_ = connector_->connect({.name = "system:simulated-nodes", .groups = {"system:masters", "system:authenticated"}});
-    informers_ = client::make_informer_factory({context_.log, context_.clock, context_.random, context_.blocking}, *api_);
-    runner_ = controller::make_runner({context_.log, context_.metrics, context_.clock, context_.blocking}, {"simulated-nodes", workers_});
+    api_ =
+        connector_->connect({.name = "system:simulated-nodes", .groups = {"system:masters", "system:authenticated"}});
+    informers_ =
+        client::make_informer_factory({context_.log, context_.clock, context_.random, context_.blocking}, *api_);
+    runner_ = controller::make_runner({context_.log, context_.metrics, context_.clock, context_.blocking},
+                                      {"simulated-nodes", workers_});
     simulation_ = std::make_unique<Simulation>(settings_, *api_, context_.clock);
     KUBERNEL_CHECK_OK(simulation_->watch(*informers_, *runner_));
     for (const auto& informer : simulation_->informers()) informer->on_synced([this] { run_when_synced(); });
@@ -69,7 +72,8 @@ Result<std::unique_ptr<plugin::Component>> make_simulated_nodes(const ComponentC
   return catch_as_error("config", [&]() -> Result<std::unique_ptr<plugin::Component>> {
     const json config = json::parse(context.config_json);
     SimulationSettings settings;
-    for (const json& entry : config.value("templates", json::array())) settings.templates.push_back(NodeTemplate::read(entry));
+    for (const json& entry : config.value("templates", json::array()))
+      settings.templates.push_back(NodeTemplate::read(entry));
     settings.lease_duration = std::chrono::seconds(config.value("leaseDurationSeconds", 40));
     settings.start_delay = std::chrono::milliseconds(config.value("startDelayMilliseconds", 0));
     settings.job_duration = std::chrono::milliseconds(config.value("jobDurationMilliseconds", 1000));

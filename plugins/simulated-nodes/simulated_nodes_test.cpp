@@ -42,9 +42,11 @@ class SimulatedNodesTest : public ::testing::Test {
     executor_.run_all();
   }
   void put_pod(const std::string& name, const std::string& node, const std::string& policy = "Always") {
-    cluster_.put_text(kPods, R"({"metadata":{"namespace":"default","name":")" + name + R"("},"spec":{"nodeName":")" + node +
-                                 R"(","restartPolicy":")" + policy +
-                                 R"(","initContainers":[{"name":"i","image":"busybox"}],"containers":[{"name":"c","image":"busybox"}]}})");
+    cluster_.put_text(
+        kPods,
+        R"({"metadata":{"namespace":"default","name":")" + name + R"("},"spec":{"nodeName":")" + node +
+            R"(","restartPolicy":")" + policy +
+            R"(","initContainers":[{"name":"i","image":"busybox"}],"containers":[{"name":"c","image":"busybox"}]}})");
     executor_.run_all();
   }
   std::string phase(const std::string& name) {
@@ -60,7 +62,8 @@ class SimulatedNodesTest : public ::testing::Test {
   testing::SeededRandom random_{1};
   std::unique_ptr<client::InformerFactory> informers_ =
       client::make_informer_factory({log_, clock_, random_, executor_}, cluster_);
-  std::unique_ptr<controller::Runner> runner_ = controller::make_runner({log_, metrics_, clock_, executor_}, {"simulated-nodes", 2});
+  std::unique_ptr<controller::Runner> runner_ =
+      controller::make_runner({log_, metrics_, clock_, executor_}, {"simulated-nodes", 2});
   std::unique_ptr<Simulation> simulation_;
 };
 
@@ -131,7 +134,9 @@ TEST_F(SimulatedNodesTest, ANodeSomebodyElseLabeledIsSimulatedToo) {
   start(R"({"count":0})");
   put_pod("p", "mine");
   EXPECT_EQ(phase("p"), "");
-  cluster_.put_text(kNodes, R"({"metadata":{"name":"mine","labels":{"kubernel.io/simulated":"true"}},"status":{"capacity":{"cpu":"7"}}})");
+  cluster_.put_text(
+      kNodes,
+      R"({"metadata":{"name":"mine","labels":{"kubernel.io/simulated":"true"}},"status":{"capacity":{"cpu":"7"}}})");
   executor_.run_all();
   EXPECT_EQ(phase("p"), "Running");
   EXPECT_EQ(cluster_.all(kNodes)[0].pointer("/status/capacity/cpu").string(), "7");
@@ -151,7 +156,10 @@ TEST_F(SimulatedNodesTest, AJobsPodCompletes) {
   EXPECT_EQ(phase("p"), "Running");
   pass(milliseconds(1000));
   EXPECT_EQ(phase("p"), "Succeeded");
-  EXPECT_EQ(cluster_.find(kPods, {"default", "p"})->pointer("/status/containerStatuses/0/state/terminated/exitCode").integer(-1), 0);
+  EXPECT_EQ(cluster_.find(kPods, {"default", "p"})
+                ->pointer("/status/containerStatuses/0/state/terminated/exitCode")
+                .integer(-1),
+            0);
 }
 
 TEST_F(SimulatedNodesTest, ADeletedPodGoesAway) {

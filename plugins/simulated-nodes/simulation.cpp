@@ -46,15 +46,17 @@ Result<void> Simulation::watch(client::InformerFactory& informers, controller::K
   pods_->add_index(kByNode, [](const Object& pod) -> std::vector<std::string> { return {node_of(pod)}; });
   subscriptions_.push_back(nodes_->add_handler({[this](const Object& node) {
                                                   queue_->add(node.key());
-                                                  for (const Object& pod : pods_->by_index(kByNode, node.name())) pod_changed(nullptr, pod);
+                                                  for (const Object& pod : pods_->by_index(kByNode, node.name()))
+                                                    pod_changed(nullptr, pod);
                                                 },
                                                 [this](const Object& before, const Object& after) {
                                                   if (is_ready(before) && !is_ready(after)) queue_->add(after.key());
                                                 },
                                                 {}}));
-  subscriptions_.push_back(pods_->add_handler({[this](const Object& pod) { pod_changed(nullptr, pod); },
-                                               [this](const Object& before, const Object& after) { pod_changed(&before, after); },
-                                               {}}));
+  subscriptions_.push_back(
+      pods_->add_handler({[this](const Object& pod) { pod_changed(nullptr, pod); },
+                          [this](const Object& before, const Object& after) { pod_changed(&before, after); },
+                          {}}));
   return {};
 }
 
@@ -82,7 +84,8 @@ void Simulation::pod_changed(const Object* before, const Object& after) {
   } else if (stage == PodStage::Pending) {
     if (before == nullptr || node_of(*before).empty()) queue_->add_after(after.key(), settings_.start_delay);
   } else if (stage == PodStage::Running && runs_to_completion(after)) {
-    if (before == nullptr || stage_of(*before) != PodStage::Running) queue_->add_after(after.key(), settings_.job_duration);
+    if (before == nullptr || stage_of(*before) != PodStage::Running)
+      queue_->add_after(after.key(), settings_.job_duration);
   }
 }
 
@@ -140,8 +143,12 @@ Result<void> Simulation::renew_lease(const CallContext& ctx, const Object& node)
   if (renewed || renewed.error().reason() != Reason::NotFound) return renewed ? Result<void>() : renewed.error();
   json owner = {{"apiVersion", "v1"}, {"kind", "Node"}, {"name", node.name()}, {"uid", node.uid()}};
   const json lease = {
-      {"metadata", {{"name", node.name()}, {"namespace", kLeaseNamespace}, {"ownerReferences", json::array({std::move(owner)})}}},
-      {"spec", {{"holderIdentity", node.name()}, {"leaseDurationSeconds", settings_.lease_duration.count()}, {"renewTime", now}}}};
+      {"metadata",
+       {{"name", node.name()}, {"namespace", kLeaseNamespace}, {"ownerReferences", json::array({std::move(owner)})}}},
+      {"spec",
+       {{"holderIdentity", node.name()},
+        {"leaseDurationSeconds", settings_.lease_duration.count()},
+        {"renewTime", now}}}};
   const auto made = api_.create(ctx, api::resources::kLeases, {kLeaseNamespace, {}}, lease, {});
   if (!made && made.error().reason() != Reason::AlreadyExists) return made.error();
   return {};
@@ -151,8 +158,10 @@ Result<Next> Simulation::reconcile_pod(const CallContext& ctx, const ObjectKey& 
   const auto pod = pods_->find(key);
   if (!pod) return Next::done();
   if (pod->head().deleting) {
-    const auto removed = api_.remove(ctx, api::resources::kPods, key, {.grace_period_seconds = 0, .precondition_uid = pod->uid()});
-    const bool gone = removed || removed.error().reason() == Reason::NotFound || removed.error().reason() == Reason::Conflict;
+    const auto removed =
+        api_.remove(ctx, api::resources::kPods, key, {.grace_period_seconds = 0, .precondition_uid = pod->uid()});
+    const bool gone =
+        removed || removed.error().reason() == Reason::NotFound || removed.error().reason() == Reason::Conflict;
     if (!gone) return removed.error();
     return Next::done();
   }
@@ -163,7 +172,8 @@ Result<Next> Simulation::reconcile_pod(const CallContext& ctx, const ObjectKey& 
 }
 
 Result<void> Simulation::write_pod(const CallContext& ctx, const Object& pod, bool completed) {
-  const json document = with_stage(pod, completed ? PodStage::Completed : PodStage::Running, next_ip(), clock_.wall_now());
+  const json document =
+      with_stage(pod, completed ? PodStage::Completed : PodStage::Running, next_ip(), clock_.wall_now());
   const auto written = api_.update(ctx, api::resources::kPods, pod.key(), document, {.subresource = "status"});
   if (written || written.error().reason() == Reason::NotFound) return {};
   return written.error();  // A conflict is retried with the version the informer has by then.
@@ -171,7 +181,8 @@ Result<void> Simulation::write_pod(const CallContext& ctx, const Object& pod, bo
 
 std::string Simulation::next_ip() {
   const std::uint32_t n = next_ip_.fetch_add(1, std::memory_order_relaxed);
-  return "10." + std::to_string(128 + (n >> 16) % 64) + "." + std::to_string((n >> 8) & 255) + "." + std::to_string(n & 255);
+  return "10." + std::to_string(128 + (n >> 16) % 64) + "." + std::to_string((n >> 8) & 255) + "." +
+         std::to_string(n & 255);
 }
 
 }  // namespace kubernel::plugins

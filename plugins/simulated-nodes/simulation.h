@@ -22,8 +22,8 @@ struct SimulationSettings {
   std::chrono::milliseconds start_delay{0}, job_duration{1000}, stop_delay{0};
 };
 
-// Keeps the simulated nodes Ready and plays their pods' lives. A key with a namespace is a pod, one without a node; the queue's one
-// timer waits for all that is due later.
+// Keeps the simulated nodes Ready and plays their pods' lives. A key with a namespace is a pod, one without a node; the
+// queue's one timer waits for all that is due later.
 //
 // Threads: as Reconciler.
 class Simulation final : public controller::Reconciler {

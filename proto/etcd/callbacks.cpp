@@ -20,7 +20,9 @@ struct Call {
 // A channel holds on to the threads from its first callback on: this one makes a call that is over before it begins,
 // and is never destroyed.
 etcdserverpb::Maintenance::Stub* hold() {
-  auto* stub = etcdserverpb::Maintenance::NewStub(grpc::CreateChannel("unix:/nowhere", grpc::InsecureChannelCredentials())).release();
+  auto* stub =
+      etcdserverpb::Maintenance::NewStub(grpc::CreateChannel("unix:/nowhere", grpc::InsecureChannelCredentials()))
+          .release();
   auto* call = new Call;
   call->context.set_deadline(gpr_time_0(GPR_TIMESPAN));
   stub->async()->Status(&call->context, &call->request, &call->response, [call](const grpc::Status&) { delete call; });

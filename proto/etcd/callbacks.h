@@ -8,8 +8,8 @@ namespace kubernel::etcd_api {
 /// the first such server or channel is made. Threads: any.
 void keep_callback_threads();
 
-/// Debian's abseil looks for deadlocks at every lock that gRPC takes, under a lock of its own, which many threads then wait
-/// for. Off from now on, for the whole process. Threads: any.
+/// Debian's abseil looks for deadlocks at every lock that gRPC takes, under a lock of its own, which many threads then
+/// wait for. Off from now on, for the whole process. Threads: any.
 void trust_lock_order();
 
 /// gRPC's own remarks would go to standard error; what matters of them is in the errors we report.

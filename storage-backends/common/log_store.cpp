@@ -122,8 +122,8 @@ class LogStore final : public storage::Backend, public storage::BatchWriter {
     return std::move(write.transaction_result);
   }
 
-  std::vector<Result<storage::TransactionResult>> transact_each(const CallContext& ctx,
-                                                                std::span<const storage::Transaction> transactions) override {
+  std::vector<Result<storage::TransactionResult>> transact_each(
+      const CallContext& ctx, std::span<const storage::Transaction> transactions) override {
     std::vector<Write> writes(transactions.size());
     for (std::size_t i = 0; i < writes.size(); ++i) writes[i].transaction = &transactions[i];
     if (const auto checked = check(ctx); checked) {

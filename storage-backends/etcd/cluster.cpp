@@ -16,7 +16,9 @@ constexpr int kMostBackoffMs = 2000;
 constexpr int kPingMs = 10'000;
 constexpr int kPingTimeoutMs = 5000;
 
-bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
 
 // The part of gRPC's text that a person can use, when we know one. OpenSSL writes its reasons in several ways.
 std::string hint_for(std::string message) {
@@ -31,8 +33,9 @@ std::string hint_for(std::string message) {
     return "it refuses our client certificate; set certFile and keyFile to one it trusts";
   }
   if (contains(message, "dns resolution failed")) return "its host name cannot be resolved";
-  if (contains(message, "socket closed") || contains(message, "connection reset") || contains(message, "handshake eof") ||
-      contains(message, "broken pipe") || contains(message, "endpoint read failed")) {
+  if (contains(message, "socket closed") || contains(message, "connection reset") ||
+      contains(message, "handshake eof") || contains(message, "broken pipe") ||
+      contains(message, "endpoint read failed")) {
     return "it closed the connection; if it speaks TLS, use https:// and, when it asks for one, a client certificate";
   }
   return {};
@@ -40,8 +43,9 @@ std::string hint_for(std::string message) {
 
 Error full_error(const std::string& url) {
   return {Reason::ServiceUnavailable,
-          "etcd " + url + ": its database is full (NOSPACE alarm) and takes no writes; compact and defragment it, or raise "
-          "--quota-backend-bytes, then `etcdctl alarm disarm`"};
+          "etcd " + url +
+              ": its database is full (NOSPACE alarm) and takes no writes; compact and defragment it, or raise "
+              "--quota-backend-bytes, then `etcdctl alarm disarm`"};
 }
 
 }  // namespace
@@ -105,7 +109,8 @@ void Cluster::give_up(const std::shared_ptr<Member>& member) {
   const std::lock_guard lock(mutex_);
   if (member_ != member) return;
   index_ = (index_ + 1) % config_.endpoints.size();
-  if (auto next = connect(index_)) member_ = *std::move(next);  // Unreadable files: the member stays, and with it its error.
+  if (auto next = connect(index_))
+    member_ = *std::move(next);  // Unreadable files: the member stays, and with it its error.
 }
 
 void Cluster::prepare(grpc::ClientContext& context) const {
@@ -203,7 +208,8 @@ Error Cluster::error_of(const grpc::Status& status, const CallContext& ctx, cons
     case grpc::StatusCode::FAILED_PRECONDITION:
       if (contains(text, "lease already exists")) return {Reason::AlreadyExists, text};
       if (contains(text, "authentication is not enabled")) {
-        return {Reason::Invalid, where + "its authentication is off; take out username and passwordFile, or turn it on"};
+        return {Reason::Invalid,
+                where + "its authentication is off; take out username and passwordFile, or turn it on"};
       }
       return {Reason::Internal, where + text};
     case grpc::StatusCode::RESOURCE_EXHAUSTED:
@@ -223,8 +229,9 @@ Error Cluster::error_of(const grpc::Status& status, const CallContext& ctx, cons
       }
       return {Reason::BadRequest, where + text};
     case grpc::StatusCode::PERMISSION_DENIED:
-      return {Reason::Forbidden, where + "user \"" + config_.username + "\" may not do this; it needs a role with read and write "
-                                         "permission on the whole key space"};
+      return {Reason::Forbidden, where + "user \"" + config_.username +
+                                     "\" may not do this; it needs a role with read and write "
+                                     "permission on the whole key space"};
     case grpc::StatusCode::UNAUTHENTICATED: return {Reason::Unauthorized, where + text};
     case grpc::StatusCode::UNAVAILABLE: {
       const std::string hint = hint_for(text);

@@ -80,8 +80,8 @@ Result<std::string> read_file(const std::string& setting, const std::string& pat
     return Error(Reason::Invalid, "storage-etcd: " + setting + " \"" + path + "\" cannot be read");
   }
   if (secret && (status.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-    return Error(Reason::Invalid, "storage-etcd: " + setting + " \"" + path +
-                                      "\" is a secret that others can read; chmod 600 it");
+    return Error(Reason::Invalid,
+                 "storage-etcd: " + setting + " \"" + path + "\" is a secret that others can read; chmod 600 it");
   }
   return std::string(std::istreambuf_iterator<char>(in), {});
 }

@@ -15,7 +15,8 @@ std::string problem(const std::string& text) {
 
 TEST(EtcdConfig, EndpointsAreUrls) {
   EXPECT_EQ(problem(R"({"endpoints":["http://127.0.0.1:2379/","http://[::1]"]})"), "");
-  EXPECT_NE(problem(R"({"endpoints":["127.0.0.1:2379"]})").find("must begin with http:// or https://"), std::string::npos);
+  EXPECT_NE(problem(R"({"endpoints":["127.0.0.1:2379"]})").find("must begin with http:// or https://"),
+            std::string::npos);
   EXPECT_NE(problem(R"({"endpoints":["http://user@host"]})").find("is no https://HOST:PORT"), std::string::npos);
   EXPECT_NE(problem(R"({"endpoints":["http://a","https://b"]})").find("all be"), std::string::npos);
   bool secure = false;

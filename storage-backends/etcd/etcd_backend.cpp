@@ -124,7 +124,8 @@ class EtcdBackend final : public storage::Backend {
                 return history(from, to, range, enough);
               }),
         leases_(*cluster_, keys_, feed_),
-        feeder_(FeederContext{*cluster_, keys_, feed_, context.clock, context.blocking, context.log, context.metrics}) {}
+        feeder_(FeederContext{*cluster_, keys_, feed_, context.clock, context.blocking, context.log, context.metrics}) {
+  }
 
   Result<CasResult> put(const CallContext& ctx, std::string_view key, std::string_view value, Revision expected,
                         LeaseId lease) override {
@@ -158,7 +159,8 @@ class EtcdBackend final : public storage::Backend {
     return out;
   }
 
-  Result<storage::TransactionResult> transact(const CallContext& ctx, const storage::Transaction& transaction) override {
+  Result<storage::TransactionResult> transact(const CallContext& ctx,
+                                              const storage::Transaction& transaction) override {
     KUBERNEL_TRY(auto response, write(ctx, to_wire(keys_, transaction)));
     const Revision revision = response.header().revision();
     return from_wire(keys_, transaction, std::move(response), revision);
@@ -252,7 +254,8 @@ class EtcdBackend final : public storage::Backend {
   // Asks etcd for what it no longer tells directly: the revision its history begins at.
   Result<void> learn_compacted(const CallContext& ctx) {
     const Revision known = feed_.compacted();
-    const auto probe = read(ctx, {.start = "\x01", .end = "\x02", .limit = 1, .at = std::max<Revision>(known, 1), .keys_only = true});
+    const auto probe =
+        read(ctx, {.start = "\x01", .end = "\x02", .limit = 1, .at = std::max<Revision>(known, 1), .keys_only = true});
     if (probe) return {};
     if (probe.error().reason() != Reason::Expired) return probe.error();
     Revision found = 0;
@@ -318,7 +321,8 @@ class EtcdBackend final : public storage::Backend {
     return response;
   }
 
-  // Every revision has events, so reading ends at `to` — but for a compacted one, whose deletions etcd may have forgotten.
+  // Every revision has events, so reading ends at `to` — but for a compacted one, whose deletions etcd may have
+  // forgotten.
   Result<storage::WatchBatch> history(Revision from, Revision to, const KeyRange& range, std::size_t enough) {
     if (to != feed_.compacted()) return read_history(*cluster_, keys_, from, to, range, enough);
     KUBERNEL_TRY(Page page, read({}, {.start = range.start, .end = range.end, .at = to}));

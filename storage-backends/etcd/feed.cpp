@@ -106,9 +106,8 @@ class Feed::Cursor final : public storage::Watch {
 
   WatchBatch from_feed(std::unique_lock<std::mutex> lock, std::size_t max_events) {
     const auto& held = feed_.events_;
-    auto at = std::lower_bound(held.begin(), held.end(), reader_->next, [](const auto& event, Revision revision) {
-      return event->kv.modified < revision;
-    });
+    auto at = std::lower_bound(held.begin(), held.end(), reader_->next,
+                               [](const auto& event, Revision revision) { return event->kv.modified < revision; });
     std::vector<std::shared_ptr<const Event>> found;
     Revision last = 0;
     for (; at != held.end(); ++at) {
@@ -231,7 +230,8 @@ void Feed::wait_for(Revision revision) {
 }
 
 Error Feed::expired(Revision wanted) const {
-  return {Reason::Expired, "revision " + std::to_string(wanted) + " has been compacted; the oldest is " + std::to_string(compacted_)};
+  return {Reason::Expired,
+          "revision " + std::to_string(wanted) + " has been compacted; the oldest is " + std::to_string(compacted_)};
 }
 
 Result<std::unique_ptr<storage::Watch>> Feed::watch(const storage::WatchOptions& options) {

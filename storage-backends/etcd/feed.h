@@ -25,8 +25,8 @@ namespace kubernel::storage_etcd {
 
 /// Reads from etcd what the feed has dropped: all events in `range` from revision `from` on, at least `to` unless
 /// `enough` events came first. `progress`: the last revision read, whole. Errors: Expired when `from` is compacted.
-using ReadHistory = std::function<Result<storage::WatchBatch>(storage::Revision from, storage::Revision to, const storage::KeyRange& range,
-                                                              std::size_t enough)>;
+using ReadHistory = std::function<Result<storage::WatchBatch>(storage::Revision from, storage::Revision to,
+                                                              const storage::KeyRange& range, std::size_t enough)>;
 
 /// Threads: all members may be called concurrently; append(), skip() and lose() by one thread at a time.
 /// Lifetime: outlives its watches.
@@ -65,7 +65,8 @@ class Feed {
   class Cursor;
   struct Reader;
 
-  static storage::Revision first_in(const std::vector<std::shared_ptr<const storage::Event>>& events, const Reader& reader);
+  static storage::Revision first_in(const std::vector<std::shared_ptr<const storage::Event>>& events,
+                                    const Reader& reader);
   void drop_oldest();
   Error expired(storage::Revision wanted) const;
 

@@ -28,7 +28,8 @@ struct EtcdFeed : ::testing::Test {
     ++history_reads;
     storage::WatchBatch batch{.events = {}, .progress = to};
     for (const Event& event : all) {
-      if (event.kv.modified >= from && event.kv.modified <= to && range.contains(event.kv.key)) batch.events.push_back(event);
+      if (event.kv.modified >= from && event.kv.modified <= to && range.contains(event.kv.key))
+        batch.events.push_back(event);
     }
     return batch;
   }

@@ -43,7 +43,9 @@ class Assembler {
 };
 
 // A stream that has no leader to ask ends instead of waiting for one.
-void require_leader(grpc::ClientContext& context) { context.AddMetadata("hasleader", "true"); }
+void require_leader(grpc::ClientContext& context) {
+  context.AddMetadata("hasleader", "true");
+}
 
 }  // namespace
 
@@ -72,7 +74,7 @@ struct Feeder::State : std::enable_shared_from_this<State> {
   int streams = 0;           // Whose callbacks may still run.
   int busy = 0;              // Tasks that run on the executor.
   bool stopping = false;
-  bool reported = false;     // The present trouble has been logged.
+  bool reported = false;  // The present trouble has been logged.
   std::chrono::milliseconds pause{0};
   std::uint64_t cluster_id = 0;
   Alarm timer;
@@ -246,9 +248,13 @@ void Feeder::State::stop() {
   timer.cancel();
 }
 
-Feeder::Feeder(const FeederContext& context) : state_(std::make_shared<State>(context)) { state_->open(); }
+Feeder::Feeder(const FeederContext& context) : state_(std::make_shared<State>(context)) {
+  state_->open();
+}
 
-Feeder::~Feeder() { state_->stop(); }
+Feeder::~Feeder() {
+  state_->stop();
+}
 
 Result<storage::WatchBatch> read_history(Cluster& cluster, const Keys& keys, Revision from, Revision to,
                                          const storage::KeyRange& range, std::size_t enough) {

@@ -3,9 +3,9 @@
 // Feeder: the one etcd watch of the process, which fills the Feed.
 //
 // It watches the whole key space, also when our keys are behind a prefix: every revision then shows up, so it is always
-// known how far the feed has come. (Progress notifications would tell too, but those of etcd before 3.4.25 and 3.5.8 may
-// overtake events.) When the stream breaks, it goes on after the last revision that came whole, from another member if
-// need be: no event is missed or told twice.
+// known how far the feed has come. (Progress notifications would tell too, but those of etcd before 3.4.25 and 3.5.8
+// may overtake events.) When the stream breaks, it goes on after the last revision that came whole, from another member
+// if need be: no event is missed or told twice.
 
 #pragma once
 
@@ -48,7 +48,7 @@ class Feeder {
 };
 
 /// See ReadHistory.
-Result<storage::WatchBatch> read_history(Cluster& cluster, const Keys& keys, storage::Revision from, storage::Revision to,
-                                         const storage::KeyRange& range, std::size_t enough);
+Result<storage::WatchBatch> read_history(Cluster& cluster, const Keys& keys, storage::Revision from,
+                                         storage::Revision to, const storage::KeyRange& range, std::size_t enough);
 
 }  // namespace kubernel::storage_etcd

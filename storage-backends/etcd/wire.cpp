@@ -93,7 +93,8 @@ etcdserverpb::RequestOp to_wire(const Keys& keys, const Operation& operation) {
   return out;
 }
 
-Outcome from_wire(const Keys& keys, const Operation& operation, etcdserverpb::ResponseOp&& response, Revision revision) {
+Outcome from_wire(const Keys& keys, const Operation& operation, etcdserverpb::ResponseOp&& response,
+                  Revision revision) {
   if (response.has_response_put()) {
     storage::PutOutcome out;
     auto& put = *response.mutable_response_put();
@@ -111,7 +112,8 @@ Outcome from_wire(const Keys& keys, const Operation& operation, etcdserverpb::Re
     const Revision at = read != nullptr && read->range.at != 0 ? read->range.at : revision;
     return {from_wire(keys, std::move(*response.mutable_response_range()), at)};
   }
-  return {from_wire(keys, std::get<Transaction>(operation.what), std::move(*response.mutable_response_txn()), revision)};
+  return {
+      from_wire(keys, std::get<Transaction>(operation.what), std::move(*response.mutable_response_txn()), revision)};
 }
 
 }  // namespace
@@ -177,7 +179,8 @@ TransactionResult from_wire(const Keys& keys, const Transaction& transaction, et
   TransactionResult out{.succeeded = response.succeeded(), .revision = revision, .outcomes = {}};
   const auto& done = out.succeeded ? transaction.then : transaction.otherwise;
   for (std::size_t i = 0; i < done.size() && i < static_cast<std::size_t>(response.responses_size()); ++i) {
-    out.outcomes.push_back(from_wire(keys, done[i], std::move(*response.mutable_responses(static_cast<int>(i))), revision));
+    out.outcomes.push_back(
+        from_wire(keys, done[i], std::move(*response.mutable_responses(static_cast<int>(i))), revision));
   }
   return out;
 }

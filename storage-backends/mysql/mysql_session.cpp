@@ -58,8 +58,7 @@ constexpr std::array kSettings = {
 Dialect make_dialect() {
   return {
       .longest_key = kLongestKey,
-      .begin_write = {"START TRANSACTION",
-                      "SELECT head, compacted, swept FROM kubernel_meta WHERE id = 1 FOR UPDATE"},
+      .begin_write = {"START TRANSACTION", "SELECT head, compacted, swept FROM kubernel_meta WHERE id = 1 FOR UPDATE"},
       .commit_write = {"COMMIT"},
       .begin_read = {"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
                      "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
@@ -72,11 +71,13 @@ Dialect make_dialect() {
                    " / 1000 */ /*!80000 , max_execution_time = " + milliseconds + " */";
           },
       .save_lease = "REPLACE INTO kubernel_leases (id, ttl, renewals) VALUES (?, ?, ?)",
-      .sweep_old = "DELETE old FROM kubernel_log newer JOIN kubernel_log old ON old.id = newer.previous"
-                   " WHERE newer.id >= ? AND newer.id < ? AND newer.previous > 0",
-      .size_bytes = "SELECT coalesce(sum(data_length + index_length), 0) FROM information_schema.tables"
-                    " WHERE table_schema = database() AND table_name IN ('kubernel_log', 'kubernel_keys',"
-                    " 'kubernel_leases', 'kubernel_meta')",
+      .sweep_old =
+          "DELETE old FROM kubernel_log newer JOIN kubernel_log old ON old.id = newer.previous"
+          " WHERE newer.id >= ? AND newer.id < ? AND newer.previous > 0",
+      .size_bytes =
+          "SELECT coalesce(sum(data_length + index_length), 0) FROM information_schema.tables"
+          " WHERE table_schema = database() AND table_name IN ('kubernel_log', 'kubernel_keys',"
+          " 'kubernel_leases', 'kubernel_meta')",
   };
 }
 
@@ -248,9 +249,8 @@ class MysqlSession final : public Session {
 
   Result<void> append(std::span<const Row> rows) override {
     // A key comes twice, and each byte is two characters.
-    return storage_server::in_parts(rows, static_cast<std::size_t>(packet_) / 5, [&](std::span<const Row> part) {
-      return append_part(part);
-    });
+    return storage_server::in_parts(rows, static_cast<std::size_t>(packet_) / 5,
+                                    [&](std::span<const Row> part) { return append_part(part); });
   }
 
   bool broken() const override { return lost_; }
@@ -294,9 +294,9 @@ class MysqlSession final : public Session {
     sql[1] += " ON DUPLICATE KEY UPDATE id = VALUES(id), live = VALUES(live), lease = VALUES(lease)";
     sql[2] += std::to_string(rows.back().kv->modified) + " WHERE id = 1";
     if (static_cast<std::int64_t>(sql[0].size() + sql[1].size()) + 1024 > packet_) {
-      return Error(Reason::RequestEntityTooLarge,
-                   "a value of " + std::to_string(rows.front().kv->value.size()) +
-                       " bytes does not fit the server's max_allowed_packet of " + std::to_string(packet_) + " bytes");
+      return Error(Reason::RequestEntityTooLarge, "a value of " + std::to_string(rows.front().kv->value.size()) +
+                                                      " bytes does not fit the server's max_allowed_packet of " +
+                                                      std::to_string(packet_) + " bytes");
     }
     KUBERNEL_CHECK_OK(script(sql));
     return {};

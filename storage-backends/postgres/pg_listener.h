@@ -21,8 +21,8 @@ struct ListenOptions {
   std::string self;
 };
 
-/// Calls `changed` after each commit of another process, and after a lost connection was made anew. Null when the process
-/// has no poller.
+/// Calls `changed` after each commit of another process, and after a lost connection was made anew. Null when the
+/// process has no poller.
 ///
 /// Threads: `changed` is called on the poller's and pool threads, without a lock; it must not block.
 /// Lifetime: the context outlives the result. No call comes after its destruction.

@@ -56,7 +56,8 @@ Result<void> run(Session& session, const std::vector<std::string>& statements) {
 }
 
 Result<std::int64_t> version_of(Session& session) {
-  KUBERNEL_TRY(Rows tables, session.query("SELECT count(*) FROM pg_class WHERE oid = to_regclass('kubernel_meta')", {}));
+  KUBERNEL_TRY(Rows tables,
+               session.query("SELECT count(*) FROM pg_class WHERE oid = to_regclass('kubernel_meta')", {}));
   if (!tables.next() || tables.number(0) == 0) return std::int64_t{0};
   KUBERNEL_TRY(Rows version, session.query("SELECT version FROM kubernel_meta WHERE id = 1", {}));
   if (version.next()) return version.number(0);

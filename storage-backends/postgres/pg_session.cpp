@@ -64,12 +64,15 @@ Dialect make_dialect(const std::string& self) {
                      "SELECT head, compacted, swept FROM kubernel_meta WHERE id = 1"},
       .set_timeout =
           [](std::chrono::milliseconds time) { return "SET statement_timeout = " + std::to_string(time.count()); },
-      .save_lease = "INSERT INTO kubernel_leases (id, ttl, renewals) VALUES (?, ?, ?)"
-                    " ON CONFLICT (id) DO UPDATE SET ttl = excluded.ttl, renewals = excluded.renewals",
-      .sweep_old = "DELETE FROM kubernel_log WHERE id IN (SELECT previous FROM kubernel_log"
-                   " WHERE id >= ? AND id < ? AND previous > 0)",
-      .size_bytes = "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE oid IN ('kubernel_log'::regclass,"
-                    " 'kubernel_keys'::regclass, 'kubernel_leases'::regclass, 'kubernel_meta'::regclass)",
+      .save_lease =
+          "INSERT INTO kubernel_leases (id, ttl, renewals) VALUES (?, ?, ?)"
+          " ON CONFLICT (id) DO UPDATE SET ttl = excluded.ttl, renewals = excluded.renewals",
+      .sweep_old =
+          "DELETE FROM kubernel_log WHERE id IN (SELECT previous FROM kubernel_log"
+          " WHERE id >= ? AND id < ? AND previous > 0)",
+      .size_bytes =
+          "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE oid IN ('kubernel_log'::regclass,"
+          " 'kubernel_keys'::regclass, 'kubernel_leases'::regclass, 'kubernel_meta'::regclass)",
   };
 }
 
@@ -196,7 +199,8 @@ Error error_of(const pqxx::sql_error& error) {
   if (state == "25006") {  // read_only_sql_transaction
     return {Reason::ServiceUnavailable, line + "; is this a stand-by? name the primary in the url"};
   }
-  if (dynamic_cast<const pqxx::insufficient_resources*>(&error) != nullptr) return {Reason::ServiceUnavailable, "the server is short of something: " + line};
+  if (dynamic_cast<const pqxx::insufficient_resources*>(&error) != nullptr)
+    return {Reason::ServiceUnavailable, "the server is short of something: " + line};
   return {Reason::ServiceUnavailable, line};
 }
 
@@ -252,7 +256,9 @@ class PgSession final : public Session {
     });
   }
 
-  bool broken() const override { return lost_ || !link_->connection.is_open(); }
+  bool broken() const override {
+    return lost_ || !link_->connection.is_open();
+  }
 
   std::function<void()> interrupter() override {
     return [connection = &link_->connection] {
@@ -282,9 +288,9 @@ class PgSession final : public Session {
     }
     using Numbers = std::span<const std::int64_t>;
     using Texts = std::span<const std::string_view>;
-    return query(kAppend, {Numbers(ids), Texts(names), Numbers(created), Numbers(versions), Numbers(leases),
-                           Numbers(previous), Numbers(deleted), Numbers(checksums), Texts(values),
-                           rows.back().kv->modified});
+    return query(kAppend,
+                 {Numbers(ids), Texts(names), Numbers(created), Numbers(versions), Numbers(leases), Numbers(previous),
+                  Numbers(deleted), Numbers(checksums), Texts(values), rows.back().kv->modified});
   }
 
   // Prepares the statement the first time it is used.

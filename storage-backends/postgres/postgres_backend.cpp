@@ -23,8 +23,7 @@ constexpr int kDefaultPort = 5432;
 std::string own_name(const storage::BackendContext& context) {
   static std::atomic<int> stores = 0;
   const auto now = std::chrono::duration_cast<std::chrono::nanoseconds>(context.clock.wall_now().time_since_epoch());
-  return "n" + std::to_string(now.count()) + "p" + std::to_string(::getpid()) + "s" +
-         std::to_string(++stores);
+  return "n" + std::to_string(now.count()) + "p" + std::to_string(::getpid()) + "s" + std::to_string(++stores);
 }
 
 Result<void> connect_and_prepare(PgServer& server) {

@@ -23,19 +23,23 @@ using storage_common::row_id;
 
 namespace {
 
-constexpr char kPage[] = "SELECT " KUBERNEL_ROW(l) ", l.value, k.id, k.name" KUBERNEL_KEYS_AND_LOG
-                         "WHERE k.name >= ? AND k.name < ? AND k.live = 1 ORDER BY k.name LIMIT ?";
+constexpr char kPage[] =
+    "SELECT " KUBERNEL_ROW(l) ", l.value, k.id, k.name" KUBERNEL_KEYS_AND_LOG
+                              "WHERE k.name >= ? AND k.name < ? AND k.live = 1 ORDER BY k.name LIMIT ?";
 constexpr char kPageToEnd[] = "SELECT " KUBERNEL_ROW(l) ", l.value, k.id, k.name" KUBERNEL_KEYS_AND_LOG
-                              "WHERE k.name >= ? AND k.live = 1 ORDER BY k.name LIMIT ?";
-constexpr char kPageKeys[] = "SELECT " KUBERNEL_ROW(l) ", NULL, k.id, k.name" KUBERNEL_KEYS_AND_LOG
-                             "WHERE k.name >= ? AND k.name < ? AND k.live = 1 ORDER BY k.name LIMIT ?";
+                                                        "WHERE k.name >= ? AND k.live = 1 ORDER BY k.name LIMIT ?";
+constexpr char kPageKeys[] =
+    "SELECT " KUBERNEL_ROW(l) ", NULL, k.id, k.name" KUBERNEL_KEYS_AND_LOG
+                              "WHERE k.name >= ? AND k.name < ? AND k.live = 1 ORDER BY k.name LIMIT ?";
 constexpr char kPageKeysToEnd[] = "SELECT " KUBERNEL_ROW(l) ", NULL, k.id, k.name" KUBERNEL_KEYS_AND_LOG
-                                  "WHERE k.name >= ? AND k.live = 1 ORDER BY k.name LIMIT ?";
+                                                            "WHERE k.name >= ? AND k.live = 1 ORDER BY k.name LIMIT ?";
 // All keys, with the values of those that have not changed since.
-constexpr char kThen[] = "SELECT " KUBERNEL_ROW(l) ", CASE WHEN k.id < ? THEN l.value END, k.id, k.name"
-                         KUBERNEL_KEYS_AND_LOG "WHERE k.name >= ? AND k.name < ? ORDER BY k.name LIMIT ?";
-constexpr char kThenToEnd[] = "SELECT " KUBERNEL_ROW(l) ", CASE WHEN k.id < ? THEN l.value END, k.id, k.name"
-                              KUBERNEL_KEYS_AND_LOG "WHERE k.name >= ? ORDER BY k.name LIMIT ?";
+constexpr char kThen[] =
+    "SELECT " KUBERNEL_ROW(l) ", CASE WHEN k.id < ? THEN l.value END, k.id, k.name" KUBERNEL_KEYS_AND_LOG
+                              "WHERE k.name >= ? AND k.name < ? ORDER BY k.name LIMIT ?";
+constexpr char kThenToEnd[] =
+    "SELECT " KUBERNEL_ROW(l) ", CASE WHEN k.id < ? THEN l.value END, k.id, k.name" KUBERNEL_KEYS_AND_LOG
+                              "WHERE k.name >= ? ORDER BY k.name LIMIT ?";
 // Follows `previous` from rows that are too new to the newest that are not; rows that name one that is missing are
 // returned in its place.
 constexpr char kBefore[] =
@@ -148,8 +152,7 @@ Result<void> page_now(Session& session, const RangeOptions& options, Page& page)
 }  // namespace
 
 Result<std::int64_t> read_count(Session& session, std::string_view start, std::string_view end) {
-  static constexpr char kCount[] =
-      "SELECT count(*) FROM kubernel_keys WHERE name >= ? AND name < ? AND live = 1";
+  static constexpr char kCount[] = "SELECT count(*) FROM kubernel_keys WHERE name >= ? AND name < ? AND live = 1";
   static constexpr char kCountToEnd[] = "SELECT count(*) FROM kubernel_keys WHERE name >= ? AND live = 1";
   KUBERNEL_TRY(Rows rows, end.empty() ? session.query(kCountToEnd, {start}) : session.query(kCount, {start, end}));
   return rows.next() ? rows.number(0) : std::int64_t{0};

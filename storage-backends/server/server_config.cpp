@@ -102,9 +102,8 @@ Result<ServerConfig> parse(std::string_view scheme, int default_port, const nloh
     return bad("give passwordFile or passwordEnvironment, not both");
   }
   const auto tls = config.value("tls", nlohmann::json::object());
-  out.tls = {.ca_file = tls.value("caFile", ""),
-             .cert_file = tls.value("certFile", ""),
-             .key_file = tls.value("keyFile", "")};
+  out.tls = {
+      .ca_file = tls.value("caFile", ""), .cert_file = tls.value("certFile", ""), .key_file = tls.value("keyFile", "")};
   KUBERNEL_TRY(out.tls.mode, parse_mode(tls.value("mode", out.address.is_local() ? "prefer" : "verify-full")));
   if (out.tls.cert_file.empty() != out.tls.key_file.empty()) return bad("tls.certFile and tls.keyFile go together");
   out.connections = config.value("connections", out.connections);
@@ -130,8 +129,8 @@ bool ServerAddress::is_local() const {
 }
 
 Result<ServerAddress> parse_address(std::string_view text, std::string_view scheme, int default_port) {
-  const std::string shape = std::string(scheme) + "://USER@HOST:PORT/DATABASE or " + std::string(scheme) +
-                            "://USER@/DATABASE?socket=PATH";
+  const std::string shape =
+      std::string(scheme) + "://USER@HOST:PORT/DATABASE or " + std::string(scheme) + "://USER@/DATABASE?socket=PATH";
   if (text.empty()) return bad("url is required: " + shape);
   ServerAddress address{.scheme = std::string(scheme), .port = default_port};
   if (!text.starts_with(std::string(scheme) + "://")) return bad("url must have the form " + shape);
@@ -167,7 +166,8 @@ Result<std::string> PasswordSource::read() const {
   if (!environment.empty()) {
     const char* value = std::getenv(environment.c_str());
     if (value != nullptr) return std::string(value);
-    return Error(Reason::ServiceUnavailable, "the environment variable " + environment + " with the password is not set");
+    return Error(Reason::ServiceUnavailable,
+                 "the environment variable " + environment + " with the password is not set");
   }
   if (file.empty()) return std::string();
   std::ifstream in(file, std::ios::binary);

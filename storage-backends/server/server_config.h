@@ -61,7 +61,7 @@ struct ServerConfig {
   ServerAddress address;
   PasswordSource password;
   TlsOptions tls;
-  std::size_t connections = 8;                        ///< For reading, at most; one for writing comes on top.
+  std::size_t connections = 8;                          ///< For reading, at most; one for writing comes on top.
   std::chrono::milliseconds statement_timeout{30'000};  ///< What a statement may take when the caller has more time.
 };
 

@@ -66,7 +66,8 @@ TEST(ServerConfig, WhatIsWrongIsSaid) {
   EXPECT_THAT(refusal(R"({"url":"scheme://u@h:0/d"})"), HasSubstr("is no port"));
   EXPECT_THAT(refusal(R"({"url":"scheme://u%4@h/d"})"), HasSubstr("two hex digits"));
   EXPECT_THAT(refusal(R"({"url":"scheme://u@h/d?sslmode=disable"})"), HasSubstr("TLS is set by \"tls\""));
-  EXPECT_THAT(refusal(R"({"url":"scheme://u@h/d","passwordFile":"a","passwordEnvironment":"B"})"), HasSubstr("not both"));
+  EXPECT_THAT(refusal(R"({"url":"scheme://u@h/d","passwordFile":"a","passwordEnvironment":"B"})"),
+              HasSubstr("not both"));
   EXPECT_THAT(refusal(R"({"url":"scheme://u@h/d","tls":{"mode":"maybe"}})"), HasSubstr("\"maybe\""));
   EXPECT_THAT(refusal(R"({"url":"scheme://u@h/d","tls":{"certFile":"c"}})"), HasSubstr("go together"));
 }

@@ -29,7 +29,7 @@ namespace {
 constexpr Revision kChangesWindow = 10'000;
 
 // Columns 10 on: what the event replaced.
-#define KUBERNEL_CHANGES                                                                   \
+#define KUBERNEL_CHANGES \
   "SELECT " KUBERNEL_ROW(l) ", l.value, l.id, l.name, " KUBERNEL_ROW(p) ", p.value"        \
   " FROM kubernel_log l LEFT JOIN kubernel_log p ON p.id = l.previous"                     \
   " WHERE l.id >= ? AND l.id < ? AND l.name >= ?"

@@ -21,8 +21,7 @@ namespace {
 // How many keys one look covers.
 constexpr std::size_t kKeysAtOnce = 512;
 
-constexpr char kLeased[] =
-    "SELECT name FROM kubernel_keys WHERE lease = ? AND lease <> 0 AND live = 1 ORDER BY name";
+constexpr char kLeased[] = "SELECT name FROM kubernel_keys WHERE lease = ? AND lease <> 0 AND live = 1 ORDER BY name";
 constexpr char kFindLease[] = "SELECT id, ttl, renewals FROM kubernel_leases WHERE id = ?";
 constexpr char kEraseLease[] = "DELETE FROM kubernel_leases WHERE id = ?";
 constexpr char kSetCompacted[] = "UPDATE kubernel_meta SET compacted = ? WHERE id = 1";

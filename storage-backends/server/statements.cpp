@@ -25,10 +25,8 @@ Result<Row> read_row(Rows& rows, std::size_t first, std::string_view key, bool w
   kv->created = rows.number(first + 1);
   kv->version = rows.number(first + 2);
   kv->lease = rows.number(first + 3);
-  Row row{.kv = kv,
-          .id = rows.number(first),
-          .previous = rows.number(first + 4),
-          .deleted = rows.number(first + 5) != 0};
+  Row row{
+      .kv = kv, .id = rows.number(first), .previous = rows.number(first + 4), .deleted = rows.number(first + 5) != 0};
   kv->modified = storage_common::revision_of(row.id);
   if (with_value) {
     kv->value = rows.take(first + kValueColumn);
@@ -40,7 +38,9 @@ Result<Row> read_row(Rows& rows, std::size_t first, std::string_view key, bool w
 }
 
 Result<Row> read_joined(Rows& rows, bool with_value) {
-  if (rows.is_null(0)) return damaged(rows.bytes(kKeyColumn), storage_common::revision_of(rows.number(kNamedColumn)), "its row is missing");
+  if (rows.is_null(0))
+    return damaged(rows.bytes(kKeyColumn), storage_common::revision_of(rows.number(kNamedColumn)),
+                   "its row is missing");
   return read_row(rows, 0, rows.bytes(kKeyColumn), with_value);
 }
 

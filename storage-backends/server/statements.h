@@ -14,7 +14,7 @@ namespace kubernel::storage_server {
 
 // What read_row() reads, from a row of the log.
 #define KUBERNEL_ROW(l) \
-  #l ".id, " #l ".created, " #l ".version, " #l ".lease, " #l ".previous, " #l ".deleted, " #l ".checksum"
+#l ".id, " #l ".created, " #l ".version, " #l ".lease, " #l ".previous, " #l ".deleted, " #l ".checksum"
 #define KUBERNEL_KEYS_AND_LOG " FROM kubernel_keys k LEFT JOIN kubernel_log l ON l.id = k.id "
 
 /// Rows one statement returns; longer reads take several, in one transaction.

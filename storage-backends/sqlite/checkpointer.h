@@ -19,8 +19,8 @@ namespace kubernel::storage_sqlite {
 ///
 /// Only one of them has the turn. SQLite before 3.51.3 loses writes when a checkpoint begins at the moment at which a
 /// writer starts the log anew (https://sqlite.org/wal.html#walresetbug), which it does only when the whole log is
-/// copied. The pool gets its turn after a commit, whose pages nobody has copied, and while it has it nobody else copies:
-/// so no copy on the pool ever begins on a log that can be started anew.
+/// copied. The pool gets its turn after a commit, whose pages nobody has copied, and while it has it nobody else
+/// copies: so no copy on the pool ever begins on a log that can be started anew.
 ///
 /// Threads: after_commit() on the writer's thread.
 class Checkpointer {

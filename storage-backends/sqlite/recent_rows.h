@@ -33,7 +33,7 @@ class RecentRows {
 
   const std::size_t max_bytes_;
   std::size_t bytes_ = 0;
-  Rows rows_;  // The one written longest ago is the first.
+  Rows rows_;                                                    // The one written longest ago is the first.
   std::unordered_map<std::string_view, Rows::iterator> by_key_;  // Views into the rows.
 };
 

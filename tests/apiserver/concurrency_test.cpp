@@ -17,7 +17,9 @@ namespace {
 
 class AllowAll final : public auth::Authorizer {
  public:
-  Result<auth::Decision> authorize(const CallContext&, const auth::Attributes&) override { return auth::Decision{true, false, ""}; }
+  Result<auth::Decision> authorize(const CallContext&, const auth::Attributes&) override {
+    return auth::Decision{true, false, ""};
+  }
 };
 
 class NoPoller final : public Poller {
@@ -123,14 +125,11 @@ void write_at_random(client::ApiClient& client, std::uint64_t seed) {
     const std::string name = "m" + std::to_string(random_below(random, 20));
     const json document = {{"metadata", {{"name", name}}}, {"data", {{"n", std::to_string(i)}}}};
     switch (random_below(random, 3)) {
-      case 0:
-        (void)client.create({}, api::resources::kConfigMaps, {"default", ""}, document, {});
-        break;
+      case 0: (void)client.create({}, api::resources::kConfigMaps, {"default", ""}, document, {}); break;
       case 1:
         (void)client.patch({}, api::resources::kConfigMaps, {"default", name}, client::PatchType::Merge, document, {});
         break;
-      default:
-        (void)client.remove({}, api::resources::kConfigMaps, {"default", name}, {});
+      default: (void)client.remove({}, api::resources::kConfigMaps, {"default", name}, {});
     }
   }
 }
@@ -160,7 +159,8 @@ TEST(Concurrency, WhatWatchersAreToldAddsUpToWhatIsStored) {
 
 TEST(Concurrency, NoIncrementIsLost) {
   Busy busy;
-  ASSERT_TRUE(busy.client().create({}, api::resources::kConfigMaps, {"default", ""}, json{{"metadata", {{"name", "n"}}}, {"data", {{"n", "0"}}}}, {}));
+  ASSERT_TRUE(busy.client().create({}, api::resources::kConfigMaps, {"default", ""},
+                                   json{{"metadata", {{"name", "n"}}}, {"data", {{"n", "0"}}}}, {}));
   constexpr int kWriters = 4;
   constexpr int kTimes = 50;
   std::latch done(kWriters);
@@ -175,19 +175,22 @@ TEST(Concurrency, NoIncrementIsLost) {
     }));
   }
   done.wait();
-  EXPECT_EQ((*busy.client().get({}, api::resources::kConfigMaps, {"default", "n"}, ""))["data"]["n"].string(), std::to_string(kWriters * kTimes));
+  EXPECT_EQ((*busy.client().get({}, api::resources::kConfigMaps, {"default", "n"}, ""))["data"]["n"].string(),
+            std::to_string(kWriters * kTimes));
 }
 
 TEST(Concurrency, OneOfManyBindersWins) {
   Busy busy;
-  ASSERT_TRUE(busy.client().create({}, api::resources::kServiceAccounts, {"default", ""}, json{{"metadata", {{"name", "default"}}}}, {}));
+  ASSERT_TRUE(busy.client().create({}, api::resources::kServiceAccounts, {"default", ""},
+                                   json{{"metadata", {{"name", "default"}}}}, {}));
   ASSERT_TRUE(busy.client().create({}, api::resources::kPods, {"default", ""}, json::parse(kPod), {}));
   constexpr int kBinders = 8;
   std::latch done(kBinders);
   std::atomic<int> won{0};
   for (int i = 0; i < kBinders; ++i) {
     ASSERT_TRUE(busy.pool().submit([&, i] {
-      const json binding = {{"metadata", {{"name", "p"}}}, {"target", {{"kind", "Node"}, {"name", "n" + std::to_string(i)}}}};
+      const json binding = {{"metadata", {{"name", "p"}}},
+                            {"target", {{"kind", "Node"}, {"name", "n" + std::to_string(i)}}}};
       if (busy.client().create({}, api::resources::kPods, {"default", "p"}, binding, {.subresource = "binding"})) ++won;
       done.count_down();
     }));

@@ -88,7 +88,9 @@ class FakeExchange final : public net::Exchange {
   Result<std::shared_ptr<net::WebSocket>> accept_websocket(const std::vector<std::string>&) override {
     return Error(Reason::BadRequest, "no socket here");
   }
-  Result<std::shared_ptr<net::ByteStream>> upgrade(net::Headers) override { return Error(Reason::BadRequest, "no socket here"); }
+  Result<std::shared_ptr<net::ByteStream>> upgrade(net::Headers) override {
+    return Error(Reason::BadRequest, "no socket here");
+  }
 
   std::optional<net::Response> answer;
   std::shared_ptr<FakeStream> stream;

@@ -11,9 +11,11 @@ namespace kubernel::apiserver {
 
 using nlohmann::json;
 
-inline constexpr std::string_view kDeployment = R"({"metadata":{"name":"web"},"spec":{"selector":{"matchLabels":{"app":"web"}},
+inline constexpr std::string_view kDeployment =
+    R"({"metadata":{"name":"web"},"spec":{"selector":{"matchLabels":{"app":"web"}},
   "template":{"metadata":{"labels":{"app":"web"}},"spec":{"containers":[{"name":"c","image":"busybox"}]}}}})";
-inline constexpr std::string_view kPod = R"({"metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"busybox"}]}})";
+inline constexpr std::string_view kPod =
+    R"({"metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"busybox"}]}})";
 
 class Fixture : public testing::ApiFixture {
  public:

@@ -44,7 +44,8 @@ constexpr const char* kMaps = "/api/v1/namespaces/default/configmaps";
 
 TEST(Front, CreatesReadsListsAndDeletes) {
   HttpFixture f;
-  const auto made = f.call("POST", kMaps, R"({"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a"},"data":{"k":"v"}})");
+  const auto made =
+      f.call("POST", kMaps, R"({"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a"},"data":{"k":"v"}})");
   EXPECT_EQ(made.status, 201);
   EXPECT_EQ(made.headers.get("content-type"), "application/json");
   EXPECT_EQ(json::parse(made.body)["data"]["k"], "v");
@@ -64,13 +65,15 @@ TEST(Front, CreatesReadsListsAndDeletes) {
 TEST(Front, AnErrorIsAStatusOfUpstreamsShape) {
   HttpFixture f;
   const auto response = f.call("GET", std::string(kMaps) + "/none");
-  EXPECT_EQ(json::parse(response.body), json::parse(R"({"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure",
+  EXPECT_EQ(json::parse(response.body),
+            json::parse(R"({"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure",
     "message":"configmaps \"none\" not found","reason":"NotFound","details":{"name":"none","kind":"configmaps"},"code":404})"));
 }
 
 TEST(Front, AnUnknownPathIsNotFound) {
   HttpFixture f;
-  EXPECT_EQ(f.call_json("GET", "/apis/nothing/v1/things")["message"], "the server could not find the requested resource");
+  EXPECT_EQ(f.call_json("GET", "/apis/nothing/v1/things")["message"],
+            "the server could not find the requested resource");
   EXPECT_EQ(f.call("GET", "/nowhere").status, 404);
 }
 
@@ -96,12 +99,14 @@ TEST(Front, UnknownFieldsWarnByDefaultAndAreRefusedWhenStrict) {
   EXPECT_EQ(warned.headers.get("warning"), R"(299 - "unknown field \"colour\"")");
   const auto refused = f.call("POST", std::string(kMaps) + "?fieldValidation=Strict", body);
   EXPECT_EQ(refused.status, 400);
-  EXPECT_EQ(json::parse(refused.body)["message"],
-            R"(ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: unknown field "colour")");
+  EXPECT_EQ(
+      json::parse(refused.body)["message"],
+      R"(ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: unknown field "colour")");
   // A patch's errors name no kind, as upstream.
   f.call("POST", kMaps, R"({"metadata":{"name":"b"}})");
-  const auto patched = f.call(FakeExchange("PATCH", std::string(kMaps) + "/b?fieldValidation=Strict", R"({"colour":"red"})")
-                                  .header("content-type", "application/merge-patch+json"));
+  const auto patched =
+      f.call(FakeExchange("PATCH", std::string(kMaps) + "/b?fieldValidation=Strict", R"({"colour":"red"})")
+                 .header("content-type", "application/merge-patch+json"));
   EXPECT_EQ(json::parse(patched.body)["message"], R"(strict decoding error: unknown field "colour")");
 }
 
@@ -110,7 +115,8 @@ TEST(Front, TextThatIsNoJsonSaysWhatWasExpected) {
   const auto refused = f.call("POST", kMaps, "{");
   EXPECT_EQ(refused.status, 400);
   EXPECT_THAT(json::parse(refused.body)["message"].get<std::string>(),
-              ::testing::StartsWith("the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: "));
+              ::testing::StartsWith("the object provided is unrecognized (must be of type ConfigMap): couldn't get "
+                                    "version/kind; json parse error: "));
 }
 
 TEST(Front, ABodyOfMoreThanThreeMegabytesIsTooLarge) {
@@ -122,10 +128,14 @@ TEST(Front, ABodyOfMoreThanThreeMegabytesIsTooLarge) {
 
 TEST(Front, AContentTypeMayCarryACharsetAndAnUnknownOneIsRefused) {
   HttpFixture f;
-  EXPECT_EQ(f.call(FakeExchange("POST", kMaps, R"({"metadata":{"name":"a"}})").header("content-type", "application/json; charset=utf-8")).status, 201);
+  EXPECT_EQ(f.call(FakeExchange("POST", kMaps, R"({"metadata":{"name":"a"}})")
+                       .header("content-type", "application/json; charset=utf-8"))
+                .status,
+            201);
   const auto refused = f.call(FakeExchange("POST", kMaps, "a").header("content-type", "text/csv"));
   EXPECT_EQ(refused.status, 415);
-  const auto applied = f.call(FakeExchange("PATCH", std::string(kMaps) + "/a", "{}").header("content-type", "application/apply-patch+yaml"));
+  const auto applied = f.call(
+      FakeExchange("PATCH", std::string(kMaps) + "/a", "{}").header("content-type", "application/apply-patch+yaml"));
   EXPECT_EQ(applied.status, 415);
 }
 
@@ -165,7 +175,8 @@ TEST(Front, MetadataOnlyListsLeaveTheRestOut) {
 TEST(Front, ProtobufGoesBothWays) {
   HttpFixture f;
   f.create(api::resources::kConfigMaps, "default", R"({"metadata":{"name":"a"},"data":{"k":"v"}})");
-  const auto got = f.call(FakeExchange("GET", std::string(kMaps) + "/a").header("accept", "application/vnd.kubernetes.protobuf,application/json"));
+  const auto got = f.call(FakeExchange("GET", std::string(kMaps) + "/a")
+                              .header("accept", "application/vnd.kubernetes.protobuf,application/json"));
   ASSERT_EQ(got.status, 200);
   EXPECT_EQ(got.headers.get("content-type"), "application/vnd.kubernetes.protobuf");
   ASSERT_TRUE(got.body.starts_with(std::string("k8s\0", 4)));
@@ -175,7 +186,8 @@ TEST(Front, ProtobufGoesBothWays) {
   document["data"]["k"] = "w";
   const auto bytes = schema::encode_protobuf((*api::Document::parse(document.dump()))->root());
   ASSERT_TRUE(bytes);
-  const auto put = f.call(FakeExchange("PUT", std::string(kMaps) + "/a", *bytes).header("content-type", "application/vnd.kubernetes.protobuf"));
+  const auto put = f.call(FakeExchange("PUT", std::string(kMaps) + "/a", *bytes)
+                              .header("content-type", "application/vnd.kubernetes.protobuf"));
   EXPECT_EQ(put.status, 200) << put.body;
   EXPECT_EQ(f.call_json("GET", std::string(kMaps) + "/a")["data"]["k"], "w");
   const auto listed = f.call(FakeExchange("GET", kMaps).header("accept", "application/vnd.kubernetes.protobuf"));
@@ -186,7 +198,8 @@ TEST(Front, DeleteOptionsComeInTheBodyOrTheQuery) {
   HttpFixture f;
   f.create(api::resources::kDeployments, "default", kDeployment);
   const std::string path = "/apis/apps/v1/namespaces/default/deployments/web";
-  const auto wrong = f.call("DELETE", path, R"({"kind":"DeleteOptions","apiVersion":"v1","preconditions":{"uid":"x"}})");
+  const auto wrong =
+      f.call("DELETE", path, R"({"kind":"DeleteOptions","apiVersion":"v1","preconditions":{"uid":"x"}})");
   EXPECT_EQ(wrong.status, 409);
   const auto kept = f.call("DELETE", path + "?propagationPolicy=Foreground");
   EXPECT_EQ(kept.status, 202);
@@ -198,10 +211,12 @@ TEST(Front, DiscoveryNamesWhatIsServed) {
   EXPECT_EQ(f.call_json("GET", "/api")["versions"], json::array({"v1"}));
   const json groups = f.call_json("GET", "/apis");
   EXPECT_EQ(groups["kind"], "APIGroupList");
-  EXPECT_TRUE(std::any_of(groups["groups"].begin(), groups["groups"].end(), [](const json& g) { return g["name"] == "apps"; }));
+  EXPECT_TRUE(
+      std::any_of(groups["groups"].begin(), groups["groups"].end(), [](const json& g) { return g["name"] == "apps"; }));
   const json apps = f.call_json("GET", "/apis/apps/v1");
   EXPECT_EQ(apps["groupVersion"], "apps/v1");
-  const auto scale = std::find_if(apps["resources"].begin(), apps["resources"].end(), [](const json& r) { return r["name"] == "deployments/scale"; });
+  const auto scale = std::find_if(apps["resources"].begin(), apps["resources"].end(),
+                                  [](const json& r) { return r["name"] == "deployments/scale"; });
   ASSERT_NE(scale, apps["resources"].end());
   EXPECT_EQ((*scale)["group"], "autoscaling");
   EXPECT_EQ(f.call_json("GET", "/apis/apps")["preferredVersion"]["groupVersion"], "apps/v1");
@@ -214,7 +229,8 @@ TEST(Front, AggregatedDiscoveryIsOneDocumentWithATag) {
   FakeExchange request("GET", "/apis");
   request.header("accept", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json");
   const auto response = f.call(request);
-  EXPECT_EQ(response.headers.get("content-type"), "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
+  EXPECT_EQ(response.headers.get("content-type"),
+            "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
   EXPECT_EQ(json::parse(response.body)["kind"], "APIGroupDiscoveryList");
   request.header("if-none-match", response.headers.get("etag"));
   EXPECT_EQ(f.call(request).status, 304);
@@ -266,7 +282,8 @@ TEST(Front, AWatcherThatDoesNotReadIsHeldBackAndResumes) {
   exchange.stream->stuck = true;
   const std::string large(100'000, 'x');
   for (int i = 0; i < 10; ++i) {
-    f.create(api::resources::kConfigMaps, "default", R"({"metadata":{"name":"m)" + std::to_string(i) + R"("},"data":{"k":")" + large + R"("}})");
+    f.create(api::resources::kConfigMaps, "default",
+             R"({"metadata":{"name":"m)" + std::to_string(i) + R"("},"data":{"k":")" + large + R"("}})");
     f.executor().run_all();
   }
   EXPECT_LT(exchange.stream->text.size(), 500'000U);

@@ -71,10 +71,14 @@ TEST(Objects, NothingIsCreatedInAMissingNamespace) {
 
 TEST(Objects, AnIllegalNameIsInvalidAndNothingIsStored) {
   Fixture f;
-  const auto made = f.client().create({}, api::resources::kConfigMaps, {"default", ""}, json::parse(R"({"metadata":{"name":"Bad_Name"}})"), {});
+  const auto made = f.client().create({}, api::resources::kConfigMaps, {"default", ""},
+                                      json::parse(R"({"metadata":{"name":"Bad_Name"}})"), {});
   ASSERT_FALSE(made);
   EXPECT_EQ(made.error().reason(), Reason::Invalid);
-  EXPECT_THAT(made.error().message(), HasSubstr(R"(ConfigMap "Bad_Name" is invalid: metadata.name: Invalid value: "Bad_Name": a lowercase RFC 1123 subdomain)"));
+  EXPECT_THAT(
+      made.error().message(),
+      HasSubstr(
+          R"(ConfigMap "Bad_Name" is invalid: metadata.name: Invalid value: "Bad_Name": a lowercase RFC 1123 subdomain)"));
   EXPECT_TRUE(f.list(api::resources::kConfigMaps, "default").empty());
 }
 
@@ -88,20 +92,23 @@ TEST(Objects, AnUpdateWithAnOldVersionConflicts) {
   const auto late = f.client().update({}, api::resources::kConfigMaps, first.key(), changed, {});
   ASSERT_FALSE(late);
   EXPECT_EQ(late.error().reason(), Reason::Conflict);
-  EXPECT_EQ(late.error().message(),
-            R"(Operation cannot be fulfilled on configmaps "a": the object has been modified; please apply your changes to the latest version and try again)");
+  EXPECT_EQ(
+      late.error().message(),
+      R"(Operation cannot be fulfilled on configmaps "a": the object has been modified; please apply your changes to the latest version and try again)");
 }
 
 TEST(Objects, AnUpdateWithoutVersionOverwritesButLeasesNeedOne) {
   Fixture f;
   const auto first = f.create(api::resources::kConfigMaps, "default", kConfigMap);
-  const auto updated = f.client().update({}, api::resources::kConfigMaps, first.key(), json::parse(R"({"metadata":{"name":"a"},"data":{"k":"9"}})"), {});
+  const auto updated = f.client().update({}, api::resources::kConfigMaps, first.key(),
+                                         json::parse(R"({"metadata":{"name":"a"},"data":{"k":"9"}})"), {});
   ASSERT_TRUE(updated);
   EXPECT_EQ((*updated)["data"]["k"].string(), "9");
   EXPECT_EQ(updated->uid(), first.uid());
 
   f.create(api::resources::kLeases, "default", R"({"metadata":{"name":"l"},"spec":{"holderIdentity":"me"}})");
-  const auto lease = f.client().update({}, api::resources::kLeases, {"default", "l"}, json::parse(R"({"metadata":{"name":"l"},"spec":{}})"), {});
+  const auto lease = f.client().update({}, api::resources::kLeases, {"default", "l"},
+                                       json::parse(R"({"metadata":{"name":"l"},"spec":{}})"), {});
   ASSERT_FALSE(lease);
   EXPECT_EQ(lease.error().reason(), Reason::Invalid);
 }
@@ -129,7 +136,8 @@ TEST(Objects, TheSpecRaisesTheGenerationAndTheStatusDoesNot) {
   json status = updated->to_json();
   status["status"]["replicas"] = 3;
   status["spec"]["replicas"] = 99;
-  const auto written = f.client().update({}, api::resources::kDeployments, made.key(), status, {.subresource = "status"});
+  const auto written =
+      f.client().update({}, api::resources::kDeployments, made.key(), status, {.subresource = "status"});
   ASSERT_TRUE(written) << written.error().message();
   EXPECT_EQ(written->head().generation, 2);
   EXPECT_EQ((*written)["status"]["replicas"].integer(), 3);
@@ -153,7 +161,11 @@ TEST(Objects, AWriteOfTheStatusChangesTheMetadataThatItsKindLeavesOpen) {
        R"({"metadata":{"name":"web"},"spec":{"defaultBackend":{"service":{"name":"web","port":{"number":80}}}}})",
        true,
        true},
-      {{"networking.k8s.io", "v1", "servicecidrs"}, "", R"({"metadata":{"name":"more"},"spec":{"cidrs":["10.99.0.0/16"]}})", false, false},
+      {{"networking.k8s.io", "v1", "servicecidrs"},
+       "",
+       R"({"metadata":{"name":"more"},"spec":{"cidrs":["10.99.0.0/16"]}})",
+       false,
+       false},
       {{"storage.k8s.io", "v1", "volumeattachments"},
        "",
        R"({"metadata":{"name":"va"},"spec":{"attacher":"a.example","nodeName":"n","source":{"persistentVolumeName":"pv"}}})",
@@ -177,7 +189,8 @@ TEST(Objects, AWriteOfTheStatusChangesTheMetadataThatItsKindLeavesOpen) {
 
 TEST(Objects, AFinalizerKeepsADeletedObjectUntilItIsRemoved) {
   Fixture f;
-  const auto made = f.create(api::resources::kConfigMaps, "default", R"({"metadata":{"name":"a","finalizers":["example.com/x"]}})");
+  const auto made =
+      f.create(api::resources::kConfigMaps, "default", R"({"metadata":{"name":"a","finalizers":["example.com/x"]}})");
   const auto removed = f.client().remove({}, api::resources::kConfigMaps, made.key(), {});
   ASSERT_TRUE(removed);
   EXPECT_TRUE(removed->head().deleting);
@@ -191,7 +204,8 @@ TEST(Objects, AFinalizerKeepsADeletedObjectUntilItIsRemoved) {
 TEST(Objects, PropagationIsWrittenDownAsAFinalizer) {
   Fixture f;
   const auto made = f.create(api::resources::kDeployments, "default", kDeployment);
-  const auto removed = f.client().remove({}, api::resources::kDeployments, made.key(), {.propagation = client::Propagation::Foreground});
+  const auto removed =
+      f.client().remove({}, api::resources::kDeployments, made.key(), {.propagation = client::Propagation::Foreground});
   ASSERT_TRUE(removed);
   EXPECT_EQ((*removed)["metadata"]["finalizers"].at(0).string(), "foregroundDeletion");
 }
@@ -207,7 +221,8 @@ TEST(Objects, APreconditionOnTheUidIsKept) {
 
 TEST(Objects, ADryRunChangesNothing) {
   Fixture f;
-  ASSERT_TRUE(f.client().create({}, api::resources::kConfigMaps, {"default", ""}, json::parse(kConfigMap), {.dry_run = true}));
+  ASSERT_TRUE(
+      f.client().create({}, api::resources::kConfigMaps, {"default", ""}, json::parse(kConfigMap), {.dry_run = true}));
   EXPECT_TRUE(f.list(api::resources::kConfigMaps, "default").empty());
   const auto made = f.create(api::resources::kConfigMaps, "default", kConfigMap);
   ASSERT_TRUE(f.client().remove({}, api::resources::kConfigMaps, made.key(), {.dry_run = true}));
@@ -222,8 +237,10 @@ TEST(Objects, ListsSelectByLabelFieldAndNamespace) {
   EXPECT_THAT(f.list(api::resources::kConfigMaps, ""), SizeIs(3));
   EXPECT_THAT(f.list(api::resources::kConfigMaps, "default"), SizeIs(2));
   EXPECT_THAT(f.client().list({}, api::resources::kConfigMaps, {.label_selector = "x=1"})->items, SizeIs(2));
-  EXPECT_THAT(f.client().list({}, api::resources::kConfigMaps, {.ns = "default", .label_selector = "x=1"})->items, SizeIs(1));
-  EXPECT_THAT(f.client().list({}, api::resources::kConfigMaps, {.field_selector = "metadata.name=b"})->items, SizeIs(1));
+  EXPECT_THAT(f.client().list({}, api::resources::kConfigMaps, {.ns = "default", .label_selector = "x=1"})->items,
+              SizeIs(1));
+  EXPECT_THAT(f.client().list({}, api::resources::kConfigMaps, {.field_selector = "metadata.name=b"})->items,
+              SizeIs(1));
   const auto unknown = f.client().list({}, api::resources::kConfigMaps, {.field_selector = "spec.x=b"});
   ASSERT_FALSE(unknown);
   EXPECT_EQ(unknown.error().reason(), Reason::BadRequest);
@@ -242,19 +259,22 @@ TEST(Objects, PagesStayConsistentDuringWritesAndExpireAfterCompaction) {
   ASSERT_TRUE(f.client().remove({}, api::resources::kConfigMaps, {"default", "c"}, {}));
   f.create(api::resources::kConfigMaps, "default", R"({"metadata":{"name":"bb"}})");
 
-  const auto second = f.client().list({}, api::resources::kConfigMaps, {.ns = "default", .limit = 2, .continue_token = first->continue_token});
+  const auto second = f.client().list({}, api::resources::kConfigMaps,
+                                      {.ns = "default", .limit = 2, .continue_token = first->continue_token});
   ASSERT_TRUE(second) << second.error().message();
   ASSERT_THAT(second->items, SizeIs(2));
   EXPECT_EQ(second->items[0].name(), "c");
   EXPECT_EQ(second->items[1].name(), "d");
   EXPECT_EQ(second->resource_version, first->resource_version);
-  const auto third = f.client().list({}, api::resources::kConfigMaps, {.ns = "default", .limit = 2, .continue_token = second->continue_token});
+  const auto third = f.client().list({}, api::resources::kConfigMaps,
+                                     {.ns = "default", .limit = 2, .continue_token = second->continue_token});
   ASSERT_TRUE(third);
   ASSERT_THAT(third->items, SizeIs(1));
   EXPECT_TRUE(third->continue_token.empty());
 
   ASSERT_TRUE(f.backend().compact({}, f.backend().stats({})->revision));
-  const auto late = f.client().list({}, api::resources::kConfigMaps, {.ns = "default", .limit = 2, .continue_token = first->continue_token});
+  const auto late = f.client().list({}, api::resources::kConfigMaps,
+                                    {.ns = "default", .limit = 2, .continue_token = first->continue_token});
   ASSERT_FALSE(late);
   EXPECT_EQ(late.error().reason(), Reason::Expired);
 }
@@ -266,8 +286,9 @@ TEST(Objects, ThreeKindsOfPatchChangeAnObject) {
                                        json::parse(R"({"spec":{"replicas":5}})"), {});
   ASSERT_TRUE(merged) << merged.error().message();
   EXPECT_EQ((*merged)["spec"]["replicas"].integer(), 5);
-  const auto strategic = f.client().patch({}, api::resources::kDeployments, made.key(), client::PatchType::StrategicMerge,
-                                          json::parse(R"({"spec":{"template":{"spec":{"containers":[{"name":"c","image":"new"}]}}}})"), {});
+  const auto strategic = f.client().patch(
+      {}, api::resources::kDeployments, made.key(), client::PatchType::StrategicMerge,
+      json::parse(R"({"spec":{"template":{"spec":{"containers":[{"name":"c","image":"new"}]}}}})"), {});
   ASSERT_TRUE(strategic) << strategic.error().message();
   EXPECT_EQ(strategic->pointer("/spec/template/spec/containers/0/image").string(), "new");
   const auto pointed = f.client().patch({}, api::resources::kDeployments, made.key(), client::PatchType::Json,
@@ -298,14 +319,17 @@ TEST(Objects, ANamespaceGoesWhenItsFinalizerDoes) {
   const auto removed = f.client().remove({}, api::resources::kNamespaces, {"", "temp"}, {});
   ASSERT_TRUE(removed);
   EXPECT_EQ((*removed)["status"]["phase"].string(), "Terminating");
-  const auto late = f.client().create({}, api::resources::kConfigMaps, {"temp", ""}, json::parse(R"({"metadata":{"name":"late"}})"), {});
+  const auto late = f.client().create({}, api::resources::kConfigMaps, {"temp", ""},
+                                      json::parse(R"({"metadata":{"name":"late"}})"), {});
   ASSERT_FALSE(late);
   EXPECT_EQ(late.error().reason(), Reason::Forbidden);
-  EXPECT_THAT(late.error().message(), HasSubstr("unable to create new content in namespace temp because it is being terminated"));
+  EXPECT_THAT(late.error().message(),
+              HasSubstr("unable to create new content in namespace temp because it is being terminated"));
 
   json finalized = removed->to_json();
   finalized["spec"]["finalizers"] = json::array();
-  const auto done = f.client().update({}, api::resources::kNamespaces, {"", "temp"}, finalized, {.subresource = "finalize"});
+  const auto done =
+      f.client().update({}, api::resources::kNamespaces, {"", "temp"}, finalized, {.subresource = "finalize"});
   ASSERT_TRUE(done) << done.error().message();
   EXPECT_FALSE(f.client().get({}, api::resources::kNamespaces, {"", "temp"}, ""));
 }
@@ -329,7 +353,8 @@ TEST(Objects, DeleteCollectionRemovesWhatIsSelected) {
 
 TEST(Objects, AnImmutableSecretKeepsItsData) {
   Fixture f;
-  const auto made = f.create(api::resources::kSecrets, "default", R"({"metadata":{"name":"s"},"immutable":true,"stringData":{"k":"value"}})");
+  const auto made = f.create(api::resources::kSecrets, "default",
+                             R"({"metadata":{"name":"s"},"immutable":true,"stringData":{"k":"value"}})");
   EXPECT_EQ(made["data"]["k"].string(), "dmFsdWU=");
   EXPECT_EQ(made["type"].string(), "Opaque");
   json changed = made.to_json();
@@ -342,7 +367,9 @@ TEST(Objects, AnImmutableSecretKeepsItsData) {
 TEST(Objects, AnEventIsOneObjectInTwoGroups) {
   Fixture f;
   const api::Resource events{"events.k8s.io", "v1", "events"};
-  const auto made = f.create(events, "default", R"({"metadata":{"name":"e"},"eventTime":"2026-01-01T00:00:00.000000Z","reportingController":"me",
+  const auto made =
+      f.create(events, "default",
+               R"({"metadata":{"name":"e"},"eventTime":"2026-01-01T00:00:00.000000Z","reportingController":"me",
     "reportingInstance":"me-1","action":"Testing","reason":"Because","note":"hello","type":"Normal","regarding":{"kind":"Pod","name":"p","namespace":"default"}})");
   EXPECT_EQ(made["apiVersion"].string(), "events.k8s.io/v1");
   EXPECT_EQ(made["note"].string(), "hello");
@@ -353,14 +380,16 @@ TEST(Objects, AnEventIsOneObjectInTwoGroups) {
   const auto listed = f.client().list({}, events, {.ns = "default"});
   ASSERT_TRUE(listed);
   EXPECT_EQ(listed->items.at(0)["regarding"]["name"].string(), "p");
-  const auto patched = f.client().patch({}, events, {"default", "e"}, client::PatchType::Merge, json::parse(R"({"deprecatedCount":3})"), {});
+  const auto patched = f.client().patch({}, events, {"default", "e"}, client::PatchType::Merge,
+                                        json::parse(R"({"deprecatedCount":3})"), {});
   ASSERT_TRUE(patched) << patched.error().message();
   EXPECT_EQ((*f.client().get({}, api::resources::kEvents, {"default", "e"}, ""))["count"].integer(), 3);
 }
 
 TEST(Objects, AnEventGoesByItselfAfterAnHour) {
   Fixture f;
-  f.create(api::resources::kEvents, "default", R"({"metadata":{"name":"e"},"involvedObject":{"kind":"Pod","name":"p","namespace":"default"}})");
+  f.create(api::resources::kEvents, "default",
+           R"({"metadata":{"name":"e"},"involvedObject":{"kind":"Pod","name":"p","namespace":"default"}})");
   f.clock().advance(std::chrono::minutes(59));
   f.executor().run_all();
   EXPECT_THAT(f.list(api::resources::kEvents, "default"), SizeIs(1));
@@ -372,7 +401,9 @@ TEST(Objects, AnEventGoesByItselfAfterAnHour) {
 TEST(Objects, AnAutoscalerIsServedInBothVersions) {
   Fixture f;
   const api::Resource old{"autoscaling", "v1", "horizontalpodautoscalers"};
-  const auto made = f.create(old, "default", R"({"metadata":{"name":"h"},"spec":{"scaleTargetRef":{"kind":"Deployment","name":"web","apiVersion":"apps/v1"},
+  const auto made = f.create(
+      old, "default",
+      R"({"metadata":{"name":"h"},"spec":{"scaleTargetRef":{"kind":"Deployment","name":"web","apiVersion":"apps/v1"},
     "maxReplicas":5,"targetCPUUtilizationPercentage":70}})");
   EXPECT_EQ(made["spec"]["targetCPUUtilizationPercentage"].integer(), 70);
   const auto now = f.client().get({}, {"autoscaling", "v2", "horizontalpodautoscalers"}, {"default", "h"}, "");
@@ -387,8 +418,10 @@ TEST(Objects, AUserWithoutRightsIsRefusedInUpstreamsWords) {
   const auto listed = alice->list({}, api::resources::kPods, {.ns = "default"});
   ASSERT_FALSE(listed);
   EXPECT_EQ(listed.error().reason(), Reason::Forbidden);
-  EXPECT_THAT(listed.error().message(),
-              HasSubstr(R"(pods is forbidden: User "alice" cannot list resource "pods" in API group "" in the namespace "default")"));
+  EXPECT_THAT(
+      listed.error().message(),
+      HasSubstr(
+          R"(pods is forbidden: User "alice" cannot list resource "pods" in API group "" in the namespace "default")"));
 }
 
 }  // namespace

@@ -27,7 +27,8 @@ TEST_F(OpenApiV2Test, IsJsonUnlessProtobufIsAskedFor) {
                                 .header("accept", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"));
   EXPECT_EQ(old_name.headers.get("content-type"), kProtobuf);
   EXPECT_EQ(old_name.body.substr(0, 5), std::string("\x0A\x03") + "2.0");
-  const auto both = get(FakeExchange("GET", OpenApiV2::kPath).header("accept", std::string("text/html, ") + kProtobuf + ", */*"));
+  const auto both =
+      get(FakeExchange("GET", OpenApiV2::kPath).header("accept", std::string("text/html, ") + kProtobuf + ", */*"));
   EXPECT_EQ(both.body, old_name.body);
   EXPECT_EQ(get(FakeExchange("GET", OpenApiV2::kPath).header("accept", "text/html")).status, 406);
 }
@@ -41,22 +42,27 @@ TEST_F(OpenApiV2Test, GoesCompressedToWhoTakesIt) {
   const auto unpacked = gunzip(packed.body);
   ASSERT_TRUE(unpacked);
   EXPECT_EQ(*unpacked, plain.body);
-  EXPECT_EQ(get(FakeExchange("GET", OpenApiV2::kPath).header("accept-encoding", "gzip;q=0")).headers.get("content-encoding"), "");
+  EXPECT_EQ(
+      get(FakeExchange("GET", OpenApiV2::kPath).header("accept-encoding", "gzip;q=0")).headers.get("content-encoding"),
+      "");
 }
 
 TEST_F(OpenApiV2Test, IsNotSentAgainToWhoHasIt) {
   const auto first = get(FakeExchange("GET", OpenApiV2::kPath));
-  const auto again = get(FakeExchange("GET", OpenApiV2::kPath).header("if-none-match", std::string(first.headers.get("etag"))));
+  const auto again =
+      get(FakeExchange("GET", OpenApiV2::kPath).header("if-none-match", std::string(first.headers.get("etag"))));
   EXPECT_EQ(again.status, 304);
   EXPECT_TRUE(again.body.empty());
   // The two forms are two documents.
-  const auto other = get(FakeExchange("GET", OpenApiV2::kPath).header("accept", kProtobuf)
+  const auto other = get(FakeExchange("GET", OpenApiV2::kPath)
+                             .header("accept", kProtobuf)
                              .header("if-none-match", std::string(first.headers.get("etag"))));
   EXPECT_EQ(other.status, 200);
 }
 
 TEST(Gzip, GivesBackWhatItTookAndRefusesTheRest) {
-  for (const std::string& text : {std::string(), std::string("a"), std::string(3'000'000, 'x')}) EXPECT_EQ(*gunzip(gzip(text)), text);
+  for (const std::string& text : {std::string(), std::string("a"), std::string(3'000'000, 'x')})
+    EXPECT_EQ(*gunzip(gzip(text)), text);
   EXPECT_FALSE(gunzip("plain"));
   EXPECT_FALSE(gunzip(gzip("abc").substr(0, 10)));
 }

@@ -36,7 +36,9 @@ class PodChanges : public ::testing::Test {
     return update("resize", wanted);
   }
 
-  static std::string refusal(const Result<api::Object>& result) { return result ? "accepted" : result.error().message(); }
+  static std::string refusal(const Result<api::Object>& result) {
+    return result ? "accepted" : result.error().message();
+  }
 
   Fixture f_;
   json pod_;
@@ -64,14 +66,16 @@ TEST_F(PodChanges, NothingElseChangesWithIt) {
 TEST_F(PodChanges, EphemeralContainersStayAsTheyAre) {
   ASSERT_TRUE(debug(R"([{"name":"debug","image":"busybox"}])"));
   EXPECT_THAT(refusal(debug("[]")), HasSubstr("existing ephemeral containers \"debug\" may not be removed"));
-  EXPECT_THAT(refusal(debug(R"([{"name":"debug","image":"other"}])")), HasSubstr("existing ephemeral containers \"debug\" may not be changed"));
+  EXPECT_THAT(refusal(debug(R"([{"name":"debug","image":"other"}])")),
+              HasSubstr("existing ephemeral containers \"debug\" may not be changed"));
   EXPECT_TRUE(f_.client().patch({}, api::resources::kPods, {"default", "p"}, client::PatchType::StrategicMerge,
                                 json::parse(R"({"spec":{"ephemeralContainers":[{"name":"more","image":"busybox"}]}})"),
                                 {.subresource = "ephemeralcontainers"}));
 }
 
 TEST_F(PodChanges, TheRulesOfEphemeralContainersHold) {
-  EXPECT_THAT(refusal(debug(R"([{"name":"c","image":"i"}])")), HasSubstr(R"(spec.ephemeralContainers[0].name: Duplicate value: "c")"));
+  EXPECT_THAT(refusal(debug(R"([{"name":"c","image":"i"}])")),
+              HasSubstr(R"(spec.ephemeralContainers[0].name: Duplicate value: "c")"));
   EXPECT_THAT(refusal(debug(R"([{"name":"d","image":"i","targetContainerName":"x"}])")),
               HasSubstr(R"(spec.ephemeralContainers[0].targetContainerName: Not found: "x")"));
   EXPECT_THAT(refusal(debug(R"([{"name":"d","image":"i","ports":[{"containerPort":1}]}])")),
@@ -89,8 +93,10 @@ TEST_F(PodChanges, CpuAndMemoryAreResized) {
 TEST_F(PodChanges, AResizeKeepsTheClassAndOtherResources) {
   EXPECT_THAT(refusal(resize(R"({"requests":{"cpu":"1","memory":"128Mi"},"limits":{"cpu":"1","memory":"128Mi"}})")),
               HasSubstr("Pod QOS Class may not change as a result of resizing"));
-  EXPECT_THAT(refusal(resize(R"({"requests":{"cpu":"100m","memory":"64Mi","ephemeral-storage":"1Gi"},"limits":{"cpu":"1","memory":"128Mi"}})")),
-              HasSubstr("only cpu and memory resources are mutable"));
+  EXPECT_THAT(
+      refusal(resize(
+          R"({"requests":{"cpu":"100m","memory":"64Mi","ephemeral-storage":"1Gi"},"limits":{"cpu":"1","memory":"128Mi"}})")),
+      HasSubstr("only cpu and memory resources are mutable"));
   EXPECT_THAT(refusal(resize(R"({"requests":{"cpu":"100m","memory":"64Mi"},"limits":{"cpu":"1"}})")),
               HasSubstr("resource limits cannot be removed"));
   EXPECT_THAT(refusal(resize(R"({"requests":{"cpu":"3","memory":"64Mi"},"limits":{"cpu":"1","memory":"128Mi"}})")),

@@ -11,7 +11,8 @@ using ::testing::HasSubstr;
 
 Result<api::Object> bind(Fixture& f, const std::string& pod, const std::string& node) {
   return f.client().create({}, api::resources::kPods, {"default", pod},
-                           json{{"metadata", {{"name", pod}}}, {"target", {{"kind", "Node"}, {"name", node}}}}, {.subresource = "binding"});
+                           json{{"metadata", {{"name", pod}}}, {"target", {{"kind", "Node"}, {"name", node}}}},
+                           {.subresource = "binding"});
 }
 
 TEST(Pods, ANewPodIsPendingAndHasAnAccountATokenAPriorityAndTolerations) {
@@ -21,7 +22,8 @@ TEST(Pods, ANewPodIsPendingAndHasAnAccountATokenAPriorityAndTolerations) {
   EXPECT_EQ(pod["status"]["qosClass"].string(), "BestEffort");
   EXPECT_EQ(pod["spec"]["serviceAccountName"].string(), "default");
   EXPECT_THAT(std::string(pod.pointer("/spec/volumes/0/name").string()), HasSubstr("kube-api-access-"));
-  EXPECT_EQ(pod.pointer("/spec/containers/0/volumeMounts/0/mountPath").string(), "/var/run/secrets/kubernetes.io/serviceaccount");
+  EXPECT_EQ(pod.pointer("/spec/containers/0/volumeMounts/0/mountPath").string(),
+            "/var/run/secrets/kubernetes.io/serviceaccount");
   EXPECT_EQ(pod["spec"]["priority"].kind(), api::Value::Kind::Integer);
   EXPECT_EQ(pod["spec"]["tolerations"].size(), 2U);
   EXPECT_EQ(pod["spec"]["restartPolicy"].string(), "Always");
@@ -29,21 +31,26 @@ TEST(Pods, ANewPodIsPendingAndHasAnAccountATokenAPriorityAndTolerations) {
 
 TEST(Pods, TheQosClassFollowsRequestsAndLimits) {
   Fixture f;
-  const auto guaranteed = f.create(api::resources::kPods, "default", R"({"metadata":{"name":"g"},"spec":{"containers":[{"name":"c","image":"i",
+  const auto guaranteed = f.create(api::resources::kPods, "default",
+                                   R"({"metadata":{"name":"g"},"spec":{"containers":[{"name":"c","image":"i",
     "resources":{"limits":{"cpu":"1","memory":"1Gi"}}}]}})");
   EXPECT_EQ(guaranteed["status"]["qosClass"].string(), "Guaranteed");
-  const auto burstable = f.create(api::resources::kPods, "default", R"({"metadata":{"name":"b"},"spec":{"containers":[{"name":"c","image":"i",
+  const auto burstable = f.create(api::resources::kPods, "default",
+                                  R"({"metadata":{"name":"b"},"spec":{"containers":[{"name":"c","image":"i",
     "resources":{"requests":{"cpu":"1"}}}]}})");
   EXPECT_EQ(burstable["status"]["qosClass"].string(), "Burstable");
 }
 
 TEST(Pods, APodOfAMissingAccountIsForbidden) {
   Fixture f;
-  const auto pod = f.client().create({}, api::resources::kPods, {"default", ""}, json::parse(R"({"metadata":{"name":"p"},"spec":{
-    "serviceAccountName":"nobody","containers":[{"name":"c","image":"i"}]}})"), {});
+  const auto pod =
+      f.client().create({}, api::resources::kPods, {"default", ""}, json::parse(R"({"metadata":{"name":"p"},"spec":{
+    "serviceAccountName":"nobody","containers":[{"name":"c","image":"i"}]}})"),
+                        {});
   ASSERT_FALSE(pod);
-  EXPECT_EQ(pod.error().message(),
-            R"(pods "p" is forbidden: error looking up service account default/nobody: serviceaccount "nobody" not found)");
+  EXPECT_EQ(
+      pod.error().message(),
+      R"(pods "p" is forbidden: error looking up service account default/nobody: serviceaccount "nobody" not found)");
 }
 
 TEST(Pods, BindingHappensOnce) {
@@ -110,19 +117,27 @@ TEST(Pods, OnlyTheImageAndAFewFieldsMayChange) {
 
 TEST(Pods, EvictionRespectsTheDisruptionBudget) {
   Fixture f;
-  f.create(api::resources::kPods, "default", R"({"metadata":{"name":"p","labels":{"app":"x"}},"spec":{"containers":[{"name":"c","image":"i"}]}})");
+  f.create(api::resources::kPods, "default",
+           R"({"metadata":{"name":"p","labels":{"app":"x"}},"spec":{"containers":[{"name":"c","image":"i"}]}})");
   ASSERT_TRUE(bind(f, "p", "n1"));
   ASSERT_TRUE(f.client().patch({}, api::resources::kPods, {"default", "p"}, client::PatchType::Merge,
                                json::parse(R"({"status":{"phase":"Running"}})"), {.subresource = "status"}));
   const api::Resource budgets{"policy", "v1", "poddisruptionbudgets"};
-  f.create(budgets, "default", R"({"metadata":{"name":"b"},"spec":{"minAvailable":1,"selector":{"matchLabels":{"app":"x"}}}})");
+  f.create(budgets, "default",
+           R"({"metadata":{"name":"b"},"spec":{"minAvailable":1,"selector":{"matchLabels":{"app":"x"}}}})");
   const auto status = [&](int allowed) {
     return f.client().patch({}, budgets, {"default", "b"}, client::PatchType::Merge,
-                            json{{"status", {{"observedGeneration", 1}, {"disruptionsAllowed", allowed}, {"currentHealthy", 1}, {"desiredHealthy", 1}, {"expectedPods", 1}}}},
+                            json{{"status",
+                                  {{"observedGeneration", 1},
+                                   {"disruptionsAllowed", allowed},
+                                   {"currentHealthy", 1},
+                                   {"desiredHealthy", 1},
+                                   {"expectedPods", 1}}}},
                             {.subresource = "status"});
   };
   const auto evict = [&] {
-    return f.client().create({}, api::resources::kPods, {"default", "p"}, json{{"metadata", {{"name", "p"}}}}, {.subresource = "eviction"});
+    return f.client().create({}, api::resources::kPods, {"default", "p"}, json{{"metadata", {{"name", "p"}}}},
+                             {.subresource = "eviction"});
   };
   ASSERT_TRUE(status(0));
   const auto refused = evict();
@@ -137,13 +152,16 @@ TEST(Pods, EvictionRespectsTheDisruptionBudget) {
 
 TEST(Pods, EveryWrongFieldIsNamed) {
   Fixture f;
-  const auto pod = f.client().create({}, api::resources::kPods, {"default", ""}, json::parse(R"({"metadata":{"name":"p"},"spec":{"containers":[
-    {"name":"Bad","image":"i","volumeMounts":[{"name":"gone","mountPath":"/x"}]},{"name":"ok"}]}})"), {});
+  const auto pod = f.client().create({}, api::resources::kPods, {"default", ""},
+                                     json::parse(R"({"metadata":{"name":"p"},"spec":{"containers":[
+    {"name":"Bad","image":"i","volumeMounts":[{"name":"gone","mountPath":"/x"}]},{"name":"ok"}]}})"),
+                                     {});
   ASSERT_FALSE(pod);
   ASSERT_NE(pod.error().details(), nullptr);
   std::vector<std::string> fields;
   for (const Cause& cause : pod.error().details()->causes) fields.push_back(cause.field);
-  EXPECT_THAT(fields, ::testing::IsSupersetOf({"spec.containers[0].name", "spec.containers[0].volumeMounts[0].name", "spec.containers[1].image"}));
+  EXPECT_THAT(fields, ::testing::IsSupersetOf({"spec.containers[0].name", "spec.containers[0].volumeMounts[0].name",
+                                               "spec.containers[1].image"}));
 }
 
 }  // namespace

@@ -34,14 +34,16 @@ class Proxied : public ::testing::Test {
     kubelet.listen = {"127.0.0.1:0"};
     kubelet.tls = std::make_unique<net::ServerTls>(
         net::ServerTls{{serving.certificate_pem, serving.private_key_pem}, ca_.certificate_pem});
-    kubelet_ = *net::open_server(context(), std::move(kubelet), [this](net::Exchange& exchange) { serve_kubelet(exchange); });
+    kubelet_ =
+        *net::open_server(context(), std::move(kubelet), [this](net::Exchange& exchange) { serve_kubelet(exchange); });
 
     const auto identity = *crypto::issue_client(ca_, "kube-apiserver-kubelet-client", {"system:masters"}, now);
     net::ClientOptions to_kubelet;
     to_kubelet.http2 = false;
     to_kubelet.tls = std::make_unique<net::ClientTls>();
     to_kubelet.tls->ca_pem = ca_.certificate_pem;
-    to_kubelet.tls->identity = std::make_unique<net::TlsIdentity>(net::TlsIdentity{identity.certificate_pem, identity.private_key_pem});
+    to_kubelet.tls->identity =
+        std::make_unique<net::TlsIdentity>(net::TlsIdentity{identity.certificate_pem, identity.private_key_pem});
     kubelet_client_ = *net::make_http_client(context(), std::move(to_kubelet));
 
     front_ = std::make_unique<Front>(FrontOptions{f_.api(), metrics_, {}, true, {}});
@@ -49,7 +51,8 @@ class Proxied : public ::testing::Test {
     proxy_->attach_to(*front_);
     net::ServerOptions api;
     api.listen = {"127.0.0.1:0"};
-    server_ = *net::open_server(context(), std::move(api), [this](net::Exchange& exchange) { front_->serve(exchange); });
+    server_ =
+        *net::open_server(context(), std::move(api), [this](net::Exchange& exchange) { front_->serve(exchange); });
     client_ = *net::make_http_client(context(), {});
     make_objects();
   }
@@ -72,9 +75,13 @@ class Proxied : public ::testing::Test {
     node["status"]["addresses"] = json::array({json{{"type", "InternalIP"}, {"address", "127.0.0.1"}}});
     node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"] = std::stoi(address.substr(address.rfind(':') + 1));
     f_.create(api::resources::kNodes, "", node.dump());
-    f_.create(api::resources::kPods, "default", R"({"metadata":{"name":"p"},"spec":{"nodeName":"n1","containers":[{"name":"c","image":"i"}]}})");
-    f_.create(api::resources::kPods, "default", R"({"metadata":{"name":"two"},"spec":{"nodeName":"n1","containers":[{"name":"a","image":"i"},{"name":"b","image":"i"}]}})");
-    f_.create(api::resources::kPods, "default", R"({"metadata":{"name":"unbound"},"spec":{"containers":[{"name":"c","image":"i"}]}})");
+    f_.create(api::resources::kPods, "default",
+              R"({"metadata":{"name":"p"},"spec":{"nodeName":"n1","containers":[{"name":"c","image":"i"}]}})");
+    f_.create(
+        api::resources::kPods, "default",
+        R"({"metadata":{"name":"two"},"spec":{"nodeName":"n1","containers":[{"name":"a","image":"i"},{"name":"b","image":"i"}]}})");
+    f_.create(api::resources::kPods, "default",
+              R"({"metadata":{"name":"unbound"},"spec":{"containers":[{"name":"c","image":"i"}]}})");
   }
 
   void serve_kubelet(net::Exchange& exchange) {
@@ -90,14 +97,17 @@ class Proxied : public ::testing::Test {
       auto socket = exchange.accept_websocket({"v5.channel.k8s.io"});
       if (!socket) return exchange.respond({400, {}, socket.error().message()});
       socket_ = *socket;
-      socket_->on_message([this](net::MessageKind kind, std::string_view text_in) { socket_->send(kind, "echo " + std::string(text_in)); });
+      socket_->on_message([this](net::MessageKind kind, std::string_view text_in) {
+        socket_->send(kind, "echo " + std::string(text_in));
+      });
     } else {
       exchange.respond({400, {}, "container \"a\" in pod \"two\" is waiting to start: ContainerCreating\n"});
     }
   }
 
   Result<net::Response> get(const std::string& path) {
-    return client_->request({{}, CallContext::Clock::now() + kPatience}, {"GET", "http://" + server_->addresses().front() + path, {}, ""}, 1'000'000);
+    return client_->request({{}, CallContext::Clock::now() + kPatience},
+                            {"GET", "http://" + server_->addresses().front() + path, {}, ""}, 1'000'000);
   }
 
   Fixture f_;
@@ -130,30 +140,39 @@ TEST_F(Proxied, AKubeletsRefusalIsAStatus) {
   const auto response = get("/api/v1/namespaces/default/pods/two/log?container=a");
   ASSERT_TRUE(response);
   EXPECT_EQ(response->status, 400);
-  EXPECT_EQ(json::parse(response->body)["message"], "container \"a\" in pod \"two\" is waiting to start: ContainerCreating");
+  EXPECT_EQ(json::parse(response->body)["message"],
+            "container \"a\" in pod \"two\" is waiting to start: ContainerCreating");
 }
 
 TEST_F(Proxied, TheContainerMustBeNamedWhenThereAreSeveral) {
   const auto response = get("/api/v1/namespaces/default/pods/two/log");
   ASSERT_TRUE(response);
   EXPECT_EQ(response->status, 400);
-  EXPECT_EQ(json::parse(response->body)["message"], "a container name must be specified for pod two, choose one of: [a b]");
-  EXPECT_THAT(get("/api/v1/namespaces/default/pods/two/log?container=x")->body, HasSubstr("container x is not valid for pod two"));
+  EXPECT_EQ(json::parse(response->body)["message"],
+            "a container name must be specified for pod two, choose one of: [a b]");
+  EXPECT_THAT(get("/api/v1/namespaces/default/pods/two/log?container=x")->body,
+              HasSubstr("container x is not valid for pod two"));
 }
 
 TEST_F(Proxied, APodWithoutANodeHasNoLog) {
-  EXPECT_THAT(get("/api/v1/namespaces/default/pods/unbound/log")->body, HasSubstr("pod unbound does not have a host assigned"));
+  EXPECT_THAT(get("/api/v1/namespaces/default/pods/unbound/log")->body,
+              HasSubstr("pod unbound does not have a host assigned"));
 }
 
 TEST_F(Proxied, ExecIsATunnelBetweenClientAndKubelet) {
-  const net::ClientRequest request{"GET", "http://" + server_->addresses().front() +
-                                              "/api/v1/namespaces/default/pods/p/exec?command=sh&command=-c&stdin=true&stdout=true&tty=true", {}, ""};
+  const net::ClientRequest request{
+      "GET",
+      "http://" + server_->addresses().front() +
+          "/api/v1/namespaces/default/pods/p/exec?command=sh&command=-c&stdin=true&stdout=true&tty=true",
+      {},
+      ""};
   auto socket = client_->websocket({{}, CallContext::Clock::now() + kPatience}, request, {"v5.channel.k8s.io"});
   ASSERT_TRUE(socket) << socket.error().message();
   EXPECT_EQ((*socket)->subprotocol(), "v5.channel.k8s.io");
   EXPECT_EQ(seen_, "/exec/default/p/c?command=sh&command=-c&input=1&output=1&tty=1");
   const auto answer = std::make_shared<std::promise<std::string>>();
-  (*socket)->on_message([answer](net::MessageKind, std::string_view text_in) { answer->set_value(std::string(text_in)); });
+  (*socket)->on_message(
+      [answer](net::MessageKind, std::string_view text_in) { answer->set_value(std::string(text_in)); });
   (*socket)->send(net::MessageKind::Binary, "hello");
   auto got = answer->get_future();
   ASSERT_EQ(got.wait_for(kPatience), std::future_status::ready);
@@ -162,7 +181,9 @@ TEST_F(Proxied, ExecIsATunnelBetweenClientAndKubelet) {
 }
 
 // Endpoints may not claim a loopback address, which is all a test may connect to.
-Result<std::string> to_loopback(const std::string&) { return std::string("127.0.0.1"); }
+Result<std::string> to_loopback(const std::string&) {
+  return std::string("127.0.0.1");
+}
 
 // A workload that says what it was asked.
 class ProxiedWorkload : public Proxied {
@@ -177,7 +198,9 @@ class ProxiedWorkload : public Proxied {
         auto socket = exchange.accept_websocket({});
         if (!socket) return exchange.respond({400, {}, socket.error().message()});
         socket_ = *socket;
-        socket_->on_message([this](net::MessageKind kind, std::string_view text_in) { socket_->send(kind, "echo " + std::string(text_in)); });
+        socket_->on_message([this](net::MessageKind kind, std::string_view text_in) {
+          socket_->send(kind, "echo " + std::string(text_in));
+        });
         return;
       }
       const auto body = exchange.read_body(1'000'000);
@@ -187,14 +210,18 @@ class ProxiedWorkload : public Proxied {
     });
     const std::string address = workload_->addresses().front();
     port_ = address.substr(address.rfind(':') + 1);
-    f_.create(api::resources::kServices, "default", R"({"metadata":{"name":"s"},"spec":{"ports":[{"name":"http","port":80},{"name":"other","port":81}]}})");
-    f_.create(api::resources::kEndpoints, "default",
-              R"({"metadata":{"name":"s"},"subsets":[{"addresses":[{"ip":"10.0.0.9"}],"ports":[{"name":"http","port":)" + port_ + "}]}]}");
+    f_.create(api::resources::kServices, "default",
+              R"({"metadata":{"name":"s"},"spec":{"ports":[{"name":"http","port":80},{"name":"other","port":81}]}})");
+    f_.create(
+        api::resources::kEndpoints, "default",
+        R"({"metadata":{"name":"s"},"subsets":[{"addresses":[{"ip":"10.0.0.9"}],"ports":[{"name":"http","port":)" +
+            port_ + "}]}]}");
     json pod = json::parse(R"({"metadata":{"name":"w"},"spec":{"containers":[{"name":"c","image":"i"}]}})");
     pod["spec"]["containers"][0]["ports"] = json::array({json{{"containerPort", std::stoi(port_)}}});
     f_.create(api::resources::kPods, "default", pod.dump());
-    const auto placed = f_.client().patch({}, api::resources::kPods, {"default", "w"}, client::PatchType::Merge,
-                                          json::parse(R"({"status":{"podIP":"10.0.0.9","podIPs":[{"ip":"10.0.0.9"}]}})"), {.subresource = "status"});
+    const auto placed = f_.client().patch(
+        {}, api::resources::kPods, {"default", "w"}, client::PatchType::Merge,
+        json::parse(R"({"status":{"podIP":"10.0.0.9","podIPs":[{"ip":"10.0.0.9"}]}})"), {.subresource = "status"});
     EXPECT_TRUE(placed) << placed.error().message();
   }
   ~ProxiedWorkload() override {
@@ -239,11 +266,13 @@ TEST_F(ProxiedWorkload, ThePathWithoutASlashIsRedirected) {
 }
 
 TEST_F(ProxiedWorkload, AnUpgradeIsATunnel) {
-  const net::ClientRequest request{"GET", "http://" + server_->addresses().front() + "/api/v1/namespaces/default/pods/w/proxy/socket", {}, ""};
+  const net::ClientRequest request{
+      "GET", "http://" + server_->addresses().front() + "/api/v1/namespaces/default/pods/w/proxy/socket", {}, ""};
   auto socket = client_->websocket({{}, CallContext::Clock::now() + kPatience}, request, {});
   ASSERT_TRUE(socket) << socket.error().message();
   const auto answer = std::make_shared<std::promise<std::string>>();
-  (*socket)->on_message([answer](net::MessageKind, std::string_view text_in) { answer->set_value(std::string(text_in)); });
+  (*socket)->on_message(
+      [answer](net::MessageKind, std::string_view text_in) { answer->set_value(std::string(text_in)); });
   (*socket)->send(net::MessageKind::Text, "hello");
   auto future = answer->get_future();
   ASSERT_EQ(future.wait_for(kPatience), std::future_status::ready);
@@ -252,7 +281,8 @@ TEST_F(ProxiedWorkload, AnUpgradeIsATunnel) {
 }
 
 TEST(ProxiedAddress, LeadsNowhereOnThisMachine) {
-  for (const char* bad : {"", "x", "127.0.0.1", "0.0.0.0", "169.254.169.254", "224.0.0.1", "::1", "fe80::1", "::ffff:127.0.0.1"}) {
+  for (const char* bad :
+       {"", "x", "127.0.0.1", "0.0.0.0", "169.254.169.254", "224.0.0.1", "::1", "fe80::1", "::ffff:127.0.0.1"}) {
     const auto checked = proxied_address(bad);
     ASSERT_FALSE(checked) << bad;
     EXPECT_EQ(checked.error().message(), "address not allowed");

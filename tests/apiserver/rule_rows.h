@@ -14,19 +14,21 @@
 namespace kubernel::apiserver {
 
 struct Row {
-  const char* rule;  ///< What upstream calls the rule, or what it says.
-  const char* change;  ///< A JSON merge patch on the legal object of the table.
+  const char* rule;                 ///< What upstream calls the rule, or what it says.
+  const char* change;               ///< A JSON merge patch on the legal object of the table.
   std::vector<std::string> causes;  ///< "reason field: message" in order.
 };
 
 inline std::vector<std::string> causes_of(const Error& error) {
   std::vector<std::string> out;
   if (error.details() == nullptr) return {error.message()};
-  for (const Cause& cause : error.details()->causes) out.push_back(cause.reason.substr(10) + " " + cause.field + ": " + cause.message);
+  for (const Cause& cause : error.details()->causes)
+    out.push_back(cause.reason.substr(10) + " " + cause.field + ": " + cause.message);
   return out;
 }
 
-inline void check_creates(const api::Resource& resource, const char* ns, const char* legal, const std::vector<Row>& rows) {
+inline void check_creates(const api::Resource& resource, const char* ns, const char* legal,
+                          const std::vector<Row>& rows) {
   Fixture f;
   client::WriteOptions dry;
   dry.dry_run = true;
@@ -45,7 +47,8 @@ inline void check_creates(const api::Resource& resource, const char* ns, const c
   }
 }
 
-inline void check_updates(const api::Resource& resource, const char* ns, const char* legal, const std::vector<Row>& rows) {
+inline void check_updates(const api::Resource& resource, const char* ns, const char* legal,
+                          const std::vector<Row>& rows) {
   Fixture f;
   const auto made = f.create(resource, ns, legal);
   client::WriteOptions dry;

@@ -29,7 +29,8 @@ std::vector<std::string> take(Fixture& f, client::Watch& watch) {
 }
 
 void make(Fixture& f, const std::string& name, const std::string& label = "1") {
-  f.create(api::resources::kConfigMaps, "default", R"({"metadata":{"name":")" + name + R"(","labels":{"x":")" + label + R"("}}})");
+  f.create(api::resources::kConfigMaps, "default",
+           R"({"metadata":{"name":")" + name + R"(","labels":{"x":")" + label + R"("}}})");
 }
 
 void relabel(Fixture& f, const std::string& name, const std::string& label) {

@@ -23,9 +23,9 @@
 #include <kubernel/base/child_process.h>
 #include <kubernel/testing/fake_clock.h>
 
+#include "callbacks.h"
 #include "core/base/system_clock.h"
 #include "core/base/thread_pool.h"
-#include "callbacks.h"
 #include "etcd_backend.h"
 #include "etcd_process.h"
 #include "facade.h"
@@ -96,7 +96,8 @@ class OurServer {
   explicit OurServer(const std::filesystem::path& directory) {
     std::array<int, 2> input{};
     std::array<int, 2> output{};
-    if (::pipe2(input.data(), O_CLOEXEC) != 0 || ::pipe2(output.data(), O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
+    if (::pipe2(input.data(), O_CLOEXEC) != 0 || ::pipe2(output.data(), O_CLOEXEC) != 0)
+      throw std::runtime_error("no pipe");
     const UniqueFd its_input(input[0]);
     const UniqueFd its_output(output[1]);
     until_closed_ = UniqueFd(input[1]);
@@ -162,11 +163,12 @@ void measure(const testing::EtcdProcess& etcd, const std::filesystem::path& dire
     ratios.push_back(other.puts / one.puts);
   }
   const auto [least, most] = std::minmax_element(ratios.begin(), ratios.end());
-  std::printf("raw    64 clients of etcd, puts of 256 B: %8.0f writes/s, %5.1f us of the server's CPU each\n", middle(theirs),
-              middle(their_cpu));
-  std::printf("C3 64 clients of etcd-server over sqlite: %8.0f writes/s, %5.1f us of the server's CPU each, "
-              "%.2f times etcd (%.2f to %.2f in %zu rounds)\n",
-              middle(ours), middle(our_cpu), middle(ratios), *least, *most, ratios.size());
+  std::printf("raw    64 clients of etcd, puts of 256 B: %8.0f writes/s, %5.1f us of the server's CPU each\n",
+              middle(theirs), middle(their_cpu));
+  std::printf(
+      "C3 64 clients of etcd-server over sqlite: %8.0f writes/s, %5.1f us of the server's CPU each, "
+      "%.2f times etcd (%.2f to %.2f in %zu rounds)\n",
+      middle(ours), middle(our_cpu), middle(ratios), *least, *most, ratios.size());
 }
 
 }  // namespace
@@ -195,7 +197,8 @@ int serve_etcd(const std::string& directory) {
   testing::NoPoller poller;
   core::SystemClock clock;
   core::ThreadPool pool{{.name = "blocking"}, log, metrics};
-  auto store = storage_sqlite::open_sqlite({R"({"path":")" + directory + R"(/facade.db"})", log, metrics, clock, pool, poller});
+  auto store =
+      storage_sqlite::open_sqlite({R"({"path":")" + directory + R"(/facade.db"})", log, metrics, clock, pool, poller});
   if (!store) throw std::runtime_error(store.error().message());
   auto server = etcd_server::Server::open({**store, clock, pool, log, metrics}, testing::facade_config());
   if (!server) throw std::runtime_error(server.error().message());

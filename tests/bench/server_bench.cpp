@@ -61,18 +61,20 @@ void raw_postgres(const RealServer& server, const std::string& database, double 
 }
 
 void raw_mysql(const RealServer& server, const std::string& database, double seconds) {
-  server.run(database, "CREATE TABLE raw (id bigint AUTO_INCREMENT PRIMARY KEY, value longblob NOT NULL) ENGINE = InnoDB");
+  server.run(database,
+             "CREATE TABLE raw (id bigint AUTO_INCREMENT PRIMARY KEY, value longblob NOT NULL) ENGINE = InnoDB");
   const int queries = 64 * std::max(1, static_cast<int>(seconds)) * 100;
   const auto began = std::chrono::steady_clock::now();
-  const auto done = run_child(
-      {}, {.argv = {"mariadb-slap", "--no-defaults", "--user=root", "--socket=" + (server.directory() / "socket").string(),
-                    "--create-schema=" + database, "--no-drop", "--concurrency=64",
-                    "--number-of-queries=" + std::to_string(queries), "--query",
-                    "INSERT INTO raw (value) VALUES (repeat('v', 256))"},
-           .env = {"PATH=/usr/bin:/bin"}});
+  const auto done =
+      run_child({}, {.argv = {"mariadb-slap", "--no-defaults", "--user=root",
+                              "--socket=" + (server.directory() / "socket").string(), "--create-schema=" + database,
+                              "--no-drop", "--concurrency=64", "--number-of-queries=" + std::to_string(queries),
+                              "--query", "INSERT INTO raw (value) VALUES (repeat('v', 256))"},
+                     .env = {"PATH=/usr/bin:/bin"}});
   const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   if (!done || done->exit_code != 0) {
-    std::printf("raw    mariadb-slap failed: %s\n", done ? done->standard_error.c_str() : done.error().message().c_str());
+    std::printf("raw    mariadb-slap failed: %s\n",
+                done ? done->standard_error.c_str() : done.error().message().c_str());
     return;
   }
   std::printf("raw    64 clients, one INSERT of 256 B per commit (mariadb-slap): %8.0f writes/s\n", queries / took);

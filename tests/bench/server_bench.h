@@ -20,7 +20,8 @@ struct MeasuredServer {
   std::function<void(double seconds)> measure_raw;
 };
 
-/// Starts it with its files in `directory` and all of them synced. `open` is empty and `why` says why when that cannot be.
+/// Starts it with its files in `directory` and all of them synced. `open` is empty and `why` says why when that cannot
+/// be.
 MeasuredServer start_server(const std::string& backend, const std::filesystem::path& directory, std::string& why);
 
 }  // namespace kubernel::bench

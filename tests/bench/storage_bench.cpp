@@ -7,7 +7,8 @@
 // REVISIONS (default 1,000,000) are written and compacted for C5; SECONDS 0 runs nothing else.
 // DIRECTORY must be on the disk to be measured; the stores are made in it and removed. Writes are durable.
 // BACKEND: sqlite (the default), postgres, mysql, etcd. The server is started by this program; what it does without us,
-// with one row per commit from 64 clients, is measured beside it; for etcd also what etcd-server does in its place (C3).
+// with one row per commit from 64 clients, is measured beside it; for etcd also what etcd-server does in its place
+// (C3).
 
 #include <sys/resource.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An admission step in a shared object of its own, for admission_plugin_test.py: config maps get a label from its configuration, and none
-// may be called "forbidden".
+// An admission step in a shared object of its own, for admission_plugin_test.py: config maps get a label from its
+// configuration, and none may be called "forbidden".
 #include <memory>
 #include <string>
 #include <utility>
@@ -19,7 +19,8 @@ class Labels final : public admission::Admission {
  public:
   Labels(client::ApiClient& client, std::string value) : client_(client), value_(std::move(value)) {}
 
-  bool handles(admission::Operation operation, const api::Resource& resource, std::string_view subresource) const override {
+  bool handles(admission::Operation operation, const api::Resource& resource,
+               std::string_view subresource) const override {
     return operation == admission::Operation::Create && resource == api::resources::kConfigMaps && subresource.empty();
   }
   Result<void> mutate(const CallContext& ctx, admission::Request& request) override {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A whole connection against the real server: HTTP/1.1, HTTP/2 (with its preface), WebSocket and SPDY after an upgrade. The server
-// must end every connection whose client has nothing more to say.
+// A whole connection against the real server: HTTP/1.1, HTTP/2 (with its preface), WebSocket and SPDY after an upgrade.
+// The server must end every connection whose client has nothing more to say.
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <netinet/in.h>
-#include <arpa/inet.h>
 
 #include <kubernel/base/child_process.h>
 #include <kubernel/net/server.h>
@@ -56,7 +56,9 @@ void serve(net::Exchange& exchange) {
   if (path == "/ws") return serve_websocket(exchange);
   if (path == "/spdy") return serve_spdy(exchange);
   auto body = exchange.read_body(1 << 20);
-  exchange.respond({.status = body ? 200 : body.error().http_status(), .headers = {}, .body = body ? *body : body.error().message()});
+  exchange.respond({.status = body ? 200 : body.error().http_status(),
+                    .headers = {},
+                    .body = body ? *body : body.error().message()});
 }
 
 struct Server {
@@ -84,7 +86,8 @@ struct Server {
 KUBERNEL_FUZZ(input) {
   static Server server;
   const kubernel::UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  must(connect(socket.get(), reinterpret_cast<const sockaddr*>(&server.to), sizeof server.to) == 0, "the server listens");
+  must(connect(socket.get(), reinterpret_cast<const sockaddr*>(&server.to), sizeof server.to) == 0,
+       "the server listens");
   while (!input.empty()) {
     const ssize_t sent = send(socket.get(), input.data(), input.size(), MSG_NOSIGNAL);
     if (sent <= 0) break;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Runs one fuzz target (a function named as libFuzzer wants it) where there is no libFuzzer: the inputs of the corpus first, then
-// mutations of them, drawn from a seed, so that a run can be repeated. In a build with -fsanitize-coverage=trace-pc an input
-// that reaches new code joins the corpus.
+// Runs one fuzz target (a function named as libFuzzer wants it) where there is no libFuzzer: the inputs of the corpus
+// first, then mutations of them, drawn from a seed, so that a run can be repeated. In a build with
+// -fsanitize-coverage=trace-pc an input that reaches new code joins the corpus.
 //
 //   fuzz-TARGET [--runs N] [--seconds N] [--seed N] [--max-size BYTES] [--save DIRECTORY] [FILE|DIRECTORY]...
 //
-// Without --runs and --seconds only the files are run, which is how a finding is repeated. What makes a target fail or hang is left
-// in ./crash-TARGET.
+// Without --runs and --seconds only the files are run, which is how a finding is repeated. What makes a target fail or
+// hang is left in ./crash-TARGET.
 
 #include <algorithm>
 #include <array>
@@ -84,7 +84,8 @@ class Dice {
 
 class Mutator {
  public:
-  Mutator(Dice& dice, const std::vector<Bytes>& corpus, std::size_t max_size) : dice_(dice), corpus_(corpus), max_size_(max_size) {}
+  Mutator(Dice& dice, const std::vector<Bytes>& corpus, std::size_t max_size)
+      : dice_(dice), corpus_(corpus), max_size_(max_size) {}
 
   Bytes make() {
     Bytes out = corpus_[dice_.below(corpus_.size())];
@@ -124,9 +125,20 @@ class Mutator {
 
   // Digits become a number that is often forgotten.
   void replace_number(Bytes& out, std::size_t at) {
-    static constexpr std::array<std::string_view, 14> kNumbers = {
-        "0", "-1", "1", "-0", "00", "255", "65536", "2147483648", "4294967296", "9223372036854775807", "9223372036854775808",
-        "-9223372036854775809", "1e999", "0.0000000000000000000000001"};
+    static constexpr std::array<std::string_view, 14> kNumbers = {"0",
+                                                                  "-1",
+                                                                  "1",
+                                                                  "-0",
+                                                                  "00",
+                                                                  "255",
+                                                                  "65536",
+                                                                  "2147483648",
+                                                                  "4294967296",
+                                                                  "9223372036854775807",
+                                                                  "9223372036854775808",
+                                                                  "-9223372036854775809",
+                                                                  "1e999",
+                                                                  "0.0000000000000000000000001"};
     const std::size_t begin = out.find_first_of("0123456789", at);
     if (begin == Bytes::npos) return;
     const std::size_t end = std::min(out.find_first_not_of("0123456789", begin), out.size());
@@ -161,7 +173,9 @@ class Mutator {
 };
 
 [[noreturn]] void usage(const std::string& why) {
-  std::fprintf(stderr, "%s\nusage: fuzz-TARGET [--runs N] [--seconds N] [--seed N] [--max-size BYTES] [--save DIRECTORY] [FILE|DIRECTORY]...\n",
+  std::fprintf(stderr,
+               "%s\nusage: fuzz-TARGET [--runs N] [--seconds N] [--seed N] [--max-size BYTES] [--save DIRECTORY] "
+               "[FILE|DIRECTORY]...\n",
                why.c_str());
   std::exit(2);
 }
@@ -249,7 +263,8 @@ std::uint64_t fuzz(const Options& options, std::vector<Bytes>& corpus) {
 
 #if defined(__GNUC__) && !defined(__clang__)
 // What -fsanitize-coverage=trace-pc calls on every edge.
-extern "C" __attribute__((visibility("default"), no_sanitize("address", "undefined"), no_sanitize_coverage)) void __sanitizer_cov_trace_pc() {
+extern "C" __attribute__((visibility("default"), no_sanitize("address", "undefined"), no_sanitize_coverage)) void
+__sanitizer_cov_trace_pc() {
   const auto address = reinterpret_cast<std::uintptr_t>(__builtin_return_address(0));
   std::uint8_t& seen = reached[(address ^ (address >> 16U)) % kEdges];
   newly_reached += seen == 0 ? 1U : 0U;
@@ -266,6 +281,7 @@ int main(int argc, char** argv) {
   for (const Bytes& input : corpus) run(input);
   const std::size_t before = corpus.size();
   const std::uint64_t runs = fuzz(options, corpus);
-  std::printf("%zu inputs, %llu mutations, %zu of them new\n", before, static_cast<unsigned long long>(runs), corpus.size() - before);
+  std::printf("%zu inputs, %llu mutations, %zu of them new\n", before, static_cast<unsigned long long>(runs),
+              corpus.size() - before);
   return 0;
 }

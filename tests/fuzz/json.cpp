@@ -41,6 +41,7 @@ KUBERNEL_FUZZ(input) {
   }
   static_cast<void>(api::Object::parse(std::string(input)));
   // As Go we take what nlohmann refuses: half a surrogate pair and bytes that are no UTF-8 become U+FFFD.
-  if (document) must(nlohmann::json::accept((*document)->root().dump()), "what our parser took is JSON when written again");
+  if (document)
+    must(nlohmann::json::accept((*document)->root().dump()), "what our parser took is JSON when written again");
   if (nlohmann::json::accept(input)) must(document.has_value() || deep(input), "what nlohmann takes, our parser takes");
 }

@@ -17,7 +17,8 @@ KUBERNEL_FUZZ(input) {
   static_cast<void>(kubelet::parse_log_line(input));
   const kubernel::UniqueFd file(memfd_create("log", MFD_CLOEXEC));
   must(write(file.get(), input.data(), input.size()) == static_cast<ssize_t>(input.size()), "memory holds it");
-  for (const auto& tail : {std::optional<std::int64_t>(), std::optional<std::int64_t>(0), std::optional<std::int64_t>(2)}) {
+  for (const auto& tail :
+       {std::optional<std::int64_t>(), std::optional<std::int64_t>(0), std::optional<std::int64_t>(2)}) {
     kubelet::LogOptions options;
     options.tail_lines = tail;
     options.limit_bytes = 1000;

@@ -19,7 +19,8 @@ KUBERNEL_FUZZ(input) {
   const json before = document;
   static_cast<void>(schema::apply_json_patch(document, patch));
   static_cast<void>(schema::apply_strategic_merge_patch(*schema::find_kind("", "v1", "Pod"), document, patch));
-  if (const auto merged = schema::apply_merge_patch(document, patch); merged && document.is_object() && merged->is_object()) {
+  if (const auto merged = schema::apply_merge_patch(document, patch);
+      merged && document.is_object() && merged->is_object()) {
     const json difference = schema::make_merge_patch(document, *merged);
     const auto again = schema::apply_merge_patch(document, difference);
     must(again.has_value() && *again == *merged, "a difference leads from one to the other");

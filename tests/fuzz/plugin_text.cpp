@@ -13,6 +13,7 @@
 KUBERNEL_FUZZ(input) {
   static_cast<void>(kubernel::loader::parse_plugin_text(input));
   const kubernel::UniqueFd file(memfd_create("plugin", MFD_CLOEXEC));
-  kubernel::fuzz::must(write(file.get(), input.data(), input.size()) == static_cast<ssize_t>(input.size()), "memory holds it");
+  kubernel::fuzz::must(write(file.get(), input.data(), input.size()) == static_cast<ssize_t>(input.size()),
+                       "memory holds it");
   static_cast<void>(kubernel::loader::read_plugin_text("/proc/self/fd/" + std::to_string(file.get())));
 }

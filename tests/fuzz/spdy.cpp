@@ -43,7 +43,8 @@ KUBERNEL_FUZZ(input) {
   const std::size_t step = 1 + static_cast<unsigned char>(input.front());
   input.remove_prefix(1);
   auto wire = std::make_shared<Wire>();
-  auto connection = net::make_spdy_server(std::make_shared<FakeStream>(wire), {.max_streams = 4, .max_header_bytes = 1024, .max_kept_bytes = 256});
+  auto connection = net::make_spdy_server(std::make_shared<FakeStream>(wire),
+                                          {.max_streams = 4, .max_header_bytes = 1024, .max_kept_bytes = 256});
   std::vector<std::shared_ptr<net::SpdyStream>> streams;
   connection->on_stream([&](std::shared_ptr<net::SpdyStream> stream) {
     static_cast<void>(stream->headers().get("streamtype"));

@@ -34,10 +34,10 @@ inline std::string_view take_part(std::string_view& text) {
 }  // namespace kubernel::fuzz
 
 // The one function of a target, as libFuzzer names it; `input` is the text.
-#define KUBERNEL_FUZZ(input)                                                                       \
-  static void kubernel_fuzz(std::string_view input);                                               \
-  extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {              \
-    kubernel_fuzz(kubernel::fuzz::text_of(data, size));                                            \
-    return 0;                                                                                      \
-  }                                                                                                \
+#define KUBERNEL_FUZZ(input)                                                          \
+  static void kubernel_fuzz(std::string_view input);                                  \
+  extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) { \
+    kubernel_fuzz(kubernel::fuzz::text_of(data, size));                               \
+    return 0;                                                                         \
+  }                                                                                   \
   static void kubernel_fuzz(std::string_view input)

@@ -57,8 +57,8 @@ KUBERNEL_FUZZ(input) {
   quantities(input);
   selectors(input);
   times(input);
-  for (const auto problem : {api::dns_label_problem, api::dns_subdomain_problem, api::dns_1035_label_problem, api::path_segment_problem,
-                             api::qualified_name_problem, api::label_value_problem}) {
+  for (const auto problem : {api::dns_label_problem, api::dns_subdomain_problem, api::dns_1035_label_problem,
+                             api::path_segment_problem, api::qualified_name_problem, api::label_value_problem}) {
     static_cast<void>(problem(input));
   }
   for (const bool up : {false, true}) {

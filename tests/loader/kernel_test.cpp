@@ -324,12 +324,15 @@ TEST_F(Kernel, AnOptionalPluginThatIsRefusedIsOneWarning) {
 }
 
 TEST_F(Kernel, AnOptionalComponentThatFailsToStartIsOneWarning) {
-  Running kernel(options({"run", "-m", manifest("  - name: well\n  - name: sleeper\n    required: false\n    config: {fail: now}\n")}),
-                 scratch_);
+  Running kernel(
+      options(
+          {"run", "-m", manifest("  - name: well\n  - name: sleeper\n    required: false\n    config: {fail: now}\n")}),
+      scratch_);
   ASSERT_EQ(kernel.notice(), "READY=1") << kernel.log();
   kernel.send(SIGTERM);
   EXPECT_EQ(kernel.exit_code(), 0);
-  EXPECT_THAT(kernel.log(), HasSubstr("warning kubernel: optional component is left out component=sleeper error=\"told to fail\"\n"));
+  EXPECT_THAT(kernel.log(),
+              HasSubstr("warning kubernel: optional component is left out component=sleeper error=\"told to fail\"\n"));
 }
 
 }  // namespace

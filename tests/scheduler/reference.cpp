@@ -50,7 +50,8 @@ bool selects(const json& selector, const json& labels) {
     if (!labels.contains(key) || labels[key] != value) return false;
   }
   const json expressions = selector.value("matchExpressions", json::array());
-  return std::all_of(expressions.begin(), expressions.end(), [&](const json& e) { return expression_holds(e, labels); });
+  return std::all_of(expressions.begin(), expressions.end(),
+                     [&](const json& e) { return expression_holds(e, labels); });
 }
 
 bool node_term_holds(const json& term, const Node& node) {
@@ -58,7 +59,8 @@ bool node_term_holds(const json& term, const Node& node) {
   const json fields = term.value("matchFields", json::array());
   if (expressions.empty() && fields.empty()) return false;
   const json as_labels = {{"metadata.name", node.name()}};
-  return std::all_of(expressions.begin(), expressions.end(), [&](const json& e) { return expression_holds(e, labels_of(node.object)); }) &&
+  return std::all_of(expressions.begin(), expressions.end(),
+                     [&](const json& e) { return expression_holds(e, labels_of(node.object)); }) &&
          std::all_of(fields.begin(), fields.end(), [&](const json& f) { return expression_holds(f, as_labels); });
 }
 
@@ -88,7 +90,8 @@ bool tolerates(const json& pod, const json& taint) {
 
 bool repels(const Node& node, const json& pod) {
   const json taints = list_at(node.object, "/spec/taints");
-  return std::any_of(taints.begin(), taints.end(), [&](const json& t) { return text(t, "effect") != "PreferNoSchedule" && !tolerates(pod, t); });
+  return std::any_of(taints.begin(), taints.end(),
+                     [&](const json& t) { return text(t, "effect") != "PreferNoSchedule" && !tolerates(pod, t); });
 }
 
 // Resources: the random clusters write cpu as "Nm" and memory in bytes.
@@ -98,8 +101,8 @@ std::int64_t amount(const json& list, const std::string& name) {
   return std::stoll(written);
 }
 
-// The most the pod needs at any moment of its life: while each init container runs, and when all others do (KEP-753). What the pod asks
-// for as a whole replaces that (KEP-2837), and the overhead comes on top (KEP-688).
+// The most the pod needs at any moment of its life: while each init container runs, and when all others do (KEP-753).
+// What the pod asks for as a whole replaces that (KEP-2837), and the overhead comes on top (KEP-688).
 std::int64_t requests(const json& pod, const std::string& name, std::int64_t when_absent = 0) {
   const auto of = [&](const json& container) {
     const json list = at(container, "/resources/requests", json::object());
@@ -155,7 +158,9 @@ bool ports_free(const Node& node, const json& pod) {
   for (const json& wanted : host_ports(pod)) {
     for (const json& other : node.pods) {
       for (const json& taken : host_ports(other)) {
-        if (taken["hostPort"] != wanted["hostPort"] || taken.value("protocol", "TCP") != wanted.value("protocol", "TCP")) continue;
+        if (taken["hostPort"] != wanted["hostPort"] ||
+            taken.value("protocol", "TCP") != wanted.value("protocol", "TCP"))
+          continue;
         const std::string a = taken.value("hostIP", "0.0.0.0");
         const std::string b = wanted.value("hostIP", "0.0.0.0");
         if (a == b || a == "0.0.0.0" || b == "0.0.0.0") return false;
@@ -168,17 +173,20 @@ bool ports_free(const Node& node, const json& pod) {
 // Inter-pod affinity
 
 json terms(const json& pod, const std::string& kind, bool required) {
-  return list_at(pod, "/spec/affinity/" + kind + (required ? "/required" : "/preferred") + "DuringSchedulingIgnoredDuringExecution");
+  return list_at(pod, "/spec/affinity/" + kind + (required ? "/required" : "/preferred") +
+                          "DuringSchedulingIgnoredDuringExecution");
 }
 
 bool term_matches(const Cluster& cluster, const json& term, const json& owner, const json& pod) {
   const std::string ns = text(pod["metadata"], "namespace");
   const json namespaces = term.value("namespaces", json::array());
-  const bool by_default = namespaces.empty() && !term.contains("namespaceSelector") && ns == text(owner["metadata"], "namespace");
+  const bool by_default =
+      namespaces.empty() && !term.contains("namespaceSelector") && ns == text(owner["metadata"], "namespace");
   const bool listed = std::find(namespaces.begin(), namespaces.end(), json(ns)) != namespaces.end();
   const auto labels = cluster.namespaces.find(ns);
-  const bool selected = term.contains("namespaceSelector") &&
-                        selects(term["namespaceSelector"], labels == cluster.namespaces.end() ? json::object() : labels->second);
+  const bool selected =
+      term.contains("namespaceSelector") &&
+      selects(term["namespaceSelector"], labels == cluster.namespaces.end() ? json::object() : labels->second);
   return (by_default || listed || selected) && selects(term.value("labelSelector", json()), labels_of(pod));
 }
 
@@ -189,7 +197,8 @@ bool same_domain(const Node& a, const Node& b, const std::string& key) {
 }
 
 bool matches_all(const Cluster& cluster, const json& wanted, const json& owner, const json& pod) {
-  return std::all_of(wanted.begin(), wanted.end(), [&](const json& term) { return term_matches(cluster, term, owner, pod); });
+  return std::all_of(wanted.begin(), wanted.end(),
+                     [&](const json& term) { return term_matches(cluster, term, owner, pod); });
 }
 
 bool affinity_holds(const Cluster& cluster, const Node& node, const json& pod) {
@@ -216,10 +225,12 @@ bool anti_affinity_holds(const Cluster& cluster, const Node& node, const json& p
   for (const Node& other : cluster.nodes) {
     for (const json& running : other.pods) {
       for (const json& term : terms(pod, "podAntiAffinity", true)) {
-        if (term_matches(cluster, term, pod, running) && same_domain(node, other, text(term, "topologyKey"))) return false;
+        if (term_matches(cluster, term, pod, running) && same_domain(node, other, text(term, "topologyKey")))
+          return false;
       }
       for (const json& term : terms(running, "podAntiAffinity", true)) {
-        if (term_matches(cluster, term, running, pod) && same_domain(node, other, text(term, "topologyKey"))) return false;
+        if (term_matches(cluster, term, running, pod) && same_domain(node, other, text(term, "topologyKey")))
+          return false;
       }
     }
   }
@@ -229,15 +240,20 @@ bool anti_affinity_holds(const Cluster& cluster, const Node& node, const json& p
 std::int64_t affinity_score(const Cluster& cluster, const Node& node, const json& pod) {
   std::int64_t total = 0;
   const auto add = [&](const json& term, const json& owner, const json& about, const Node& other, std::int64_t weight) {
-    if (term_matches(cluster, term, owner, about) && same_domain(node, other, text(term, "topologyKey"))) total += weight;
+    if (term_matches(cluster, term, owner, about) && same_domain(node, other, text(term, "topologyKey")))
+      total += weight;
   };
   for (const Node& other : cluster.nodes) {
     for (const json& running : other.pods) {
-      for (const json& t : terms(pod, "podAffinity", false)) add(t["podAffinityTerm"], pod, running, other, t["weight"].get<std::int64_t>());
-      for (const json& t : terms(pod, "podAntiAffinity", false)) add(t["podAffinityTerm"], pod, running, other, -t["weight"].get<std::int64_t>());
+      for (const json& t : terms(pod, "podAffinity", false))
+        add(t["podAffinityTerm"], pod, running, other, t["weight"].get<std::int64_t>());
+      for (const json& t : terms(pod, "podAntiAffinity", false))
+        add(t["podAffinityTerm"], pod, running, other, -t["weight"].get<std::int64_t>());
       for (const json& t : terms(running, "podAffinity", true)) add(t, running, pod, other, 1);
-      for (const json& t : terms(running, "podAffinity", false)) add(t["podAffinityTerm"], running, pod, other, t["weight"].get<std::int64_t>());
-      for (const json& t : terms(running, "podAntiAffinity", false)) add(t["podAffinityTerm"], running, pod, other, -t["weight"].get<std::int64_t>());
+      for (const json& t : terms(running, "podAffinity", false))
+        add(t["podAffinityTerm"], running, pod, other, t["weight"].get<std::int64_t>());
+      for (const json& t : terms(running, "podAntiAffinity", false))
+        add(t["podAffinityTerm"], running, pod, other, -t["weight"].get<std::int64_t>());
     }
   }
   return total;
@@ -254,7 +270,9 @@ std::vector<json> constraints(const json& pod, const std::string& when) {
 }
 
 bool has_keys(const Node& node, const std::vector<json>& all) {
-  return std::all_of(all.begin(), all.end(), [&](const json& c) { return labels_of(node.object).contains(c["topologyKey"].get<std::string>()); });
+  return std::all_of(all.begin(), all.end(), [&](const json& c) {
+    return labels_of(node.object).contains(c["topologyKey"].get<std::string>());
+  });
 }
 
 bool included(const json& c, const json& pod, const Node& node) {
@@ -276,13 +294,14 @@ json spread_selector(const json& c, const json& pod) {
 
 std::int64_t matching_pods(const Node& node, const json& c, const json& pod) {
   return std::count_if(node.pods.begin(), node.pods.end(), [&](const json& running) {
-    return running["metadata"]["namespace"] == pod["metadata"]["namespace"] && !running["metadata"].contains("deletionTimestamp") &&
-           selects(spread_selector(c, pod), labels_of(running));
+    return running["metadata"]["namespace"] == pod["metadata"]["namespace"] &&
+           !running["metadata"].contains("deletionTimestamp") && selects(spread_selector(c, pod), labels_of(running));
   });
 }
 
 // Matching pods by domain, on the nodes that count.
-std::map<std::string, std::int64_t> domain_counts(const Cluster& cluster, const json& c, const std::vector<json>& all, const json& pod) {
+std::map<std::string, std::int64_t> domain_counts(const Cluster& cluster, const json& c, const std::vector<json>& all,
+                                                  const json& pod) {
   std::map<std::string, std::int64_t> out;
   for (const Node& node : cluster.nodes) {
     if (!has_keys(node, all) || !included(c, pod, node)) continue;
@@ -379,7 +398,8 @@ std::int64_t balanced(const Node& node, const json& pod) {
   for (const char* name : {"cpu", "memory"}) {
     const std::int64_t capacity = allocatable(node, name);
     if (capacity == 0) continue;
-    shares.push_back(std::min(1.0, static_cast<double>(used(node, name) + requests(pod, name)) / static_cast<double>(capacity)));
+    shares.push_back(
+        std::min(1.0, static_cast<double>(used(node, name) + requests(pod, name)) / static_cast<double>(capacity)));
   }
   const double deviation = shares.size() == 2 ? std::abs((shares[0] - shares[1]) / 2) : 0;
   return static_cast<std::int64_t>((1 - deviation) * 100);
@@ -395,7 +415,8 @@ std::int64_t preferred_node_affinity(const Node& node, const json& pod) {
 
 std::int64_t soft_taints(const Node& node, const json& pod) {
   const json taints = list_at(node.object, "/spec/taints");
-  return std::count_if(taints.begin(), taints.end(), [&](const json& t) { return text(t, "effect") == "PreferNoSchedule" && !tolerates(pod, t); });
+  return std::count_if(taints.begin(), taints.end(),
+                       [&](const json& t) { return text(t, "effect") == "PreferNoSchedule" && !tolerates(pod, t); });
 }
 
 std::int64_t image_locality(const Cluster& cluster, const Node& node, const json& pod) {
@@ -412,9 +433,12 @@ std::int64_t image_locality(const Cluster& cluster, const Node& node, const json
   for (const json& c : all) {
     ++containers;
     const std::string name = text(c, "image") + ":latest";
-    const auto holders = std::count_if(cluster.nodes.begin(), cluster.nodes.end(), [&](const Node& n) { return size_on(n, name) >= 0; });
+    const auto holders =
+        std::count_if(cluster.nodes.begin(), cluster.nodes.end(), [&](const Node& n) { return size_on(n, name) >= 0; });
     const std::int64_t size = size_on(node, name);
-    if (size > 0) sum += static_cast<std::int64_t>(static_cast<double>(size) * (static_cast<double>(holders) / static_cast<double>(cluster.nodes.size())));
+    if (size > 0)
+      sum += static_cast<std::int64_t>(static_cast<double>(size) *
+                                       (static_cast<double>(holders) / static_cast<double>(cluster.nodes.size())));
   }
   const std::int64_t low = 23LL << 20;
   const std::int64_t high = (1000LL << 20) * containers;
@@ -426,7 +450,9 @@ Scores stretched(Scores scores) {
   const std::int64_t least = *low;
   const std::int64_t most = *high;
   for (std::int64_t& s : scores) {
-    s = most == least ? 0 : static_cast<std::int64_t>(100.0 * (static_cast<double>(s - least) / static_cast<double>(most - least)));
+    s = most == least
+            ? 0
+            : static_cast<std::int64_t>(100.0 * (static_cast<double>(s - least) / static_cast<double>(most - least)));
   }
   return scores;
 }
@@ -437,13 +463,18 @@ std::map<std::string, std::vector<std::string>> feasible(const Cluster& cluster,
   using Rule = std::function<bool(const Node&)>;
   const json unschedulable = {{"key", "node.kubernetes.io/unschedulable"}, {"effect", "NoSchedule"}};
   const std::map<std::string, Rule> rules = {
-      {"NodeName", [&](const Node& n) { return at(pod, "/spec/nodeName", "") == "" || at(pod, "/spec/nodeName") == n.name(); }},
-      {"NodeUnschedulable", [&](const Node& n) { return !at(n.object, "/spec/unschedulable", false).get<bool>() || tolerates(pod, unschedulable); }},
+      {"NodeName",
+       [&](const Node& n) { return at(pod, "/spec/nodeName", "") == "" || at(pod, "/spec/nodeName") == n.name(); }},
+      {"NodeUnschedulable",
+       [&](const Node& n) {
+         return !at(n.object, "/spec/unschedulable", false).get<bool>() || tolerates(pod, unschedulable);
+       }},
       {"TaintToleration", [&](const Node& n) { return !repels(n, pod); }},
       {"NodeAffinity", [&](const Node& n) { return required_node_affinity(pod, n); }},
       {"NodePorts", [&](const Node& n) { return ports_free(n, pod); }},
       {"NodeResourcesFit", [&](const Node& n) { return has_room(n, pod); }},
-      {"InterPodAffinity", [&](const Node& n) { return affinity_holds(cluster, n, pod) && anti_affinity_holds(cluster, n, pod); }},
+      {"InterPodAffinity",
+       [&](const Node& n) { return affinity_holds(cluster, n, pod) && anti_affinity_holds(cluster, n, pod); }},
       {"PodTopologySpread", [&](const Node& n) { return spread_holds(cluster, n, pod); }},
   };
   std::map<std::string, std::vector<std::string>> out;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The plugins against the reference scheduler, on random clusters that change: the same feasible nodes, the same scores. Each plugin
-// instance lives through a whole sequence, so what it keeps between pods is checked too. A failure prints the seed and the step.
+// The plugins against the reference scheduler, on random clusters that change: the same feasible nodes, the same
+// scores. Each plugin instance lives through a whole sequence, so what it keeps between pods is checked too. A failure
+// prints the seed and the step.
 #include <algorithm>
 #include <random>
 
@@ -45,13 +46,18 @@ class Dice {
     if (once_in(3)) spec["taints"] = json::array({taint()});
     json images = json::array();
     for (const char* image : {"big", "small"}) {
-      if (once_in(2)) images.push_back({{"names", json::array({std::string(image) + ":latest"})}, {"sizeBytes", image[0] == 'b' ? 900LL << 20 : 40LL << 20}});
+      if (once_in(2))
+        images.push_back({{"names", json::array({std::string(image) + ":latest"})},
+                          {"sizeBytes", image[0] == 'b' ? 900LL << 20 : 40LL << 20}});
     }
     return {{"metadata", {{"name", name}, {"labels", labels}}},
             {"spec", spec},
             {"status",
-             {{"allocatable", {{"cpu", std::to_string(500 + 500 * below(8)) + "m"}, {"memory", std::to_string((1 + below(8)) << 30)},
-                               {"pods", std::to_string(2 + below(8))}, {"example.com/gpu", std::to_string(below(3))}}},
+             {{"allocatable",
+               {{"cpu", std::to_string(500 + 500 * below(8)) + "m"},
+                {"memory", std::to_string((1 + below(8)) << 30)},
+                {"pods", std::to_string(2 + below(8))},
+                {"example.com/gpu", std::to_string(below(3))}}},
               {"images", images}}}};
   }
 
@@ -83,7 +89,11 @@ class Dice {
   }
 
  private:
-  json taint() { return {{"key", one_of({"k", "l"})}, {"value", "v"}, {"effect", one_of({"NoSchedule", "NoExecute", "PreferNoSchedule"})}}; }
+  json taint() {
+    return {{"key", one_of({"k", "l"})},
+            {"value", "v"},
+            {"effect", one_of({"NoSchedule", "NoExecute", "PreferNoSchedule"})}};
+  }
 
   json toleration() {
     json out = {{"operator", one_of({"Exists", "Equal"})}, {"key", one_of({"k", "l"})}};
@@ -113,12 +123,15 @@ class Dice {
 
   json node_affinity() {
     const auto term = [&]() -> json {
-      json expression = {{"key", one_of({"disk", "zone"})}, {"operator", one_of({"In", "NotIn", "Exists", "DoesNotExist"})}};
-      if (expression["operator"] == "In" || expression["operator"] == "NotIn") expression["values"] = json::array({one_of({"ssd", "a"}), one_of({"hdd", "b"})});
+      json expression = {{"key", one_of({"disk", "zone"})},
+                         {"operator", one_of({"In", "NotIn", "Exists", "DoesNotExist"})}};
+      if (expression["operator"] == "In" || expression["operator"] == "NotIn")
+        expression["values"] = json::array({one_of({"ssd", "a"}), one_of({"hdd", "b"})});
       return {{"matchExpressions", json::array({expression})}};
     };
     json out = json::object();
-    if (once_in(2)) out["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"] = json::array({term(), term()});
+    if (once_in(2))
+      out["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"] = json::array({term(), term()});
     json weighted = {{"weight", 1 + below(100)}, {"preference", term()}};
     out["preferredDuringSchedulingIgnoredDuringExecution"] = json::array({weighted});
     return out;
@@ -126,7 +139,9 @@ class Dice {
 
   json selector() {
     if (once_in(8)) return json::object();
-    if (once_in(3)) return {{"matchExpressions", json::array({{{"key", one_of({"app", "version"})}, {"operator", one_of({"Exists", "DoesNotExist"})}}})}};
+    if (once_in(3))
+      return {{"matchExpressions",
+               json::array({{{"key", one_of({"app", "version"})}, {"operator", one_of({"Exists", "DoesNotExist"})}}})}};
     return {{"matchLabels", {{"app", one_of({"web", "db"})}}}};
   }
 
@@ -134,21 +149,27 @@ class Dice {
     json out = {{"topologyKey", one_of({"zone", "kubernetes.io/hostname"})}};
     if (!once_in(10)) out["labelSelector"] = selector();
     if (once_in(4)) out["namespaces"] = json::array({one_of({"x", "y"})});
-    if (once_in(4)) out["namespaceSelector"] = once_in(2) ? json::object() : json{{"matchLabels", {{"team", one_of({"red", "blue"})}}}};
+    if (once_in(4))
+      out["namespaceSelector"] =
+          once_in(2) ? json::object() : json{{"matchLabels", {{"team", one_of({"red", "blue"})}}}};
     return out;
   }
 
   json pod_terms() {
     json out = json::object();
     json weighted = {{"weight", 1 + below(100)}, {"podAffinityTerm", pod_term()}};
-    if (once_in(3)) out["requiredDuringSchedulingIgnoredDuringExecution"] = once_in(3) ? json::array({pod_term(), pod_term()}) : json::array({pod_term()});
+    if (once_in(3))
+      out["requiredDuringSchedulingIgnoredDuringExecution"] =
+          once_in(3) ? json::array({pod_term(), pod_term()}) : json::array({pod_term()});
     if (once_in(2)) out["preferredDuringSchedulingIgnoredDuringExecution"] = json::array({weighted});
     return out;
   }
 
   json constraint() {
-    json out = {{"maxSkew", 1 + below(3)}, {"topologyKey", one_of({"zone", "kubernetes.io/hostname"})},
-                {"whenUnsatisfiable", one_of({"DoNotSchedule", "ScheduleAnyway"})}, {"labelSelector", selector()}};
+    json out = {{"maxSkew", 1 + below(3)},
+                {"topologyKey", one_of({"zone", "kubernetes.io/hostname"})},
+                {"whenUnsatisfiable", one_of({"DoNotSchedule", "ScheduleAnyway"})},
+                {"labelSelector", selector()}};
     if (once_in(4) && out["whenUnsatisfiable"] == "DoNotSchedule") out["minDomains"] = 1 + below(4);
     if (once_in(4)) out["nodeAffinityPolicy"] = one_of({"Honor", "Ignore"});
     if (once_in(4)) out["nodeTaintsPolicy"] = one_of({"Honor", "Ignore"});
@@ -237,7 +258,8 @@ class ReferenceTest : public testing::SchedulerPluginTest {
   }
 
   // As the scheduling cycle asks one plugin.
-  static std::vector<std::string> feasible(scheduler::Plugin& plugin, const PodInfo& pod, const scheduler::Snapshot& snapshot) {
+  static std::vector<std::string> feasible(scheduler::Plugin& plugin, const PodInfo& pod,
+                                           const scheduler::Snapshot& snapshot) {
     std::vector<std::string> out;
     std::unique_ptr<scheduler::CycleData> data;
     std::optional<std::vector<std::string>> only;
@@ -259,7 +281,8 @@ class ReferenceTest : public testing::SchedulerPluginTest {
     return out;
   }
 
-  static std::vector<std::int64_t> scored(scheduler::Plugin& plugin, const PodInfo& pod, const scheduler::Snapshot& snapshot,
+  static std::vector<std::int64_t> scored(scheduler::Plugin& plugin, const PodInfo& pod,
+                                          const scheduler::Snapshot& snapshot,
                                           const std::vector<const NodeInfo*>& nodes) {
     std::unique_ptr<scheduler::CycleData> data;
     if (auto* pre = dynamic_cast<scheduler::PreScore*>(&plugin)) {
@@ -304,8 +327,9 @@ class ReferenceTest : public testing::SchedulerPluginTest {
     }
   }
 
-  // One node looks different in thought only: a nominated pod has come, or a victim has gone. What plugins adjust then must be what a look
-  // at that world would say. A plugin that had nothing to say of the pod is not asked again, as upstream.
+  // One node looks different in thought only: a nominated pod has come, or a victim has gone. What plugins adjust then
+  // must be what a look at that world would say. A plugin that had nothing to say of the pod is not asked again, as
+  // upstream.
   void imagine(Dice& dice, const json& document) {
     if (world_.nodes.empty()) return;
     const PodInfo pod(object(document));
@@ -334,13 +358,17 @@ class ReferenceTest : public testing::SchedulerPluginTest {
         if (prepared->verdict.kind() != scheduler::Verdict::Kind::Fits || prepared->nodes) continue;
         if (prepared->data != nullptr) data = prepared->data->clone();
       }
-      if (const auto* extensions = dynamic_cast<scheduler::PreFilterExtensions*>(plugin.get()); extensions != nullptr && data != nullptr) {
-        if (gone) extensions->pod_removed(*data, pod, *info, node);
-        else extensions->pod_added(*data, pod, *info, node);
+      if (const auto* extensions = dynamic_cast<scheduler::PreFilterExtensions*>(plugin.get());
+          extensions != nullptr && data != nullptr) {
+        if (gone)
+          extensions->pod_removed(*data, pod, *info, node);
+        else
+          extensions->pod_added(*data, pod, *info, node);
       }
       const auto& fits = wanted.at(name);
       EXPECT_EQ(filter->filter(pod, data.get(), node)->ok(), std::ranges::find(fits, node.name) != fits.end())
-          << name << " filters " << document.dump() << " on " << node.name << (gone ? " without " : " with ") << other.dump();
+          << name << " filters " << document.dump() << " on " << node.name << (gone ? " without " : " with ")
+          << other.dump();
     }
   }
 

@@ -19,6 +19,7 @@ struct Volumes {
 };
 
 // As feasible(), of the plugins that look at volumes; every claim that exists is bound.
-std::map<std::string, std::vector<std::string>> feasible_volumes(const Cluster& cluster, const Volumes& volumes, const json& pod);
+std::map<std::string, std::vector<std::string>> feasible_volumes(const Cluster& cluster, const Volumes& volumes,
+                                                                 const json& pod);
 
 }  // namespace kubernel::reference

@@ -27,8 +27,11 @@ class VolumesTest : public testing::SchedulerPluginTest, public ::testing::WithP
   VolumesTest() : dice_(GetParam()) {
     for (const char* kind : {"CSINode", "StorageClass", "VolumeAttachment", "CSIDriver", "CSIStorageCapacity"}) {
       std::string plural = kind;
-      std::ranges::transform(plural, plural.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-      plural = plural.ends_with('s') ? plural + "es" : plural.ends_with("ity") ? plural.substr(0, plural.size() - 1) + "ies" : plural + "s";
+      std::ranges::transform(plural, plural.begin(),
+                             [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+      plural = plural.ends_with('s')     ? plural + "es"
+               : plural.ends_with("ity") ? plural.substr(0, plural.size() - 1) + "ies"
+                                         : plural + "s";
       cluster_.serve({"storage.k8s.io", "v1", plural}, kind, std::string(kind) == "CSIStorageCapacity");
     }
     add("VolumeRestrictions", plugins::make_volume_restrictions);
@@ -56,15 +59,22 @@ class VolumesTest : public testing::SchedulerPluginTest, public ::testing::WithP
   void add_claim(const std::string& number) {
     json labels = json::object();
     if (once_in(2)) labels["topology.kubernetes.io/zone"] = one_of({"a", "b", "a__b"});
-    json spec = {{"csi", {{"driver", one_of({"d1", "d2"})}, {"volumeHandle", "h" + number}}}, {"capacity", {{"storage", "1Gi"}}}};
+    json spec = {{"csi", {{"driver", one_of({"d1", "d2"})}, {"volumeHandle", "h" + number}}},
+                 {"capacity", {{"storage", "1Gi"}}}};
     if (once_in(3)) {
       json expression = {{"key", "rack"}, {"operator", "In"}, {"values", json::array({one_of({"1", "2"})})}};
-      spec["nodeAffinity"]["required"]["nodeSelectorTerms"] = json::array({{{"matchExpressions", json::array({expression})}}});
+      spec["nodeAffinity"]["required"]["nodeSelectorTerms"] =
+          json::array({{{"matchExpressions", json::array({expression})}}});
     }
-    const json volume = {{"metadata", {{"name", "v" + number}, {"labels", labels}}}, {"spec", spec}, {"status", {{"phase", "Bound"}}}};
-    const json claim = {{"metadata", {{"name", number}, {"namespace", "default"}, {"annotations", {{"pv.kubernetes.io/bind-completed", "true"}}}}},
-                        {"spec", {{"volumeName", "v" + number}, {"accessModes", json::array({once_in(3) ? "ReadWriteOncePod" : "ReadWriteMany"})}}},
-                        {"status", {{"phase", "Bound"}}}};
+    const json volume = {
+        {"metadata", {{"name", "v" + number}, {"labels", labels}}}, {"spec", spec}, {"status", {{"phase", "Bound"}}}};
+    const json claim = {
+        {"metadata",
+         {{"name", number}, {"namespace", "default"}, {"annotations", {{"pv.kubernetes.io/bind-completed", "true"}}}}},
+        {"spec",
+         {{"volumeName", "v" + number},
+          {"accessModes", json::array({once_in(3) ? "ReadWriteOncePod" : "ReadWriteMany"})}}},
+        {"status", {{"phase", "Bound"}}}};
     cluster_.put_text(api::resources::kPersistentVolumes, volume.dump());
     cluster_.put_text(api::resources::kPersistentVolumeClaims, claim.dump());
     volumes_.volumes["v" + number] = volume;
@@ -88,7 +98,8 @@ class VolumesTest : public testing::SchedulerPluginTest, public ::testing::WithP
       }
       drivers.push_back(entry);
     }
-    cluster_.put_text({"storage.k8s.io", "v1", "csinodes"}, json{{"metadata", {{"name", name}}}, {"spec", {{"drivers", drivers}}}}.dump());
+    cluster_.put_text({"storage.k8s.io", "v1", "csinodes"},
+                      json{{"metadata", {{"name", name}}}, {"spec", {{"drivers", drivers}}}}.dump());
   }
 
   json volume() {
@@ -112,7 +123,8 @@ class VolumesTest : public testing::SchedulerPluginTest, public ::testing::WithP
   }
 
   json pod(const std::string& name) {
-    json out = {{"metadata", {{"name", name}, {"uid", "u-" + name}, {"namespace", "default"}}}, {"spec", json::object()}};
+    json out = {{"metadata", {{"name", name}, {"uid", "u-" + name}, {"namespace", "default"}}},
+                {"spec", json::object()}};
     for (std::size_t i = below(3); i > 0; --i) out["spec"]["volumes"].push_back(volume());
     return out;
   }
@@ -130,7 +142,8 @@ class VolumesTest : public testing::SchedulerPluginTest, public ::testing::WithP
     node.pods.push_back(one);
   }
 
-  static std::vector<std::string> feasible(scheduler::Plugin& plugin, const PodInfo& pod, const scheduler::Snapshot& snapshot) {
+  static std::vector<std::string> feasible(scheduler::Plugin& plugin, const PodInfo& pod,
+                                           const scheduler::Snapshot& snapshot) {
     std::vector<std::string> out;
     auto prepared = dynamic_cast<scheduler::PreFilter&>(plugin).pre_filter({}, pod, snapshot);
     EXPECT_TRUE(prepared) << prepared.error().message();
@@ -138,7 +151,8 @@ class VolumesTest : public testing::SchedulerPluginTest, public ::testing::WithP
     const bool skip = prepared->verdict.kind() == scheduler::Verdict::Kind::Skip;
     for (const auto& node : snapshot.nodes()) {
       if (prepared->nodes && std::ranges::find(*prepared->nodes, node->name) == prepared->nodes->end()) continue;
-      if (skip || dynamic_cast<scheduler::Filter&>(plugin).filter(pod, prepared->data.get(), *node)->ok()) out.push_back(node->name);
+      if (skip || dynamic_cast<scheduler::Filter&>(plugin).filter(pod, prepared->data.get(), *node)->ok())
+        out.push_back(node->name);
     }
     std::ranges::sort(out);
     return out;
@@ -160,7 +174,8 @@ TEST_P(VolumesTest, TheSameNodesAreFeasible) {
     const auto wanted = reference::feasible_volumes(world_, volumes_, waiting);
     const auto snapshot = cache_.snapshot();
     for (const auto& [name, plugin] : plugins_) {
-      EXPECT_EQ(feasible(*plugin, PodInfo(object(waiting)), *snapshot), wanted.at(name)) << name << " filters " << waiting.dump();
+      EXPECT_EQ(feasible(*plugin, PodInfo(object(waiting)), *snapshot), wanted.at(name))
+          << name << " filters " << waiting.dump();
       refusals += world_.nodes.size() - wanted.at(name).size();
     }
   }

@@ -105,7 +105,8 @@ class HttpsAccess final : public ApiAccess {
   explicit HttpsAccess(std::string base) : base_(std::move(base)) {}
 
   Result<void> open(net::ClientOptions options) {
-    KUBERNEL_TRY(client_, net::make_http_client({*around_.log, around_.metrics, around_.clock, around_.blocking}, std::move(options)));
+    KUBERNEL_TRY(client_, net::make_http_client({*around_.log, around_.metrics, around_.clock, around_.blocking},
+                                                std::move(options)));
     return {};
   }
 
@@ -127,7 +128,8 @@ class HttpsAccess final : public ApiAccess {
 
   Result<std::string> call(const std::string& method, const std::string& path,
                            std::chrono::steady_clock::time_point deadline) override {
-    KUBERNEL_TRY(auto response, client_->request({.deadline = deadline}, {.method = method, .url = base_ + path}, kAnswerLimit));
+    KUBERNEL_TRY(auto response,
+                 client_->request({.deadline = deadline}, {.method = method, .url = base_ + path}, kAnswerLimit));
     if (response.status < 200 || response.status > 299) return from_status(response.status, response.body);
     return std::move(response.body);
   }

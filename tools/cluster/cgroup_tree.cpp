@@ -18,7 +18,8 @@ namespace {
 namespace fs = std::filesystem;
 
 // What containers are limited by; "systemd" is where runtimes keep track of processes.
-constexpr const char* kControllers[] = {"cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd"};
+constexpr const char* kControllers[] = {"cpu",     "cpuacct", "cpuset", "memory", "devices",
+                                        "freezer", "blkio",   "pids",   "systemd"};
 
 // A version 1 cpuset takes no process until it names processors and memory nodes.
 Result<void> inherit_cpuset(const std::string& parent, const std::string& child) {
@@ -44,7 +45,8 @@ Result<void> remove_tree(const std::string& top) {
   return {};
 }
 
-Result<void> mount_at(const char* source, const std::string& target, const char* type, unsigned long flags, const char* data) {
+Result<void> mount_at(const char* source, const std::string& target, const char* type, unsigned long flags,
+                      const char* data) {
   if (mkdir(target.c_str(), 0755) != 0 && errno != EEXIST) return system_error("make directory", target);
   if (mount(source, target.c_str(), type, flags, data) != 0) return system_error("mount", target);
   return {};
@@ -111,7 +113,8 @@ Result<void> mount_own_cgroups(const CgroupTree& tree) {
   KUBERNEL_CHECK_OK(mount_at("cgroup", "/sys/fs/cgroup", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755"));
   for (const std::string& controller : tree.controllers()) {
     const std::string options = controller == "systemd" ? "none,name=systemd" : controller;
-    KUBERNEL_CHECK_OK(mount_at("cgroup", "/sys/fs/cgroup/" + controller, "cgroup", MS_NOSUID | MS_NODEV | MS_NOEXEC, options.c_str()));
+    KUBERNEL_CHECK_OK(mount_at("cgroup", "/sys/fs/cgroup/" + controller, "cgroup", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+                               options.c_str()));
   }
   return {};
 }

@@ -8,8 +8,8 @@
 
 namespace kubernel::cluster {
 
-// The cgroups of a cluster's nodes, one below the other in every hierarchy of the host: version 1 (a mount per controller) or
-// version 2. A hybrid host's version 2 hierarchy, which has no controllers of use, is left alone.
+// The cgroups of a cluster's nodes, one below the other in every hierarchy of the host: version 1 (a mount per
+// controller) or version 2. A hybrid host's version 2 hierarchy, which has no controllers of use, is left alone.
 class CgroupTree {
  public:
   // `name`: the cluster's cgroup, "kubernel-<cluster>". `root`: /sys/fs/cgroup, or a copy in a test.

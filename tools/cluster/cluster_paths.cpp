@@ -32,8 +32,11 @@ Result<ClusterPaths> cluster_paths(const std::string& base_directory, const std:
 }
 
 Result<void> save_record(const ClusterPaths& paths, const ClusterRecord& record) {
-  const json document = {{"name", record.name},  {"nodes", record.nodes},     {"apiPort", record.api_port},
-                         {"pid", record.pid},    {"started", record.started}};
+  const json document = {{"name", record.name},
+                         {"nodes", record.nodes},
+                         {"apiPort", record.api_port},
+                         {"pid", record.pid},
+                         {"started", record.started}};
   return crypto::write_private_file(paths.record(), document.dump(2) + "\n");
 }
 

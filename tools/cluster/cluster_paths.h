@@ -30,9 +30,10 @@ Result<ClusterPaths> cluster_paths(const std::string& base_directory, const std:
 struct ClusterRecord {
   std::string name;
   int nodes = 1;
-  int api_port = 0;          // On the host's 127.0.0.1.
-  int pid = 0;               // Of the process that holds the cluster's namespaces, in the host's pid namespace.
-  std::uint64_t started = 0; // That process's start time (proc(5) field 22), so that a reused pid is not mistaken for it.
+  int api_port = 0;  // On the host's 127.0.0.1.
+  int pid = 0;       // Of the process that holds the cluster's namespaces, in the host's pid namespace.
+  std::uint64_t started =
+      0;  // That process's start time (proc(5) field 22), so that a reused pid is not mistaken for it.
 };
 
 Result<void> save_record(const ClusterPaths& paths, const ClusterRecord& record);

@@ -22,7 +22,8 @@ Error system_error(std::string_view what, std::string_view path) {
 Result<void> write_control_file(const std::string& path, std::string_view text) {
   const UniqueFd file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
   if (!file) return system_error("open", path);
-  if (write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) return system_error("write", path);
+  if (write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+    return system_error("write", path);
   return {};
 }
 

@@ -37,8 +37,9 @@ Result<void> load_image(ApiAccess& api, const ClusterRecord& record, const std::
   const auto file = std::filesystem::canonical(path, failure);
   if (failure) return Error(Reason::NotFound, path + ": " + failure.message());
   for (int node = 1; node <= record.nodes; ++node) {
-    const auto loaded = api.call("POST", "/api/v1/nodes/" + node_name(node) + "/proxy/images?path=" + percent_encoded(file.string()),
-                                 std::chrono::steady_clock::now() + kPatience);
+    const auto loaded =
+        api.call("POST", "/api/v1/nodes/" + node_name(node) + "/proxy/images?path=" + percent_encoded(file.string()),
+                 std::chrono::steady_clock::now() + kPatience);
     if (!loaded) return Error(loaded.error()).wrap(node_name(node));
   }
   return {};
@@ -54,7 +55,8 @@ Result<std::string> list_images(ApiAccess& api, const ClusterRecord& record, boo
     if (!images.is_array()) return Error(Reason::Internal, node_name(node) + ": malformed list of images");
     for (json image : images) {
       for (const auto& tag : image.value("tags", json::array())) {
-        text += node_name(node) + "  " + tag.get<std::string>() + "  " + std::to_string(image.value("sizeBytes", 0)) + "\n";
+        text +=
+            node_name(node) + "  " + tag.get<std::string>() + "  " + std::to_string(image.value("sizeBytes", 0)) + "\n";
       }
       image["node"] = node_name(node);
       all.push_back(std::move(image));

@@ -20,7 +20,8 @@ Result<InstallPaths> find_install_paths() {
   out.kubernel = from_environment("KUBERNEL_PROGRAM", KUBERNEL_BIN_DIR "/kubernel");
   out.config = from_environment("KUBERNEL_CONFIG_DIR", KUBERNEL_SHIPPED_CONFIG_DIR);
   for (const std::string& file : {out.kubernel, out.config + "/all-in-one.yaml"}) {
-    if (!std::filesystem::exists(file)) return Error(Reason::NotFound, file + " is missing; is the installation complete?");
+    if (!std::filesystem::exists(file))
+      return Error(Reason::NotFound, file + " is missing; is the installation complete?");
   }
   return out;
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// kubernel up, down, status, kubeconfig, image, logs and scheduler: a development cluster whose nodes are sandboxes on this machine.
+// kubernel up, down, status, kubeconfig, image, logs and scheduler: a development cluster whose nodes are sandboxes on
+// this machine.
 //
-// One program under several names; `kubernel VERB` runs it as kubernel-VERB. Its first argument may also be one of the roles of
-// sandbox.h, when it runs inside a cluster's namespaces.
+// One program under several names; `kubernel VERB` runs it as kubernel-VERB. Its first argument may also be one of the
+// roles of sandbox.h, when it runs inside a cluster's namespaces.
 #include <unistd.h>
 
 #include <cstdio>
@@ -54,7 +55,9 @@ struct Common {
 
   void add_to(CLI::App& app) {
     app.add_option("--name", name, "Name of the cluster")->capture_default_str();
-    app.add_option("--state-dir", state_directory, "Directory of all clusters' files")->envname("KUBERNEL_STATE_DIR")->capture_default_str();
+    app.add_option("--state-dir", state_directory, "Directory of all clusters' files")
+        ->envname("KUBERNEL_STATE_DIR")
+        ->capture_default_str();
     app.add_option_function<std::string>(
            "-o,--output", [this](const std::string& format) { json = format == "json"; }, "Output format: text or json")
         ->check(CLI::IsMember({"text", "json"}));
@@ -66,13 +69,22 @@ int up_verb(CLI::App& app, int argc, char** argv) {
   UpOptions options;
   int seconds = 60;
   app.description("Starts a cluster of sandboxed nodes on this machine and waits until its nodes are Ready.");
-  app.footer("Examples:\n  kubernel up\n  kubernel up --nodes 3 --name test\n  kubernel up --manifest my.yaml --image app.tar");
+  app.footer(
+      "Examples:\n  kubernel up\n  kubernel up --nodes 3 --name test\n  kubernel up --manifest my.yaml --image "
+      "app.tar");
   common.add_to(app);
-  app.add_option("--nodes", options.nodes, "Number of nodes; the first has the control plane")->check(CLI::Range(1, 200))->capture_default_str();
-  app.add_option("--port", options.port, "Port of the API on 127.0.0.1; 0: the last one, or any")->check(CLI::Range(0, 65535));
-  app.add_option("--manifest", options.manifest, "Plugin manifest of the first node instead of the shipped all-in-one.yaml")->check(CLI::ExistingFile);
-  app.add_option("--node-manifest", options.node_manifest, "Plugin manifest of the other nodes")->check(CLI::ExistingFile);
-  app.add_option("--image", options.images, "Image archive or OCI layout to load on every node")->check(CLI::ExistingPath);
+  app.add_option("--nodes", options.nodes, "Number of nodes; the first has the control plane")
+      ->check(CLI::Range(1, 200))
+      ->capture_default_str();
+  app.add_option("--port", options.port, "Port of the API on 127.0.0.1; 0: the last one, or any")
+      ->check(CLI::Range(0, 65535));
+  app.add_option("--manifest", options.manifest,
+                 "Plugin manifest of the first node instead of the shipped all-in-one.yaml")
+      ->check(CLI::ExistingFile);
+  app.add_option("--node-manifest", options.node_manifest, "Plugin manifest of the other nodes")
+      ->check(CLI::ExistingFile);
+  app.add_option("--image", options.images, "Image archive or OCI layout to load on every node")
+      ->check(CLI::ExistingPath);
   app.add_option("--timeout", seconds, "Seconds until giving up")->check(CLI::Range(1, 3600))->capture_default_str();
   if (const auto code = parse(app, argc, argv)) return *code;
   options.name = common.name;
@@ -80,12 +92,14 @@ int up_verb(CLI::App& app, int argc, char** argv) {
 
   const auto paths = cluster_paths(common.state_directory, common.name);
   if (!paths) return report("up", paths.error());
-  std::fprintf(stderr, "cluster \"%s\", %d node%s\n", options.name.c_str(), options.nodes, options.nodes == 1 ? "" : "s");
+  std::fprintf(stderr, "cluster \"%s\", %d node%s\n", options.name.c_str(), options.nodes,
+               options.nodes == 1 ? "" : "s");
   const auto record = up(*paths, options);
   if (!record) return report("up", record.error());
   const std::string url = "https://127.0.0.1:" + std::to_string(record->api_port);
   if (common.json) {
-    std::cout << nlohmann::json{{"name", record->name}, {"server", url}, {"kubeconfig", paths->kubeconfig()}}.dump(2) << "\n";
+    std::cout << nlohmann::json{{"name", record->name}, {"server", url}, {"kubeconfig", paths->kubeconfig()}}.dump(2)
+              << "\n";
   } else {
     std::cout << "ready: " << url << "\nexport KUBECONFIG=" << paths->kubeconfig() << "\n";
   }
@@ -96,7 +110,8 @@ int down_verb(CLI::App& app, int argc, char** argv) {
   Common common;
   bool keep_data = false;
   app.description("Stops a cluster and removes everything it made.");
-  app.footer("Examples:\n  kubernel down\n  kubernel down --keep-data   # the next `up` finds its objects and images again");
+  app.footer(
+      "Examples:\n  kubernel down\n  kubernel down --keep-data   # the next `up` finds its objects and images again");
   common.add_to(app);
   app.add_flag("--keep-data", keep_data, "Keep the store and the images");
   if (const auto code = parse(app, argc, argv)) return *code;
@@ -119,11 +134,17 @@ int status_verb(CLI::App& app, int argc, char** argv) {
   const bool running = is_running(*record);
   const std::string url = "https://127.0.0.1:" + std::to_string(record->api_port);
   if (common.json) {
-    std::cout << nlohmann::json{{"name", record->name}, {"running", running}, {"nodes", record->nodes}, {"server", url},
-                                {"kubeconfig", paths->kubeconfig()}, {"pid", record->pid}}.dump(2) << "\n";
+    std::cout << nlohmann::json{{"name", record->name},
+                                {"running", running},
+                                {"nodes", record->nodes},
+                                {"server", url},
+                                {"kubeconfig", paths->kubeconfig()},
+                                {"pid", record->pid}}
+                     .dump(2)
+              << "\n";
   } else {
-    std::cout << record->name << ": " << (running ? "running, " + url : "not running") << ", " << record->nodes << " node"
-              << (record->nodes == 1 ? "" : "s") << "\n";
+    std::cout << record->name << ": " << (running ? "running, " + url : "not running") << ", " << record->nodes
+              << " node" << (record->nodes == 1 ? "" : "s") << "\n";
   }
   return running ? 0 : kExitFailure;
 }
@@ -145,7 +166,8 @@ int image_verb(CLI::App& app, int argc, char** argv) {
   Common common;
   std::string path;
   app.description("Loads images into a cluster's nodes, and lists them.");
-  app.footer("Examples:\n  kubernel image load app.tar\n  kubernel image load ./oci-layout-directory\n  kubernel image list");
+  app.footer(
+      "Examples:\n  kubernel image load app.tar\n  kubernel image load ./oci-layout-directory\n  kubernel image list");
   app.require_subcommand(1);
   CLI::App* load = app.add_subcommand("load", "Load an OCI layout or docker archive, a file or a directory");
   load->add_option("path", path, "The archive or directory")->required()->check(CLI::ExistingPath);
@@ -173,7 +195,8 @@ int scheduler_verb(CLI::App& app, int argc, char** argv) {
   app.description("Says what the cluster's scheduler thinks.");
   app.footer("Examples:\n  kubernel scheduler explain web-0\n  kubernel scheduler explain web-0 -n shop -o json");
   app.require_subcommand(1);
-  CLI::App* explain = app.add_subcommand("explain", "Print, node by node, what each filter and each score says of a pending pod");
+  CLI::App* explain =
+      app.add_subcommand("explain", "Print, node by node, what each filter and each score says of a pending pod");
   explain->add_option("pod", pod, "Name of the pod")->required();
   explain->add_option("-n,--namespace", ns, "Its namespace")->capture_default_str();
   common.add_to(*explain);
@@ -227,19 +250,22 @@ int run_role(const std::string& role, char** argv) {
 int run(int argc, char** argv) {
   constexpr int kRoleArguments = 5;
   const std::string first = argc > 1 ? argv[1] : "";
-  if (argc == kRoleArguments && (first == "switch" || first == "enter-node" || first == "node")) return run_role(first, argv);
+  if (argc == kRoleArguments && (first == "switch" || first == "enter-node" || first == "node"))
+    return run_role(first, argv);
 
   std::string verb = std::filesystem::path(argv[0]).filename();
   if (verb.starts_with("kubernel-")) verb.erase(0, std::strlen("kubernel-"));
   static constexpr std::pair<const char*, int (*)(CLI::App&, int, char**)> kVerbs[] = {
-      {"up", up_verb}, {"down", down_verb}, {"status", status_verb}, {"kubeconfig", kubeconfig_verb}, {"image", image_verb}, {"logs", logs_verb},
-      {"scheduler", scheduler_verb}};
+      {"up", up_verb},       {"down", down_verb}, {"status", status_verb},      {"kubeconfig", kubeconfig_verb},
+      {"image", image_verb}, {"logs", logs_verb}, {"scheduler", scheduler_verb}};
   for (const auto& [name, function] : kVerbs) {
     if (verb != name) continue;
     CLI::App app("", "kubernel " + verb);
     return function(app, argc, argv);
   }
-  std::fprintf(stderr, "%s: run this program as kubernel-up, -down, -status, -kubeconfig, -image, -logs or -scheduler\n", argv[0]);
+  std::fprintf(stderr,
+               "%s: run this program as kubernel-up, -down, -status, -kubeconfig, -image, -logs or -scheduler\n",
+               argv[0]);
   return kExitUsage;
 }
 

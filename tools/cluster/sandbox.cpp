@@ -90,7 +90,8 @@ Result<void> check_new_network() {
     if (colon == std::string::npos) continue;  // The two lines of headings.
     const auto first = line.find_first_not_of(' ');
     if (line.substr(first, colon - first) != "lo") {
-      return Error(Reason::Forbidden, "this network namespace is not a new one: it has " + line.substr(first, colon - first));
+      return Error(Reason::Forbidden,
+                   "this network namespace is not a new one: it has " + line.substr(first, colon - first));
     }
   }
   return {};
@@ -135,7 +136,8 @@ Result<pid_t> start_node(const ClusterPaths& paths, const SandboxOptions& option
   return spawn_child(child);
 }
 
-// Collects every child that has ended, also those a dead parent left to us. Gives the exit code of `awaited` when it is among them.
+// Collects every child that has ended, also those a dead parent left to us. Gives the exit code of `awaited` when it is
+// among them.
 std::optional<int> collect_children(pid_t awaited) {
   std::optional<int> out;
   int status = 0;
@@ -151,7 +153,8 @@ Result<void> make_node(const ClusterPaths& paths, int node) {
   const std::string resolver = paths.node(node) + "/resolv.conf";
   std::ofstream(resolver) << "# No name server leads out of a sandboxed cluster.\n";
   const std::string target = std::filesystem::canonical("/etc/resolv.conf");
-  if (mount(resolver.c_str(), target.c_str(), nullptr, MS_BIND, nullptr) != 0) return system_error("mount over", target);
+  if (mount(resolver.c_str(), target.c_str(), nullptr, MS_BIND, nullptr) != 0)
+    return system_error("mount over", target);
   // Mounts made for a pod's volumes are seen by its containers.
   if (mount(nullptr, "/", nullptr, MS_REC | MS_SHARED, nullptr) != 0) return system_error("make shared", "/");
   const std::string name = node_name(node);
@@ -176,16 +179,19 @@ Result<void> plug_in(int node) {
 }
 
 Result<pid_t> start_kubernel(const ClusterPaths& paths, const SandboxOptions& options, int node) {
-  ChildOptions child{.argv = {options.kubernel, "run", "--manifest", node == 1 ? options.first_manifest : options.other_manifest},
-                     .env = own_environment()};
+  ChildOptions child{
+      .argv = {options.kubernel, "run", "--manifest", node == 1 ? options.first_manifest : options.other_manifest},
+      .env = own_environment()};
   child.stdout_fd = STDOUT_FILENO;
   child.stderr_fd = STDERR_FILENO;
-  const std::map<std::string, std::string> variables = {
-      {"KUBERNEL_DATA", paths.node(node)},       {"KUBERNEL_PKI", paths.pki()},
-      {"KUBERNEL_NODE_NAME", node_name(node)},   {"KUBERNEL_NODE_IP", node_ip(node)},
-      {"KUBERNEL_POD_CIDR", pod_cidr(node)},     {"KUBERNEL_API_ADDRESS", node_ip(1)},
-      {"KUBERNEL_KUBECONFIG", paths.node(node) + "/kubeconfig"},
-      {"NOTIFY_SOCKET", paths.notify_socket()}};
+  const std::map<std::string, std::string> variables = {{"KUBERNEL_DATA", paths.node(node)},
+                                                        {"KUBERNEL_PKI", paths.pki()},
+                                                        {"KUBERNEL_NODE_NAME", node_name(node)},
+                                                        {"KUBERNEL_NODE_IP", node_ip(node)},
+                                                        {"KUBERNEL_POD_CIDR", pod_cidr(node)},
+                                                        {"KUBERNEL_API_ADDRESS", node_ip(1)},
+                                                        {"KUBERNEL_KUBECONFIG", paths.node(node) + "/kubeconfig"},
+                                                        {"NOTIFY_SOCKET", paths.notify_socket()}};
   for (const auto& [name, value] : variables) child.env.push_back(name + "=" + value);
   if (node == 1 && options.listen_fd >= 0) {
     child.env.emplace_back("LISTEN_FDS=1");
@@ -209,16 +215,21 @@ bool wait_before_restart(ChildSignals& signals, std::chrono::milliseconds pause)
 }  // namespace
 
 std::string to_argument(const SandboxOptions& options) {
-  return json{{"self", options.self},   {"kubernel", options.kubernel},     {"nodes", options.nodes},
-              {"first", options.first_manifest}, {"other", options.other_manifest}, {"fd", options.listen_fd}}
+  return json{{"self", options.self},
+              {"kubernel", options.kubernel},
+              {"nodes", options.nodes},
+              {"first", options.first_manifest},
+              {"other", options.other_manifest},
+              {"fd", options.listen_fd}}
       .dump();
 }
 
 Result<SandboxOptions> parse_sandbox_options(const std::string& argument) {
   return catch_as_error("sandbox options", [&]() -> Result<SandboxOptions> {
     const json j = json::parse(argument);
-    return SandboxOptions{j.at("self").get<std::string>(),  j.at("kubernel").get<std::string>(), j.at("nodes").get<int>(),
-                          j.at("first").get<std::string>(), j.at("other").get<std::string>(),    j.at("fd").get<int>()};
+    return SandboxOptions{j.at("self").get<std::string>(),  j.at("kubernel").get<std::string>(),
+                          j.at("nodes").get<int>(),         j.at("first").get<std::string>(),
+                          j.at("other").get<std::string>(), j.at("fd").get<int>()};
   });
 }
 
@@ -230,7 +241,8 @@ void notify(const ClusterPaths& paths, const std::string& line) {
   if (!socket_fd || path.size() >= sizeof(address.sun_path)) return;
   std::memcpy(address.sun_path, path.c_str(), path.size());
   // Nobody listening is the normal case once `up` has returned.
-  (void)sendto(socket_fd.get(), line.data(), line.size(), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&address), sizeof(address));
+  (void)sendto(socket_fd.get(), line.data(), line.size(), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&address),
+               sizeof(address));
 }
 
 int switch_main(const ClusterPaths& paths, const SandboxOptions& options) {
@@ -267,8 +279,9 @@ int enter_node_main(const ClusterPaths& paths, const SandboxOptions& options, in
   if (const auto entered = CgroupTree(paths.cgroup()).enter(node_name(node)); !entered) {
     return fail(paths, node_name(node), entered.error());
   }
-  std::vector<std::string> argv = {"unshare", "--cgroup", "--mount", "--net", "--pid", "--uts", "--ipc", "--fork",
-                                   "--kill-child=SIGKILL", "--mount-proc", "--propagation", "private"};
+  std::vector<std::string> argv = {
+      "unshare",      "--cgroup",      "--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "--kill-child=SIGKILL",
+      "--mount-proc", "--propagation", "private"};
   for (const std::string& word : command(paths, options, "node", node)) argv.push_back(word);
   std::vector<char*> pointers;
   for (std::string& word : argv) pointers.push_back(word.data());

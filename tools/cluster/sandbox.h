@@ -2,11 +2,12 @@
 //
 // What runs inside a cluster's namespaces. Three processes hold a cluster together:
 //
-//   switch      first process of the outer namespaces (network, mounts, pids): a bridge that joins the nodes, and no way out;
-//   enter-node  moves itself into the node's cgroups and becomes
-//   node        first process of a node's namespaces: private /sys, /run and resolv.conf; keeps `kubernel run` running.
+//   switch      first process of the outer namespaces (network, mounts, pids): a bridge that joins the nodes, and no
+//   way out; enter-node  moves itself into the node's cgroups and becomes node        first process of a node's
+//   namespaces: private /sys, /run and resolv.conf; keeps `kubernel run` running.
 //
-// When the switch ends, however it ends, the system ends every process of the cluster and takes its networks and mounts away.
+// When the switch ends, however it ends, the system ends every process of the cluster and takes its networks and mounts
+// away.
 #pragma once
 
 #include <string>
@@ -18,12 +19,12 @@
 namespace kubernel::cluster {
 
 struct SandboxOptions {
-  std::string self;       // This program's file.
-  std::string kubernel;   // The program that runs the components.
+  std::string self;      // This program's file.
+  std::string kubernel;  // The program that runs the components.
   int nodes = 1;
   std::string first_manifest;  // Of node 1, which has the control plane.
   std::string other_manifest;  // Of the others.
-  int listen_fd = -1;     // The API's socket on the host's loopback, opened before the namespaces were.
+  int listen_fd = -1;          // The API's socket on the host's loopback, opened before the namespaces were.
 };
 
 // As command line arguments, and back.

@@ -38,7 +38,8 @@ std::size_t widest(const json& nodes) {
   std::size_t out = 0;
   for (const json& node : nodes) {
     for (const char* list : {"filters", "scores"}) {
-      for (const json& entry : node.at(list)) out = std::max(out, entry.at("plugin").get_ref<const std::string&>().size());
+      for (const json& entry : node.at(list))
+        out = std::max(out, entry.at("plugin").get_ref<const std::string&>().size());
     }
   }
   return out;
@@ -57,13 +58,15 @@ std::string filter_line(const json& filter, std::size_t width) {
 std::string score_line(const json& score, std::size_t width) {
   const auto points = score.at("score").get<std::int64_t>();
   const auto weight = score.at("weight").get<std::int64_t>();
-  return "  score   " + padded(score.at("plugin").get<std::string>(), width) + "  " + std::to_string(points) + " x " + std::to_string(weight) + " = " +
-         std::to_string(points * weight) + "\n";
+  return "  score   " + padded(score.at("plugin").get<std::string>(), width) + "  " + std::to_string(points) + " x " +
+         std::to_string(weight) + " = " + std::to_string(points * weight) + "\n";
 }
 
 std::string text_of(const json& answer) {
-  std::string out = "pod " + answer.at("pod").get<std::string>() + ", scheduler " + answer.at("scheduler").get<std::string>() + "\n";
-  if (const auto refused = answer.at("refused").get<std::string>(); !refused.empty()) out += "not tried: " + refused + "\n";
+  std::string out =
+      "pod " + answer.at("pod").get<std::string>() + ", scheduler " + answer.at("scheduler").get<std::string>() + "\n";
+  if (const auto refused = answer.at("refused").get<std::string>(); !refused.empty())
+    out += "not tried: " + refused + "\n";
   const json& nodes = answer.at("nodes");
   if (nodes.empty()) out += "there are no nodes\n";
   const std::size_t width = widest(nodes);
@@ -80,7 +83,8 @@ std::string text_of(const json& answer) {
 }  // namespace
 
 Result<std::string> explanation_text(const std::string& answer) {
-  return catch_as_error("the scheduler's answer", [&]() -> Result<std::string> { return text_of(json::parse(answer)); });
+  return catch_as_error("the scheduler's answer",
+                        [&]() -> Result<std::string> { return text_of(json::parse(answer)); });
 }
 
 Result<std::string> explain_pod(ApiAccess& api, const std::string& ns, const std::string& pod, bool as_json) {

@@ -9,7 +9,8 @@ namespace {
 class FakeApi final : public ApiAccess {
  public:
   Result<void> wait_for_nodes(int, std::chrono::steady_clock::time_point) override { return {}; }
-  Result<std::string> call(const std::string& method, const std::string& path, std::chrono::steady_clock::time_point) override {
+  Result<std::string> call(const std::string& method, const std::string& path,
+                           std::chrono::steady_clock::time_point) override {
     asked = method + " " + path;
     return answer;
   }

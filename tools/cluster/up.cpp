@@ -47,9 +47,11 @@ Result<void> step(const std::string& what, const std::function<Result<void>()>& 
 Result<void> check_machine() {
   if (geteuid() != 0) return Error(Reason::Forbidden, "a cluster needs root: it makes namespaces, mounts and cgroups");
   for (const char* program : {"unshare", "ip", "conmon"}) {
-    const auto found = run_child({}, {.argv = {"sh", "-c", std::string("command -v ") + program}, .env = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}});
+    const auto found = run_child({}, {.argv = {"sh", "-c", std::string("command -v ") + program},
+                                      .env = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}});
     if (!found || found->exit_code != 0) {
-      return Error(Reason::NotFound, std::string("the program ") + program + " is not installed; `./dev build` installs what is needed");
+      return Error(Reason::NotFound,
+                   std::string("the program ") + program + " is not installed; `./dev build` installs what is needed");
     }
   }
   return {};
@@ -67,12 +69,14 @@ Result<UniqueFd> listen_on_loopback(int port, int* bound_port) {
   address.sin_port = htons(static_cast<std::uint16_t>(port));
   const std::string name = "127.0.0.1:" + std::to_string(port);
   if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
-    return Error(Reason::ServiceUnavailable,
-                 "address " + name + (errno == EADDRINUSE ? " is already in use; choose another with --port" : ": " + std::string(std::strerror(errno))));
+    return Error(Reason::ServiceUnavailable, "address " + name +
+                                                 (errno == EADDRINUSE ? " is already in use; choose another with --port"
+                                                                      : ": " + std::string(std::strerror(errno))));
   }
   if (listen(fd.get(), SOMAXCONN) != 0) return system_error("listen on", name);
   socklen_t size = sizeof(address);
-  if (getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) return system_error("read address of", name);
+  if (getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0)
+    return system_error("read address of", name);
   *bound_port = ntohs(address.sin_port);
   return fd;
 }
@@ -83,8 +87,8 @@ Result<void> write_credentials(const ClusterPaths& paths, const UpOptions& optio
   KUBERNEL_TRY(const crypto::ClusterPki pki, crypto::open_cluster_pki(paths.pki(), names, now));
   KUBERNEL_TRY(const crypto::KeyPair admin, crypto::issue_client(pki.ca, "kubernetes-admin", {"system:masters"}, now));
   KUBERNEL_CHECK_OK(crypto::write_private_file(
-      paths.kubeconfig(), crypto::kubeconfig("https://127.0.0.1:" + std::to_string(port), options.name, "kubernetes-admin",
-                                             pki.ca.certificate_pem, admin)));
+      paths.kubeconfig(), crypto::kubeconfig("https://127.0.0.1:" + std::to_string(port), options.name,
+                                             "kubernetes-admin", pki.ca.certificate_pem, admin)));
   for (int node = 2; node <= options.nodes; ++node) {
     KUBERNEL_CHECK_OK(make_directory(paths.node(node)));
     const std::string user = "system:node:" + node_name(node);
@@ -107,7 +111,8 @@ Result<UniqueFd> listen_for_notices(const ClusterPaths& paths) {
   }
   std::memcpy(address.sun_path, path.c_str(), path.size());
   unlink(path.c_str());
-  if (!fd || bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) return system_error("bind", path);
+  if (!fd || bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0)
+    return system_error("bind", path);
   if (chmod(path.c_str(), 0600) != 0) return system_error("protect", path);
   return fd;
 }
@@ -119,7 +124,8 @@ Result<void> wait_until_ready(int notices, int holder, int count, SteadyClock::t
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - SteadyClock::now());
     pollfd waiting[] = {{notices, POLLIN, 0}, {holder, POLLIN, 0}};
     if (left.count() <= 0 || poll(waiting, 2, static_cast<int>(left.count())) == 0) {
-      return Error(Reason::Timeout, std::to_string(ready) + " of " + std::to_string(count) + " nodes said they are ready");
+      return Error(Reason::Timeout,
+                   std::to_string(ready) + " of " + std::to_string(count) + " nodes said they are ready");
     }
     if ((waiting[0].revents & POLLIN) != 0) {
       char buffer[4096];
@@ -140,8 +146,23 @@ Result<pid_t> start_holder(const ClusterPaths& paths, SandboxOptions sandbox, co
   const UniqueFd log(open(paths.log().c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   if (!log) return system_error("open", paths.log());
   ChildOptions child;
-  child.argv = {"setsid", "unshare", "--net", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child=SIGKILL", "--mount-proc",
-                "--propagation", "private", sandbox.self, "switch", paths.directory, to_argument(sandbox), "0"};
+  child.argv = {"setsid",
+                "unshare",
+                "--net",
+                "--mount",
+                "--pid",
+                "--uts",
+                "--ipc",
+                "--fork",
+                "--kill-child=SIGKILL",
+                "--mount-proc",
+                "--propagation",
+                "private",
+                sandbox.self,
+                "switch",
+                paths.directory,
+                to_argument(sandbox),
+                "0"};
   for (char** entry = environ; *entry != nullptr; ++entry) child.env.emplace_back(*entry);
   child.working_dir = "/";
   child.stdout_fd = log.get();
@@ -197,7 +218,8 @@ class Start {
     KUBERNEL_TRY(const auto api, ApiAccess::open(paths_, record_.api_port));
     KUBERNEL_CHECK_OK(step("nodes Ready", [&] { return api->wait_for_nodes(options_.nodes, deadline_); }));
     for (const std::string& image : options_.images) {
-      KUBERNEL_CHECK_OK(step("image " + fs::path(image).filename().string(), [&] { return load_image(*api, record_, image); }));
+      KUBERNEL_CHECK_OK(
+          step("image " + fs::path(image).filename().string(), [&] { return load_image(*api, record_, image); }));
     }
     return {};
   }
@@ -213,8 +235,10 @@ class Start {
   Result<void> start_nodes() {
     KUBERNEL_TRY(const InstallPaths install, find_install_paths());
     SandboxOptions sandbox{.self = install.self, .kubernel = install.kubernel, .nodes = options_.nodes};
-    sandbox.first_manifest = options_.manifest.empty() ? install.config + "/all-in-one.yaml" : fs::absolute(options_.manifest).string();
-    sandbox.other_manifest = options_.node_manifest.empty() ? install.config + "/node.yaml" : fs::absolute(options_.node_manifest).string();
+    sandbox.first_manifest =
+        options_.manifest.empty() ? install.config + "/all-in-one.yaml" : fs::absolute(options_.manifest).string();
+    sandbox.other_manifest =
+        options_.node_manifest.empty() ? install.config + "/node.yaml" : fs::absolute(options_.node_manifest).string();
     KUBERNEL_TRY(record_.pid, start_holder(paths_, sandbox, api_socket_));
     record_.started = process_start_time(record_.pid);
     KUBERNEL_CHECK_OK(save_record(paths_, record_));
@@ -234,14 +258,16 @@ class Start {
 Result<ClusterRecord> go_on_with(const ClusterPaths& paths, const ClusterRecord& running, const UpOptions& options) {
   const bool other_port = options.port != 0 && options.port != running.api_port;
   if (running.nodes != options.nodes || other_port || !options.manifest.empty() || !options.node_manifest.empty()) {
-    return Error(Reason::AlreadyExists, "cluster \"" + options.name + "\" is running with " + std::to_string(running.nodes) +
-                                            " node(s) on port " + std::to_string(running.api_port) +
+    return Error(Reason::AlreadyExists, "cluster \"" + options.name + "\" is running with " +
+                                            std::to_string(running.nodes) + " node(s) on port " +
+                                            std::to_string(running.api_port) +
                                             "; `kubernel down` stops it, then it can start in another shape");
   }
   std::fprintf(stderr, "  is running already\n");
   KUBERNEL_TRY(const auto api, ApiAccess::open(paths, running.api_port));
   for (const std::string& image : options.images) {
-    KUBERNEL_CHECK_OK(step("image " + fs::path(image).filename().string(), [&] { return load_image(*api, running, image); }));
+    KUBERNEL_CHECK_OK(
+        step("image " + fs::path(image).filename().string(), [&] { return load_image(*api, running, image); }));
   }
   return running;
 }
@@ -264,8 +290,10 @@ Result<ClusterRecord> up(const ClusterPaths& paths, const UpOptions& options) {
   std::string log;
   for (int node = 1; node <= options.nodes; ++node) log += last_lines(paths.node_log(node), 8);
   const std::string from_switch = last_lines(paths.log(), 8);
-  if (const auto stopped = stop_holder(record); !stopped) std::fprintf(stderr, "kubernel up: %s\n", stopped.error().message().c_str());
-  if (const auto removed = CgroupTree(paths.cgroup()).remove(); !removed) std::fprintf(stderr, "kubernel up: %s\n", removed.error().message().c_str());
+  if (const auto stopped = stop_holder(record); !stopped)
+    std::fprintf(stderr, "kubernel up: %s\n", stopped.error().message().c_str());
+  if (const auto removed = CgroupTree(paths.cgroup()).remove(); !removed)
+    std::fprintf(stderr, "kubernel up: %s\n", removed.error().message().c_str());
   std::fprintf(stderr, "%s%s", from_switch.c_str(), log.c_str());
   return std::move(started).error();
 }

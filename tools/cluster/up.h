@@ -21,12 +21,13 @@ struct UpOptions {
   std::chrono::seconds timeout{60};
 };
 
-// Starts the cluster and waits until every node is Ready; says what it does on standard error. When it runs already in the shape
-// that is asked for, only the images are loaded.
-// Errors: says what failed and where the log is. What was begun is taken down again.
+// Starts the cluster and waits until every node is Ready; says what it does on standard error. When it runs already in
+// the shape that is asked for, only the images are loaded. Errors: says what failed and where the log is. What was
+// begun is taken down again.
 Result<ClusterRecord> up(const ClusterPaths& paths, const UpOptions& options);
 
-// Ends every process of the cluster and removes what it made; with `keep_data` its store and images stay for the next up().
+// Ends every process of the cluster and removes what it made; with `keep_data` its store and images stay for the next
+// up().
 Result<void> down(const ClusterPaths& paths, bool keep_data);
 
 }  // namespace kubernel::cluster

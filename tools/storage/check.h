@@ -22,8 +22,8 @@ struct CheckOptions {
 struct CheckReport {
   storage::Revision revision = 0;
   storage::Revision compacted = 0;
-  std::int64_t keys = 0;     // Read whole and found right.
-  std::int64_t events = 0;   // As well.
+  std::int64_t keys = 0;            // Read whole and found right.
+  std::int64_t events = 0;          // As well.
   std::vector<std::string> damage;  // One line each, naming key and revision. The first kMostDamage.
   std::int64_t damaged = 0;         // How many lines there would be.
 

@@ -14,12 +14,12 @@
 namespace kubernel::storage_tool {
 namespace {
 
+using storage::Revision;
 using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
-using storage::Revision;
 
 class StorageCheck : public ::testing::Test {
  protected:
@@ -58,7 +58,8 @@ class StorageCheck : public ::testing::Test {
     EXPECT_EQ(sqlite3_open((directory_ / "state.db").c_str(), &db), SQLITE_OK);
     sqlite3_stmt* found = nullptr;
     EXPECT_EQ(sqlite3_prepare_v2(db, "SELECT name FROM pragma_table_info('keys') WHERE name IN ('id', 'revision')", -1,
-                                 &found, nullptr), SQLITE_OK);
+                                 &found, nullptr),
+              SQLITE_OK);
     EXPECT_EQ(sqlite3_step(found), SQLITE_ROW);
     const std::string name = reinterpret_cast<const char*>(sqlite3_column_text(found, 0));
     sqlite3_finalize(found);
@@ -131,8 +132,9 @@ TEST_F(StorageCheck, ADamagedRowOfThePastIsNamed) {
 
 TEST_F(StorageCheck, SeveralDamagedRowsAreAllNamed) {
   fill();
-  tamper("UPDATE log SET lease = 9 WHERE key IN (CAST('/many/1100' AS BLOB), CAST('/many/1101' AS BLOB),"
-         " CAST('/many/1499' AS BLOB))");
+  tamper(
+      "UPDATE log SET lease = 9 WHERE key IN (CAST('/many/1100' AS BLOB), CAST('/many/1101' AS BLOB),"
+      " CAST('/many/1499' AS BLOB))");
   const auto report = check();
   EXPECT_THAT(report.damage, AllOf(SizeIs(3), Contains(HasSubstr("/many/1100")), Contains(HasSubstr("/many/1101")),
                                    Contains(HasSubstr("/many/1499"))));
@@ -153,14 +155,15 @@ TEST_F(StorageCheck, ALostRowOfThePresentIsNamed) {
 TEST_F(StorageCheck, AKeyTheIndexForgotIsNamed) {
   fill();
   tamper("DELETE FROM keys WHERE key = CAST('/b' AS BLOB)");
-  EXPECT_THAT(check().damage, Contains(AllOf(HasSubstr("key \"/b\" at revision 4"),
-                                             HasSubstr("the present does not have it"))));
+  EXPECT_THAT(check().damage,
+              Contains(AllOf(HasSubstr("key \"/b\" at revision 4"), HasSubstr("the present does not have it"))));
 }
 
 TEST_F(StorageCheck, AnIndexThatPointsToAnOldRowIsNamed) {
   fill();
   const std::string place = place_column();
-  tamper("UPDATE keys SET " + place + " = (SELECT " + place + " FROM log WHERE key = CAST('/a' AS BLOB) AND version = 1)"
+  tamper("UPDATE keys SET " + place + " = (SELECT " + place +
+         " FROM log WHERE key = CAST('/a' AS BLOB) AND version = 1)"
          " WHERE key = CAST('/a' AS BLOB)");
   EXPECT_THAT(check().damage, Contains(AllOf(HasSubstr("key \"/a\" at revision 3"), HasSubstr("do not agree"))));
 }

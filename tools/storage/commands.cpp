@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #include <array>
-#include <chrono>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -158,7 +158,8 @@ Result<void> sync_file(const std::string& file) {
 Result<void> must_not_exist(const std::string& file) {
   std::error_code unknown;
   if (!fs::exists(fs::symlink_status(file, unknown))) return {};
-  return Error(Reason::AlreadyExists, file + ": exists already; nothing is overwritten, choose another name or move it away");
+  return Error(Reason::AlreadyExists,
+               file + ": exists already; nothing is overwritten, choose another name or move it away");
 }
 
 // Gives a finished file its name, unless there is one by now.
@@ -197,8 +198,8 @@ Result<void> copy_into_file(const Tools& tools, const StoreUrl& from, const std:
   {
     KUBERNEL_TRY(const auto source, tools.bench.open_existing(from));
     KUBERNEL_TRY(const auto target, tools.bench.open(url));
-    KUBERNEL_CHECK_OK(transfer({*source, *target, from.text, tools.bench.executor(), tools.progress,
-                                lease_ttl(from, *source)}));
+    KUBERNEL_CHECK_OK(
+        transfer({*source, *target, from.text, tools.bench.executor(), tools.progress, lease_ttl(from, *source)}));
   }
   return make_one_file(tools, url, file);
 }
@@ -296,7 +297,8 @@ Result<Answer> backup(const Tools& tools, const StoreUrl& from, const std::strin
 namespace {
 
 // A copy of the backup, checked, whose revisions go on above those that were given since it was made.
-Result<CheckReport> prepare_restore(const Tools& tools, const std::string& file, const std::string& copy, Revision skip) {
+Result<CheckReport> prepare_restore(const Tools& tools, const std::string& file, const std::string& copy,
+                                    Revision skip) {
   std::error_code failed;
   if (!fs::exists(file, failed)) return Error(Reason::NotFound, file + ": there is no such file");
   fs::copy_file(file, copy, fs::copy_options::none, failed);
@@ -317,8 +319,8 @@ Result<CheckReport> prepare_restore(const Tools& tools, const std::string& file,
 Result<Answer> migrate_open(const Tools& tools, Backend& source, const StoreUrl& from, const std::string& name,
                             const StoreUrl& to) {
   KUBERNEL_TRY(const auto target, tools.bench.open(to));
-  KUBERNEL_TRY(const Transferred done, transfer({source, *target, name, tools.bench.executor(), tools.progress,
-                                                 lease_ttl(from, source)}));
+  KUBERNEL_TRY(const Transferred done,
+               transfer({source, *target, name, tools.bench.executor(), tools.progress, lease_ttl(from, source)}));
   Answer out;
   out.text = std::string(done.resumed ? "resumed and finished: " : "") + std::to_string(done.keys) + " keys, " +
              std::to_string(done.leases) + " leases, " + size_text(done.bytes) + ", equal in both stores (sha256 " +
@@ -355,7 +357,8 @@ Result<Answer> migrate(const Tools& tools, const StoreUrl& from, const StoreUrl&
     return Error(Reason::BadRequest, "source and target are the same store");
   }
   auto source = tools.bench.open_existing(from);
-  if (!source) return in_use(from, source.error(), "Stop what uses it before migrating, so that no write is left behind");
+  if (!source)
+    return in_use(from, source.error(), "Stop what uses it before migrating, so that no write is left behind");
   return migrate_open(tools, **source, from, from.text, to);
 }
 

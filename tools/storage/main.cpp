@@ -43,7 +43,8 @@ constexpr char kStores[] =
 
 CLI::App* add(CLI::App& app, Options& options, const char* name, const char* summary, const std::string& footer) {
   CLI::App* const command = app.add_subcommand(name, summary);
-  command->add_option("-o,--output", options.output, "Output format: text or json")->check(CLI::IsMember({"text", "json"}));
+  command->add_option("-o,--output", options.output, "Output format: text or json")
+      ->check(CLI::IsMember({"text", "json"}));
   command->footer(footer);
   return command;
 }
@@ -70,11 +71,10 @@ void add_looking(CLI::App& app, Options& options, Commands& commands) {
     return check(tools, url);
   };
 
-  CLI::App* const compact_command =
-      add(app, options, "compact", "Forget history that is not needed any more",
-          "A running API server does this by itself. Current values stay.\n\nexamples:\n"
-          "  kubernel storage compact sqlite:/var/lib/kubernel/state.db\n"
-          "  kubernel storage compact etcd://127.0.0.1:2379 --revision 120000");
+  CLI::App* const compact_command = add(app, options, "compact", "Forget history that is not needed any more",
+                                        "A running API server does this by itself. Current values stay.\n\nexamples:\n"
+                                        "  kubernel storage compact sqlite:/var/lib/kubernel/state.db\n"
+                                        "  kubernel storage compact etcd://127.0.0.1:2379 --revision 120000");
   compact_command->add_option("STORE", options.store, "The store")->required();
   compact_command->add_option("--revision", options.revision, "Forget what was before this one; default: the present");
   commands[compact_command] = [&](const Tools& tools) -> Result<Answer> {
@@ -84,11 +84,11 @@ void add_looking(CLI::App& app, Options& options, Commands& commands) {
 }
 
 void add_moving(CLI::App& app, Options& options, Commands& commands) {
-  CLI::App* const backup_command =
-      add(app, options, "backup", "Write all of a store into one file, also while it is in use",
-          "The file is a SQLite store: `restore` makes any store from it, and `kubernel run` starts from a copy of it.\n\n"
-          "examples:\n"
-          "  kubernel storage backup --from sqlite:/var/lib/kubernel/state.db /backup/state-monday.db");
+  CLI::App* const backup_command = add(
+      app, options, "backup", "Write all of a store into one file, also while it is in use",
+      "The file is a SQLite store: `restore` makes any store from it, and `kubernel run` starts from a copy of it.\n\n"
+      "examples:\n"
+      "  kubernel storage backup --from sqlite:/var/lib/kubernel/state.db /backup/state-monday.db");
   backup_command->add_option("--from", options.from, "The store")->required();
   backup_command->add_option("FILE", options.file, "The file to write; it must not exist")->required();
   commands[backup_command] = [&](const Tools& tools) -> Result<Answer> {
@@ -96,13 +96,13 @@ void add_moving(CLI::App& app, Options& options, Commands& commands) {
     return backup(tools, from, options.file);
   };
 
-  CLI::App* const restore_command =
-      add(app, options, "restore", "Make a new store from a backup",
-          "The backup is checked first and stays as it is. Nothing is overwritten: the store must not exist, or be empty.\n"
-          "Clients may know of revisions that were given after the backup was made; --skip leaves out that many, so that\n"
-          "none is given again, and what those clients know is too old.\n\n"
-          "examples:\n"
-          "  kubernel storage restore /backup/state-monday.db --to sqlite:/var/lib/kubernel/state.db");
+  CLI::App* const restore_command = add(
+      app, options, "restore", "Make a new store from a backup",
+      "The backup is checked first and stays as it is. Nothing is overwritten: the store must not exist, or be empty.\n"
+      "Clients may know of revisions that were given after the backup was made; --skip leaves out that many, so that\n"
+      "none is given again, and what those clients know is too old.\n\n"
+      "examples:\n"
+      "  kubernel storage restore /backup/state-monday.db --to sqlite:/var/lib/kubernel/state.db");
   restore_command->add_option("FILE", options.file, "The backup")->required();
   restore_command->add_option("--to", options.to, "The new store")->required();
   restore_command->add_option("--skip", options.skip, "How many revisions to leave out")
@@ -113,13 +113,13 @@ void add_moving(CLI::App& app, Options& options, Commands& commands) {
     return restore(tools, options.file, to, options.skip);
   };
 
-  CLI::App* const migrate_command =
-      add(app, options, "migrate", "Copy all of a store into an empty one, of whatever kind",
-          "Stop what uses the two stores first. Run again after an interruption: it goes on where it was. In the end both\n"
-          "stores are read and compared. Keys, values and leases are kept; revisions go on above the source's.\n\n"
-          "examples:\n"
-          "  kubernel storage migrate --from sqlite:/var/lib/kubernel/state.db \\\n"
-          "      --to 'postgres://kubernel@db/kubernel?passwordFile=/etc/kubernel/password'");
+  CLI::App* const migrate_command = add(
+      app, options, "migrate", "Copy all of a store into an empty one, of whatever kind",
+      "Stop what uses the two stores first. Run again after an interruption: it goes on where it was. In the end both\n"
+      "stores are read and compared. Keys, values and leases are kept; revisions go on above the source's.\n\n"
+      "examples:\n"
+      "  kubernel storage migrate --from sqlite:/var/lib/kubernel/state.db \\\n"
+      "      --to 'postgres://kubernel@db/kubernel?passwordFile=/etc/kubernel/password'");
   migrate_command->add_option("--from", options.from, "The store to read")->required();
   migrate_command->add_option("--to", options.to, "The empty store to write")->required();
   commands[migrate_command] = [&](const Tools& tools) -> Result<Answer> {

@@ -24,10 +24,10 @@
 namespace kubernel::storage_tool {
 namespace {
 
-using ::testing::HasSubstr;
 using nlohmann::json;
 using storage_server::testing::Kind;
 using storage_server::testing::RealServer;
+using ::testing::HasSubstr;
 
 RealServer* server(Kind kind) {
   static const std::unique_ptr<RealServer> postgres = RealServer::start(Kind::Postgres);
@@ -46,14 +46,16 @@ class StorageMigrate : public ::testing::Test {
 
   // A new store of each kind that can be had here.
   std::vector<StoreUrl> a_store_of_each_kind() {
-    std::vector<std::string> urls = {"sqlite:" + (directory_ / ("state-" + std::to_string(++stores_) + ".db")).string()};
+    std::vector<std::string> urls = {"sqlite:" +
+                                     (directory_ / ("state-" + std::to_string(++stores_) + ".db")).string()};
     for (const Kind kind : {Kind::Postgres, Kind::MariaDb}) {
       RealServer* const found = server(kind);
       const bool postgres = kind == Kind::Postgres;
       const auto plugin = bench_.spec({.plugin = postgres ? "storage-postgres" : "storage-mysql"});
       if (found == nullptr || !plugin) {
-        std::fprintf(stderr, "SKIPPED: %s\n", plugin ? (RealServer::missing(kind) + " is not installed").c_str()
-                                                     : plugin.error().message().c_str());
+        std::fprintf(
+            stderr, "SKIPPED: %s\n",
+            plugin ? (RealServer::missing(kind) + " is not installed").c_str() : plugin.error().message().c_str());
       } else {
         urls.push_back(found->url(found->make_database()));
       }

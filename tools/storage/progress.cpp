@@ -24,7 +24,8 @@ void Progress::at(std::string_view doing, std::int64_t done, std::int64_t total)
   if (now < next_) return;
   next_ = now + (terminal_ ? Clock::TimePoint::duration(kOnTerminal) : Clock::TimePoint::duration(kOnPaper));
   std::string line = std::string(doing) + " " + std::to_string(done);
-  if (total > 0) line += " of " + std::to_string(total) + " (" + std::to_string(std::min(done, total) * 100 / total) + " %)";
+  if (total > 0)
+    line += " of " + std::to_string(total) + " (" + std::to_string(std::min(done, total) * 100 / total) + " %)";
   std::fprintf(out_, terminal_ ? "\r%s\033[K" : "%s\n", line.c_str());
   std::fflush(out_);
   line_open_ = terminal_;

@@ -45,10 +45,11 @@ const std::vector<Parameter>& server_parameters() {
 }
 
 const std::vector<Parameter>& etcd_parameters() {
-  static const std::vector<Parameter> out = {{"keyPrefix", "/keyPrefix"},       {"caFile", "/caFile"},
-                                             {"certFile", "/certFile"},         {"keyFile", "/keyFile"},
-                                             {"serverName", "/serverName"},     {"username", "/username"},
-                                             {"passwordFile", "/passwordFile"}, {"requestTimeout", "/requestTimeout", true}};
+  static const std::vector<Parameter> out = {
+      {"keyPrefix", "/keyPrefix"},       {"caFile", "/caFile"},
+      {"certFile", "/certFile"},         {"keyFile", "/keyFile"},
+      {"serverName", "/serverName"},     {"username", "/username"},
+      {"passwordFile", "/passwordFile"}, {"requestTimeout", "/requestTimeout", true}};
   return out;
 }
 
@@ -59,7 +60,8 @@ Error bad(const Parts& parts, const std::string& what) {
 std::string decoded(std::string_view text) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    const bool escape = text[i] == '%' && i + 2 < text.size() && std::isxdigit(static_cast<unsigned char>(text[i + 1])) != 0 &&
+    const bool escape = text[i] == '%' && i + 2 < text.size() &&
+                        std::isxdigit(static_cast<unsigned char>(text[i + 1])) != 0 &&
                         std::isxdigit(static_cast<unsigned char>(text[i + 2])) != 0;
     if (escape) {
       out += static_cast<char>(std::stoi(std::string(text.substr(i + 1, 2)), nullptr, 16));
@@ -74,8 +76,9 @@ std::string decoded(std::string_view text) {
 Result<Parts> split(std::string_view text) {
   const auto colon = text.find(':');
   if (colon == std::string_view::npos || colon == 0) {
-    return Error(Reason::BadRequest, "\"" + std::string(text) +
-                                         "\" is no store; write sqlite:/path/state.db, postgres://..., mysql://... or etcd://...");
+    return Error(Reason::BadRequest,
+                 "\"" + std::string(text) +
+                     "\" is no store; write sqlite:/path/state.db, postgres://..., mysql://... or etcd://...");
   }
   Parts parts{.scheme = std::string(text.substr(0, colon))};
   text.remove_prefix(colon + 1);
@@ -98,7 +101,8 @@ Result<void> refuse_password(const Parts& parts) {
   const auto at = address.rfind('@');
   const auto begin = address.starts_with("//") ? 2 : 0;
   if (at == std::string_view::npos || address.substr(begin, at - begin).find(':') == std::string_view::npos) return {};
-  return bad(parts, "a password must not be in the URL, where others can see it; put it into a file: ?passwordFile=FILE");
+  return bad(parts,
+             "a password must not be in the URL, where others can see it; put it into a file: ?passwordFile=FILE");
 }
 
 Result<void> add_parameters(const Parts& parts, const std::vector<Parameter>& known, json& config) {
@@ -187,9 +191,10 @@ Result<StoreUrl> parse_store_url(std::string_view text) {
   } else if (parts.scheme == "memory") {
     return bad(parts, "a store in memory is gone when its process ends, and no other process can reach it");
   } else {
-    return Error(Reason::BadRequest, "unknown kind of store \"" + parts.scheme + "\"" +
-                                         core::did_you_mean(parts.scheme, std::vector<std::string>{"sqlite", "postgres", "mysql", "etcd"}) +
-                                         "; there are sqlite, postgres, mysql and etcd");
+    return Error(Reason::BadRequest,
+                 "unknown kind of store \"" + parts.scheme + "\"" +
+                     core::did_you_mean(parts.scheme, std::vector<std::string>{"sqlite", "postgres", "mysql", "etcd"}) +
+                     "; there are sqlite, postgres, mysql and etcd");
   }
   url.config_json = config.dump();
   return url;

@@ -8,9 +8,9 @@
 namespace kubernel::storage_tool {
 namespace {
 
+using nlohmann::json;
 using ::testing::HasSubstr;
 using ::testing::Not;
-using nlohmann::json;
 
 json config_of(const std::string& text, const std::string& plugin) {
   const auto url = parse_store_url(text);
@@ -35,8 +35,9 @@ TEST(StoreUrl, APathIsASqliteStore) {
 }
 
 TEST(StoreUrl, AServersParametersAreThePluginsConfiguration) {
-  EXPECT_EQ(config_of("postgres://kubernel@db:5432/k?passwordFile=/etc/pw&tls=require&connections=3", "storage-postgres"),
-            json::parse(R"({"url":"postgresql://kubernel@db:5432/k","passwordFile":"/etc/pw","tls":{"mode":"require"},
+  EXPECT_EQ(
+      config_of("postgres://kubernel@db:5432/k?passwordFile=/etc/pw&tls=require&connections=3", "storage-postgres"),
+      json::parse(R"({"url":"postgresql://kubernel@db:5432/k","passwordFile":"/etc/pw","tls":{"mode":"require"},
                             "connections":3})"));
   EXPECT_EQ(config_of("mysql://kubernel@/k?socket=/run/db.sock&passwordEnvironment=PW", "storage-mysql"),
             json::parse(R"({"url":"mysql://kubernel@/k?socket=/run/db.sock","passwordEnvironment":"PW"})"));
@@ -59,7 +60,8 @@ TEST(StoreUrl, APasswordIsRefusedAndNotRepeated) {
 }
 
 TEST(StoreUrl, WhatNobodyKnowsIsNamed) {
-  EXPECT_THAT(refusal("sqllite:/x"), AllOf(HasSubstr("unknown kind of store \"sqllite\""), HasSubstr("did you mean \"sqlite\"")));
+  EXPECT_THAT(refusal("sqllite:/x"),
+              AllOf(HasSubstr("unknown kind of store \"sqllite\""), HasSubstr("did you mean \"sqlite\"")));
   EXPECT_THAT(refusal("/var/lib/state.db"), HasSubstr("write sqlite:/path/state.db"));
   EXPECT_THAT(refusal("postgres://a@b/c?passwordfile=x"), HasSubstr("did you mean \"passwordFile\""));
   EXPECT_THAT(refusal("sqlite:/x?synchronous"), HasSubstr("has no value"));

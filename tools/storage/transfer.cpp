@@ -103,8 +103,8 @@ class Run {
     }
     KUBERNEL_TRY(const auto stats, target_.stats({}));
     if (stats.keys > 0) {
-      return Error(Reason::AlreadyExists, "the target is not empty: it holds " + std::to_string(stats.keys) +
-                                              " keys; take an empty one");
+      return Error(Reason::AlreadyExists,
+                   "the target is not empty: it holds " + std::to_string(stats.keys) + " keys; take an empty one");
     }
     KUBERNEL_TRY(const auto put, target_.put({}, kMarker, transfer_.source_name, 0, 0));
     marker_ = put.revision;
@@ -188,7 +188,8 @@ class Run {
   Result<void> finish() {
     KUBERNEL_TRY(auto stats, target_.stats({}));
     if (stats.revision <= report_.source_revision) {
-      KUBERNEL_TRY(stats.revision, raise_revision(target_, report_.source_revision + 1, transfer_.executor, transfer_.progress));
+      KUBERNEL_TRY(stats.revision,
+                   raise_revision(target_, report_.source_revision + 1, transfer_.executor, transfer_.progress));
     }
     KUBERNEL_TRY(const auto removed, target_.remove({}, kMarker, marker_));
     if (!removed.applied) return written_by_others();

@@ -9,8 +9,8 @@
 namespace kubernel::storage_tool {
 namespace {
 
-using ::testing::HasSubstr;
 using storage::Revision;
+using ::testing::HasSubstr;
 
 class StorageTransfer : public ::testing::Test {
  protected:

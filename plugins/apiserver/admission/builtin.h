@@ -14,7 +14,8 @@
 
 namespace kubernel::apiserver {
 
-/// What steps after NamespaceLifecycle read with: it has brought the caches up to the moment a request for a namespaced object came.
+/// What steps after NamespaceLifecycle read with: it has brought the caches up to the moment a request for a namespaced
+/// object came.
 inline constexpr std::string_view kCached = "0";
 
 /// NamespaceLifecycle: nothing is created in a namespace that is missing or terminating; default and kube-* stay.
@@ -42,7 +43,8 @@ std::unique_ptr<admission::Admission> make_claim_resize(const Api& api);
 /// ResourceQuota: nothing exceeds a quota of its namespace.
 std::unique_ptr<admission::Admission> make_resource_quota(const Api& api);
 
-/// All of the above, added to `api`; `plugins` (those of other shared objects) come before ResourceQuota, which must see what is stored.
+/// All of the above, added to `api`; `plugins` (those of other shared objects) come before ResourceQuota, which must
+/// see what is stored.
 void add_admission(Api& api, std::vector<std::unique_ptr<admission::Admission>> plugins);
 
 }  // namespace kubernel::apiserver

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Certificate signing requests: who asks is who is written into them, and only who may approve or sign for a signer does.
+// Certificate signing requests: who asks is who is written into them, and only who may approve or sign for a signer
+// does.
 #include "admission/builtin.h"
 #include "registry/errors.h"
 #include "registry/json_util.h"
@@ -16,7 +17,8 @@ class SigningRequests final : public admission::Admission {
   explicit SigningRequests(const Api& api) : api_(api) {}
 
   bool handles(admission::Operation operation, const api::Resource& resource, std::string_view) const override {
-    return resource == kRequests && (operation == admission::Operation::Create || operation == admission::Operation::Update);
+    return resource == kRequests &&
+           (operation == admission::Operation::Create || operation == admission::Operation::Update);
   }
 
   Result<void> mutate(const CallContext&, admission::Request& request) override {
@@ -49,7 +51,8 @@ class SigningRequests final : public admission::Admission {
 
  private:
   // CertificateApproval and CertificateSigning: the right is to the signer, or to all of its domain.
-  Result<void> check_signer(const CallContext& ctx, const admission::Request& request, const std::string& signer, const char* verb) const {
+  Result<void> check_signer(const CallContext& ctx, const admission::Request& request, const std::string& signer,
+                            const char* verb) const {
     const std::string domain = signer.substr(0, signer.find('/')) + "/*";
     for (const std::string& name : {signer, domain}) {
       auth::Attributes wanted;
@@ -71,6 +74,8 @@ class SigningRequests final : public admission::Admission {
 
 }  // namespace
 
-std::unique_ptr<admission::Admission> make_signing_requests(const Api& api) { return std::make_unique<SigningRequests>(api); }
+std::unique_ptr<admission::Admission> make_signing_requests(const Api& api) {
+  return std::make_unique<SigningRequests>(api);
+}
 
 }  // namespace kubernel::apiserver

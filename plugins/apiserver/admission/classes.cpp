@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The steps that follow from classes: DefaultStorageClass, DefaultIngressClass, PersistentVolumeClaimResize, RuntimeClass.
+// The steps that follow from classes: DefaultStorageClass, DefaultIngressClass, PersistentVolumeClaimResize,
+// RuntimeClass.
 #include <algorithm>
 #include <optional>
 #include <utility>
@@ -18,7 +19,8 @@ namespace {
 const api::Resource kIngresses{"networking.k8s.io", "v1", "ingresses"};
 
 // A class that its annotation makes the default; of several the newest, as upstream.
-Result<std::optional<api::Object>> find_default(const CallContext& ctx, const Store& classes, std::string_view annotation) {
+Result<std::optional<api::Object>> find_default(const CallContext& ctx, const Store& classes,
+                                                std::string_view annotation) {
   KUBERNEL_TRY(const ListResult all, classes.list(ctx, {}));
   std::optional<api::Object> out;
   for (const api::Object& one : all.items) {
@@ -32,8 +34,10 @@ Result<std::optional<api::Object>> find_default(const CallContext& ctx, const St
 class DefaultStorageClass final : public admission::Admission {
  public:
   explicit DefaultStorageClass(const Api& api) : api_(api) {}
-  bool handles(admission::Operation operation, const api::Resource& resource, std::string_view subresource) const override {
-    return operation == admission::Operation::Create && resource == api::resources::kPersistentVolumeClaims && subresource.empty();
+  bool handles(admission::Operation operation, const api::Resource& resource,
+               std::string_view subresource) const override {
+    return operation == admission::Operation::Create && resource == api::resources::kPersistentVolumeClaims &&
+           subresource.empty();
   }
   Result<void> mutate(const CallContext& ctx, admission::Request& request) override {
     const json& claim = *request.object;
@@ -54,15 +58,17 @@ class DefaultStorageClass final : public admission::Admission {
 class DefaultIngressClass final : public admission::Admission {
  public:
   explicit DefaultIngressClass(const Api& api) : api_(api) {}
-  bool handles(admission::Operation operation, const api::Resource& resource, std::string_view subresource) const override {
+  bool handles(admission::Operation operation, const api::Resource& resource,
+               std::string_view subresource) const override {
     return operation == admission::Operation::Create && resource == kIngresses && subresource.empty();
   }
   Result<void> mutate(const CallContext& ctx, admission::Request& request) override {
     const json& ingress = *request.object;
     if (!member(ingress, {"spec", "ingressClassName"}).is_null()) return {};
     if (!member(ingress, {"metadata", "annotations", "kubernetes.io/ingress.class"}).is_null()) return {};
-    KUBERNEL_TRY(const auto found, find_default(ctx, *api_.store(*api_.find("networking.k8s.io", "v1", "ingressclasses")),
-                                                "ingressclass.kubernetes.io/is-default-class"));
+    KUBERNEL_TRY(const auto found,
+                 find_default(ctx, *api_.store(*api_.find("networking.k8s.io", "v1", "ingressclasses")),
+                              "ingressclass.kubernetes.io/is-default-class"));
     if (found) make_member(*request.object, {"spec", "ingressClassName"}) = found->name();
     return {};
   }
@@ -75,14 +81,18 @@ class DefaultIngressClass final : public admission::Admission {
 class ClaimResize final : public admission::Admission {
  public:
   explicit ClaimResize(const Api& api) : api_(api) {}
-  bool handles(admission::Operation operation, const api::Resource& resource, std::string_view subresource) const override {
-    return operation == admission::Operation::Update && resource == api::resources::kPersistentVolumeClaims && subresource.empty();
+  bool handles(admission::Operation operation, const api::Resource& resource,
+               std::string_view subresource) const override {
+    return operation == admission::Operation::Update && resource == api::resources::kPersistentVolumeClaims &&
+           subresource.empty();
   }
   Result<void> mutate(const CallContext&, admission::Request&) override { return {}; }
   Result<void> validate(const CallContext& ctx, const admission::Request& request) override {
     KUBERNEL_TRY(const api::Object now, api::Object::from_json(*request.object));
     const api::Object& old = *request.old_object;
-    const auto size = [](const api::Object& claim) { return api::Quantity::read(claim["spec"]["resources"]["requests"]["storage"]); };
+    const auto size = [](const api::Object& claim) {
+      return api::Quantity::read(claim["spec"]["resources"]["requests"]["storage"]);
+    };
     if (size(now) <= size(old)) return {};
     const schema::ResourceInfo& about = *api_.find("", "v1", "persistentvolumeclaims");
     if (old["status"]["phase"].string() != "Bound") {
@@ -90,7 +100,8 @@ class ClaimResize final : public admission::Admission {
     }
     const std::string storage_class(now["spec"]["storageClassName"].string());
     const Error refused = forbidden(about, request.key.name,
-                                    "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize");
+                                    "only dynamically provisioned pvc can be resized and the storageclass that "
+                                    "provisions the pvc must support resize");
     if (storage_class.empty()) return refused;
     auto found = api_.store(*api_.find("storage.k8s.io", "v1", "storageclasses"))->get(ctx, {"", storage_class}, "");
     if (!found && found.error().reason() != Reason::NotFound) return std::move(found).error();
@@ -105,7 +116,8 @@ class ClaimResize final : public admission::Admission {
 class RuntimeClass final : public admission::Admission {
  public:
   explicit RuntimeClass(const Api& api) : api_(api) {}
-  bool handles(admission::Operation operation, const api::Resource& resource, std::string_view subresource) const override {
+  bool handles(admission::Operation operation, const api::Resource& resource,
+               std::string_view subresource) const override {
     return operation == admission::Operation::Create && resource == api::resources::kPods && subresource.empty();
   }
 
@@ -127,8 +139,9 @@ class RuntimeClass final : public admission::Admission {
       for (const auto& [key, value] : selector.items()) {
         json& own = make_member(spec, {"nodeSelector"})[key];
         if (!own.is_null() && own != value) {
-          return refuse(request, "conflict: runtimeClass.scheduling.nodeSelector[" + key + "] = " + value.get<std::string>() +
-                                     "; pod.spec.nodeSelector[" + key + "] = " + own.get<std::string>());
+          return refuse(request, "conflict: runtimeClass.scheduling.nodeSelector[" + key +
+                                     "] = " + value.get<std::string>() + "; pod.spec.nodeSelector[" + key +
+                                     "] = " + own.get<std::string>());
         }
         own = value;
       }
@@ -163,7 +176,8 @@ class RuntimeClass final : public admission::Admission {
     const std::string name = text(*request.object, {"spec", "runtimeClassName"});
     if (name.empty()) return std::optional<api::Object>();
     auto found = api_.store(*api_.find("node.k8s.io", "v1", "runtimeclasses"))->get(ctx, {"", name}, "");
-    if (!found && found.error().reason() == Reason::NotFound) return refuse(request, "pod rejected: RuntimeClass " + quote(name) + " not found");
+    if (!found && found.error().reason() == Reason::NotFound)
+      return refuse(request, "pod rejected: RuntimeClass " + quote(name) + " not found");
     if (!found) return std::move(found).error();
     return std::optional<api::Object>(*std::move(found));
   }
@@ -173,9 +187,17 @@ class RuntimeClass final : public admission::Admission {
 
 }  // namespace
 
-std::unique_ptr<admission::Admission> make_default_storage_class(const Api& api) { return std::make_unique<DefaultStorageClass>(api); }
-std::unique_ptr<admission::Admission> make_default_ingress_class(const Api& api) { return std::make_unique<DefaultIngressClass>(api); }
-std::unique_ptr<admission::Admission> make_claim_resize(const Api& api) { return std::make_unique<ClaimResize>(api); }
-std::unique_ptr<admission::Admission> make_runtime_class(const Api& api) { return std::make_unique<RuntimeClass>(api); }
+std::unique_ptr<admission::Admission> make_default_storage_class(const Api& api) {
+  return std::make_unique<DefaultStorageClass>(api);
+}
+std::unique_ptr<admission::Admission> make_default_ingress_class(const Api& api) {
+  return std::make_unique<DefaultIngressClass>(api);
+}
+std::unique_ptr<admission::Admission> make_claim_resize(const Api& api) {
+  return std::make_unique<ClaimResize>(api);
+}
+std::unique_ptr<admission::Admission> make_runtime_class(const Api& api) {
+  return std::make_unique<RuntimeClass>(api);
+}
 
 }  // namespace kubernel::apiserver

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// LimitRanger: containers get the defaults of their namespace's limit ranges, and pods and claims stay within their bounds.
+// LimitRanger: containers get the defaults of their namespace's limit ranges, and pods and claims stay within their
+// bounds.
 #include <algorithm>
 #include <cstdio>
 #include <utility>
@@ -80,8 +81,10 @@ struct Constraint {
     const Quantity* request = find(requests, name);
     const Quantity* limit = find(limits, name);
     const std::string start = name + " max limit to request ratio per " + type + " is " + enforced.to_string();
-    if (request == nullptr || request->is_zero()) return complaints.add(start + ", but no request is specified or request is 0");
-    if (limit == nullptr || limit->is_zero()) return complaints.add(start + ", but no limit is specified or limit is 0");
+    if (request == nullptr || request->is_zero())
+      return complaints.add(start + ", but no request is specified or request is 0");
+    if (limit == nullptr || limit->is_zero())
+      return complaints.add(start + ", but no limit is specified or limit is 0");
     const double ratio = static_cast<double>(limit->milli_value()) / static_cast<double>(request->milli_value());
     if (ratio <= static_cast<double>(enforced.milli_value()) / 1000) return;
     char digits[64];
@@ -116,7 +119,8 @@ class LimitRanger final : public admission::Admission {
  public:
   explicit LimitRanger(const Api& api) : api_(api), ranges_(*api.find("", "v1", "limitranges")) {}
 
-  bool handles(admission::Operation operation, const api::Resource& resource, std::string_view subresource) const override {
+  bool handles(admission::Operation operation, const api::Resource& resource,
+               std::string_view subresource) const override {
     if (resource == api::resources::kPods) {
       return (operation == admission::Operation::Create && subresource.empty()) ||
              (operation == admission::Operation::Update && subresource == "resize");
@@ -134,7 +138,8 @@ class LimitRanger final : public admission::Admission {
       for (const api::Value item : range["spec"]["limits"]) {
         if (item["type"].string() != "Container") continue;
         for (const auto& [name, amount] : api::read_amounts(item["default"])) limits[name] = amount.to_string();
-        for (const auto& [name, amount] : api::read_amounts(item["defaultRequest"])) requests[name] = amount.to_string();
+        for (const auto& [name, amount] : api::read_amounts(item["defaultRequest"]))
+          requests[name] = amount.to_string();
       }
     }
     if (limits.empty() && requests.empty()) return {};
@@ -170,13 +175,17 @@ class LimitRanger final : public admission::Admission {
     return std::move(found.items);
   }
 
-  static void set_defaults(json& pod, const std::map<std::string, std::string>& limits, const std::map<std::string, std::string>& requests) {
+  static void set_defaults(json& pod, const std::map<std::string, std::string>& limits,
+                           const std::map<std::string, std::string>& requests) {
     std::string note;
-    const auto tell = [&](const std::vector<std::string>& names, const char* what, const char* kind, const json& container) {
+    const auto tell = [&](const std::vector<std::string>& names, const char* what, const char* kind,
+                          const json& container) {
       if (names.empty()) return;
-      note += (note.empty() ? "" : "; ") + names_of(names) + " " + what + " for " + kind + " " + text(container, {"name"});
+      note +=
+          (note.empty() ? "" : "; ") + names_of(names) + " " + what + " for " + kind + " " + text(container, {"name"});
     };
-    constexpr std::pair<const char*, const char*> kLists[] = {{"containers", "container"}, {"initContainers", "init container"}};
+    constexpr std::pair<const char*, const char*> kLists[] = {{"containers", "container"},
+                                                              {"initContainers", "init container"}};
     for (const auto& [list, kind] : kLists) {
       json& spec = make_member(pod, {"spec"});
       if (!spec.contains(list)) continue;
@@ -185,7 +194,8 @@ class LimitRanger final : public admission::Admission {
         tell(fill(container, "limits", limits), "limit", kind, container);
       }
     }
-    if (!note.empty()) make_member(pod, {"metadata", "annotations"})["kubernetes.io/limit-ranger"] = "LimitRanger plugin set: " + note;
+    if (!note.empty())
+      make_member(pod, {"metadata", "annotations"})["kubernetes.io/limit-ranger"] = "LimitRanger plugin set: " + note;
   }
 
   static void check_pod(api::Value item, const api::Object& pod, Complaints& complaints) {
@@ -221,6 +231,8 @@ class LimitRanger final : public admission::Admission {
 
 }  // namespace
 
-std::unique_ptr<admission::Admission> make_limit_ranger(const Api& api) { return std::make_unique<LimitRanger>(api); }
+std::unique_ptr<admission::Admission> make_limit_ranger(const Api& api) {
+  return std::make_unique<LimitRanger>(api);
+}
 
 }  // namespace kubernel::apiserver

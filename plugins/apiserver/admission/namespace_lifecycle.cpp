@@ -10,17 +10,22 @@ class NamespaceLifecycle final : public admission::Admission {
  public:
   explicit NamespaceLifecycle(const Api& api) : api_(api), info_(*api.find("", "v1", "namespaces")) {}
 
-  bool handles(admission::Operation operation, const api::Resource& resource, std::string_view subresource) const override {
+  bool handles(admission::Operation operation, const api::Resource& resource,
+               std::string_view subresource) const override {
     if (operation == admission::Operation::Create) return subresource.empty();
     return operation == admission::Operation::Delete && resource == api::resources::kNamespaces && subresource.empty();
   }
 
-  // The first step of all looks at everything that was written before the request came; the later ones need not wait for that again.
+  // The first step of all looks at everything that was written before the request came; the later ones need not wait
+  // for that again.
   Result<void> mutate(const CallContext& ctx, admission::Request& request) override { return check(ctx, request, ""); }
-  Result<void> validate(const CallContext& ctx, const admission::Request& request) override { return check(ctx, request, kCached); }
+  Result<void> validate(const CallContext& ctx, const admission::Request& request) override {
+    return check(ctx, request, kCached);
+  }
 
  private:
-  Result<void> check(const CallContext& ctx, const admission::Request& request, std::string_view resource_version) const {
+  Result<void> check(const CallContext& ctx, const admission::Request& request,
+                     std::string_view resource_version) const {
     if (request.operation == admission::Operation::Delete) {
       const std::string& name = request.key.name;
       if (name == "default" || name == "kube-system" || name == "kube-public") {
@@ -33,10 +38,12 @@ class NamespaceLifecycle final : public admission::Admission {
     if (!ns.head().deleting) return {};
     const schema::ResourceInfo* about =
         schema::find_resource(request.resource.group, request.resource.version, request.resource.plural);
-    Error refused = forbidden(*about, request.key.name,
-                              "unable to create new content in namespace " + request.key.ns + " because it is being terminated");
+    Error refused =
+        forbidden(*about, request.key.name,
+                  "unable to create new content in namespace " + request.key.ns + " because it is being terminated");
     ErrorDetails details = *refused.details();
-    details.causes.push_back({"NamespaceTerminating", "namespace " + request.key.ns + " is being terminated", "metadata.namespace"});
+    details.causes.push_back(
+        {"NamespaceTerminating", "namespace " + request.key.ns + " is being terminated", "metadata.namespace"});
     return Error(Reason::Forbidden, refused.message(), std::move(details));
   }
 

@@ -15,7 +15,8 @@ namespace {
 class ForNew : public admission::Admission {
  public:
   explicit ForNew(const api::Resource& resource) : resource_(resource) {}
-  bool handles(admission::Operation operation, const api::Resource& resource, std::string_view subresource) const override {
+  bool handles(admission::Operation operation, const api::Resource& resource,
+               std::string_view subresource) const override {
     return operation == admission::Operation::Create && resource == resource_ && subresource.empty();
   }
   Result<void> validate(const CallContext&, const admission::Request&) override { return {}; }
@@ -53,7 +54,8 @@ class DefaultTolerations final : public ForNew {
         return (own == key || own.empty()) && (effect == "NoExecute" || effect.empty());
       });
       if (!there) {
-        tolerations.push_back({{"key", key}, {"operator", "Exists"}, {"effect", "NoExecute"}, {"tolerationSeconds", kSeconds}});
+        tolerations.push_back(
+            {{"key", key}, {"operator", "Exists"}, {"effect", "NoExecute"}, {"tolerationSeconds", kSeconds}});
       }
     }
     return {};
@@ -64,7 +66,8 @@ class Priority final : public admission::Admission {
  public:
   explicit Priority(const Api& api) : api_(api), classes_(*api.find("scheduling.k8s.io", "v1", "priorityclasses")) {}
 
-  bool handles(admission::Operation operation, const api::Resource& resource, std::string_view subresource) const override {
+  bool handles(admission::Operation operation, const api::Resource& resource,
+               std::string_view subresource) const override {
     if (!subresource.empty()) return false;
     if (resource == api::resources::kPods) return operation == admission::Operation::Create;
     return resource == api::resources::kPriorityClasses &&
@@ -93,7 +96,8 @@ class Priority final : public admission::Admission {
                                  std::to_string(value) + " from the given PriorityClass name");
     }
     spec["priority"] = value;
-    const std::string policy(found ? (*found)["preemptionPolicy"].string("PreemptLowerPriority") : "PreemptLowerPriority");
+    const std::string policy(found ? (*found)["preemptionPolicy"].string("PreemptLowerPriority")
+                                   : "PreemptLowerPriority");
     if (text(spec, {"preemptionPolicy"}).empty()) spec["preemptionPolicy"] = policy;
     return {};
   }
@@ -102,8 +106,9 @@ class Priority final : public admission::Admission {
     if (request.resource != api::resources::kPriorityClasses || !flag(*request.object, {"globalDefault"})) return {};
     KUBERNEL_TRY(const auto other, find_default(ctx, request.key.name, ""));
     if (!other) return {};
-    return forbidden(classes_, request.key.name,
-                     "PriorityClass " + quote(other->name()) + " is already marked as default. Only one default can exist");
+    return forbidden(
+        classes_, request.key.name,
+        "PriorityClass " + quote(other->name()) + " is already marked as default. Only one default can exist");
   }
 
  private:
@@ -113,7 +118,8 @@ class Priority final : public admission::Admission {
   }
 
   // Of several (written behind our back), the smallest, as upstream.
-  Result<std::optional<api::Object>> find_default(const CallContext& ctx, std::string_view except, std::string_view resource_version) const {
+  Result<std::optional<api::Object>> find_default(const CallContext& ctx, std::string_view except,
+                                                  std::string_view resource_version) const {
     ListQuery query;
     query.resource_version = resource_version;
     KUBERNEL_TRY(const ListResult all, api_.store(classes_)->list(ctx, query));
@@ -131,8 +137,14 @@ class Priority final : public admission::Admission {
 
 }  // namespace
 
-std::unique_ptr<admission::Admission> make_node_taint() { return std::make_unique<NodeTaint>(); }
-std::unique_ptr<admission::Admission> make_default_tolerations() { return std::make_unique<DefaultTolerations>(); }
-std::unique_ptr<admission::Admission> make_priority(const Api& api) { return std::make_unique<Priority>(api); }
+std::unique_ptr<admission::Admission> make_node_taint() {
+  return std::make_unique<NodeTaint>();
+}
+std::unique_ptr<admission::Admission> make_default_tolerations() {
+  return std::make_unique<DefaultTolerations>();
+}
+std::unique_ptr<admission::Admission> make_priority(const Api& api) {
+  return std::make_unique<Priority>(api);
+}
 
 }  // namespace kubernel::apiserver

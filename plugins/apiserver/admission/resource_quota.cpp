@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ResourceQuota: a write that would exceed a quota of its namespace is refused; what it uses is counted before it is stored.
+// ResourceQuota: a write that would exceed a quota of its namespace is refused; what it uses is counted before it is
+// stored.
 #include <algorithm>
 #include <set>
 #include <utility>
@@ -28,8 +29,8 @@ Amounts only(const Amounts& amounts, const Amounts& names) {
 
 // Of a pod, the names in requests and limits that a quota of compute asks every container to say.
 bool computes(const std::string& name) {
-  return name == "cpu" || name == "memory" || name == "requests.cpu" || name == "requests.memory" || name == "limits.cpu" ||
-         name == "limits.memory";
+  return name == "cpu" || name == "memory" || name == "requests.cpu" || name == "requests.memory" ||
+         name == "limits.cpu" || name == "limits.memory";
 }
 
 bool container_says(api::Value container, const std::string& name) {
@@ -66,13 +67,15 @@ class ResourceQuota final : public admission::Admission {
  public:
   explicit ResourceQuota(const Api& api) : api_(api), quotas_(*api.find("", "v1", "resourcequotas")) {}
 
-  bool handles(admission::Operation operation, const api::Resource& resource, std::string_view subresource) const override {
+  bool handles(admission::Operation operation, const api::Resource& resource,
+               std::string_view subresource) const override {
     const bool resize = resource == api::resources::kPods && subresource == "resize";
     if (!subresource.empty() && !resize) return false;
     if (operation == admission::Operation::Create) return true;
     // Of these, an update can use more.
     return operation == admission::Operation::Update &&
-           (resource == api::resources::kPods || resource == api::resources::kServices || resource == api::resources::kPersistentVolumeClaims);
+           (resource == api::resources::kPods || resource == api::resources::kServices ||
+            resource == api::resources::kPersistentVolumeClaims);
   }
 
   Result<void> mutate(const CallContext&, admission::Request&) override { return {}; }
@@ -113,7 +116,8 @@ class ResourceQuota final : public admission::Admission {
   }
 
   // Adds `more` to the quota's status, unless that is more than it allows.
-  Result<void> charge(const CallContext& ctx, const admission::Request& request, const api::Object& quota, const Amounts& more) const {
+  Result<void> charge(const CallContext& ctx, const admission::Request& request, const api::Object& quota,
+                      const Amounts& more) const {
     UpdateRequest update;
     update.key = quota.key();
     update.part = Part::Status;
@@ -134,10 +138,12 @@ class ResourceQuota final : public admission::Admission {
         sum += amount;
         if (sum > bound->second) over[name] = amount;
       }
-      if (!unknown.empty()) return refuse(request, "status unknown for quota: " + current.name() + ", resources: " + unknown);
+      if (!unknown.empty())
+        return refuse(request, "status unknown for quota: " + current.name() + ", resources: " + unknown);
       if (!over.empty()) {
         return refuse(request, "exceeded quota: " + current.name() + ", requested: " + api::print_amounts(over) +
-                                   ", used: " + api::print_amounts(only(used, over)) + ", limited: " + api::print_amounts(only(hard, over)));
+                                   ", used: " + api::print_amounts(only(used, over)) +
+                                   ", limited: " + api::print_amounts(only(hard, over)));
       }
       json out = current.to_json();
       for (const auto& [name, amount] : more) {
@@ -159,6 +165,8 @@ class ResourceQuota final : public admission::Admission {
 
 }  // namespace
 
-std::unique_ptr<admission::Admission> make_resource_quota(const Api& api) { return std::make_unique<ResourceQuota>(api); }
+std::unique_ptr<admission::Admission> make_resource_quota(const Api& api) {
+  return std::make_unique<ResourceQuota>(api);
+}
 
 }  // namespace kubernel::apiserver

@@ -26,18 +26,21 @@ json token_volume(const std::string& name) {
             {"sources",
              json::array({json{{"serviceAccountToken", {{"expirationSeconds", 3607}, {"path", "token"}}}},
                           json{{"configMap",
-                                {{"name", "kube-root-ca.crt"}, {"items", json::array({json{{"key", "ca.crt"}, {"path", "ca.crt"}}})}}}},
+                                {{"name", "kube-root-ca.crt"},
+                                 {"items", json::array({json{{"key", "ca.crt"}, {"path", "ca.crt"}}})}}}},
                           json{{"downwardAPI",
                                 {{"items", json::array({json{{"path", "namespace"},
                                                              {"fieldRef",
-                                                              {{"apiVersion", "v1"}, {"fieldPath", "metadata.namespace"}}}}})}}}}})}}}};
+                                                              {{"apiVersion", "v1"},
+                                                               {"fieldPath", "metadata.namespace"}}}}})}}}}})}}}};
 }
 
 class ServiceAccountAdmission final : public admission::Admission {
  public:
   explicit ServiceAccountAdmission(const Api& api) : api_(api) {}
 
-  bool handles(admission::Operation operation, const api::Resource& resource, std::string_view subresource) const override {
+  bool handles(admission::Operation operation, const api::Resource& resource,
+               std::string_view subresource) const override {
     return operation == admission::Operation::Create && resource == api::resources::kPods && subresource.empty();
   }
 
@@ -51,7 +54,8 @@ class ServiceAccountAdmission final : public admission::Admission {
     if (name.empty()) name = "default";
     spec["serviceAccountName"] = spec["serviceAccount"] = name;
     KUBERNEL_TRY(const api::Object account, find(ctx, request, name));
-    const bool wants = flag(spec, {"automountServiceAccountToken"}, account["automountServiceAccountToken"].boolean(true));
+    const bool wants =
+        flag(spec, {"automountServiceAccountToken"}, account["automountServiceAccountToken"].boolean(true));
     if (wants) mount_token(spec);
     if (member(spec, {"imagePullSecrets"}).empty() && account["imagePullSecrets"].size() > 0) {
       spec["imagePullSecrets"] = account["imagePullSecrets"].to_json();
@@ -80,8 +84,8 @@ class ServiceAccountAdmission final : public admission::Admission {
     const Store* accounts = api_.store(*api_.find("", "v1", "serviceaccounts"));
     auto found = accounts->get(ctx, {request.key.ns, name}, kCached);
     if (!found && found.error().reason() == Reason::NotFound) {
-      return refuse(request, "error looking up service account " + request.key.ns + "/" + name + ": serviceaccount " + quote(name) +
-                                 " not found");
+      return refuse(request, "error looking up service account " + request.key.ns + "/" + name + ": serviceaccount " +
+                                 quote(name) + " not found");
     }
     return found;
   }
@@ -97,7 +101,8 @@ class ServiceAccountAdmission final : public admission::Admission {
       if (!spec.contains(list)) continue;
       for (json& container : spec[list]) {
         if (mounted(container)) continue;
-        make_member(container, {"volumeMounts"}).push_back({{"name", volume}, {"readOnly", true}, {"mountPath", kMountPath}});
+        make_member(container, {"volumeMounts"})
+            .push_back({{"name", volume}, {"readOnly", true}, {"mountPath", kMountPath}});
       }
     }
     make_member(spec, {"volumes"}).push_back(token_volume(volume));

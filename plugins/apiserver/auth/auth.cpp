@@ -27,7 +27,8 @@ PathHandler document(std::string body, const char* content_type) {
 }  // namespace
 
 Auth::Auth(Api& api, TokenOptions tokens)
-    : rbac_(std::make_shared<Rbac>(api)), tokens_(std::make_shared<const ServiceAccountTokens>(api, std::move(tokens))) {
+    : rbac_(std::make_shared<Rbac>(api)),
+      tokens_(std::make_shared<const ServiceAccountTokens>(api, std::move(tokens))) {
   api.set_authorizer(make_authorizer_chain({make_masters_authorizer(), std::make_shared<NodeAuthorizer>(api), rbac_}));
   api.add_admission(make_node_restriction(api));
   api.add_admission(make_escalation_check(api, rbac_));
@@ -42,7 +43,8 @@ std::vector<std::shared_ptr<auth::Authenticator>> Auth::authenticators() const {
 Result<void> Auth::serve_documents(Front& front) const {
   KUBERNEL_TRY(std::string keys, tokens_->keys_document());
   front.serve_path("/openid/v1/jwks", document(std::move(keys), "application/jwk-set+json"));
-  front.serve_path("/.well-known/openid-configuration", document(tokens_->configuration_document(), "application/json"));
+  front.serve_path("/.well-known/openid-configuration",
+                   document(tokens_->configuration_document(), "application/json"));
   return {};
 }
 

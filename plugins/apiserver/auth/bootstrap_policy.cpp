@@ -18,11 +18,11 @@
 namespace kubernel::apiserver {
 namespace {
 
-using nlohmann::json;
 using api::resources::kClusterRoleBindings;
 using api::resources::kClusterRoles;
 using api::resources::kRoleBindings;
 using api::resources::kRoles;
+using nlohmann::json;
 
 constexpr const char* kAutoUpdate = "rbac.authorization.kubernetes.io/autoupdate";
 constexpr const char* kGroup = "rbac.authorization.k8s.io";
@@ -57,7 +57,7 @@ json parse_rule(const std::string& line) {
   std::vector<std::string> parts;
   std::size_t at = 0;
   // " : " separates; a lone colon is part of a name.
-  for (auto end = line.find(" : "); ; end = line.find(" : ", at)) {
+  for (auto end = line.find(" : ");; end = line.find(" : ", at)) {
     parts.push_back(line.substr(at, end == std::string::npos ? end : end - at));
     if (end == std::string::npos) break;
     at = end + 3;
@@ -87,7 +87,9 @@ std::vector<Role> parse_roles(std::string_view data) {
 }
 
 json metadata(const std::string& name) {
-  return {{"name", name}, {"labels", {{"kubernetes.io/bootstrapping", "rbac-defaults"}}}, {"annotations", {{kAutoUpdate, "true"}}}};
+  return {{"name", name},
+          {"labels", {{"kubernetes.io/bootstrapping", "rbac-defaults"}}},
+          {"annotations", {{kAutoUpdate, "true"}}}};
 }
 
 std::string aggregation_label(const std::string& role) {
@@ -117,7 +119,8 @@ json cluster_role(const std::vector<Role>& all, const Role& role) {
 }
 
 json binding(const std::string& name, const char* role_kind, const std::string& role, const json& subjects) {
-  json document = {{"metadata", metadata(name)}, {"roleRef", {{"apiGroup", kGroup}, {"kind", role_kind}, {"name", role}}}};
+  json document = {{"metadata", metadata(name)},
+                   {"roleRef", {{"apiGroup", kGroup}, {"kind", role_kind}, {"name", role}}}};
   if (!subjects.empty()) document["subjects"] = subjects;
   return document;
 }
@@ -142,7 +145,8 @@ void add_cluster_bindings(std::vector<PolicyObject>& out) {
       {"system:basic-user", "system:basic-user", authenticated},
       {"system:public-info-viewer", "system:public-info-viewer", everyone},
       {"system:node-proxier", "system:node-proxier", json::array({user("system:kube-proxy")})},
-      {"system:kube-controller-manager", "system:kube-controller-manager", json::array({user("system:kube-controller-manager")})},
+      {"system:kube-controller-manager", "system:kube-controller-manager",
+       json::array({user("system:kube-controller-manager")})},
       {"system:kube-dns", "system:kube-dns", json::array({service_account("kube-dns")})},
       {"system:kube-scheduler", "system:kube-scheduler", json::array({user("system:kube-scheduler")})},
       {"system:volume-scheduler", "system:volume-scheduler", json::array({user("system:kube-scheduler")})},
@@ -170,7 +174,8 @@ void add_namespaced(std::vector<PolicyObject>& out) {
       subjects.push_back(user(("system:" + component).c_str()));
       subjects.push_back(service_account(component == "kube-scheduler" ? component : "kube-controller-manager"));
     } else {
-      for (const char* component : {"system:kube-controller-manager", "system:kube-scheduler"}) subjects.push_back(user(component));
+      for (const char* component : {"system:kube-controller-manager", "system:kube-scheduler"})
+        subjects.push_back(user(component));
     }
     out.push_back({kRoleBindings, key.ns, binding(key.name, "Role", key.name, subjects)});
   }
@@ -190,7 +195,9 @@ bool add_missing(json& have, const json& wanted) {
 
 using Present = std::map<std::tuple<std::string, std::string, std::string>, api::Object>;
 
-std::string name_of(const PolicyObject& object) { return object.document["metadata"]["name"].get<std::string>(); }
+std::string name_of(const PolicyObject& object) {
+  return object.document["metadata"]["name"].get<std::string>();
+}
 
 Result<Present> read_present(const CallContext& ctx, client::ApiClient& client) {
   Present out;
@@ -212,7 +219,8 @@ std::optional<json> wanted_change(const PolicyObject& wanted, const Present& pre
   if (!wanted.document.contains("aggregationRule") && wanted.document.contains("rules")) {
     changed = add_missing(document["rules"], wanted.document["rules"]);
   }
-  if (wanted.document.contains("subjects")) changed = add_missing(document["subjects"], wanted.document["subjects"]) || changed;
+  if (wanted.document.contains("subjects"))
+    changed = add_missing(document["subjects"], wanted.document["subjects"]) || changed;
   if (!changed) return std::nullopt;
   return document;
 }
@@ -284,7 +292,8 @@ std::vector<PolicyObject> bootstrap_policy() {
   for (const Role& role : parse_roles(controller_role_data())) {
     const std::string name = "system:controller:" + role.name;
     out.push_back({kClusterRoles, "", {{"metadata", metadata(name)}, {"rules", role.rules}}});
-    out.push_back({kClusterRoleBindings, "", binding(name, "ClusterRole", name, json::array({service_account(role.name)}))});
+    out.push_back(
+        {kClusterRoleBindings, "", binding(name, "ClusterRole", name, json::array({service_account(role.name)}))});
   }
   add_namespaced(out);
   return out;

@@ -25,8 +25,8 @@ struct PolicyObject {
 // All of them, in the order they must be created. Aggregated roles (admin, edit, view) have their rules filled in.
 std::vector<PolicyObject> bootstrap_policy();
 
-// Creates what is missing and adds rules and subjects that are missing from what is there, unless the object's annotation
-// rbac.authorization.kubernetes.io/autoupdate is "false". Takes nothing away, as upstream.
+// Creates what is missing and adds rules and subjects that are missing from what is there, unless the object's
+// annotation rbac.authorization.kubernetes.io/autoupdate is "false". Takes nothing away, as upstream.
 //
 // Costs one list of each kind when everything is in place.
 Result<void> apply_bootstrap_policy(const CallContext& ctx, client::ApiClient& client, Executor& blocking);

@@ -5,8 +5,8 @@
 //   groups : resources : verbs [: names]        the core group is written "core"
 //   urls   : paths : verbs
 //
-// kubernel:node-network is ours: our kubelet also makes the routes to other nodes' pods, for which upstream's network daemons
-// have an account of their own.
+// kubernel:node-network is ours: our kubelet also makes the routes to other nodes' pods, for which upstream's network
+// daemons have an account of their own.
 //
 // Verb shorthands: r = get list watch, lw = list watch, w = create delete deletecollection patch update, rw = both,
 // ev = create patch update.

@@ -36,7 +36,9 @@ class Chain final : public auth::Authorizer {
 
 }  // namespace
 
-std::shared_ptr<auth::Authorizer> make_masters_authorizer() { return std::make_shared<Masters>(); }
+std::shared_ptr<auth::Authorizer> make_masters_authorizer() {
+  return std::make_shared<Masters>();
+}
 
 std::shared_ptr<auth::Authorizer> make_authorizer_chain(std::vector<std::shared_ptr<auth::Authorizer>> authorizers) {
   return std::make_shared<Chain>(std::move(authorizers));

@@ -14,13 +14,16 @@ namespace {
 
 constexpr const char* kGroup = "rbac.authorization.k8s.io";
 
-bool has_aggregation(const json& role) { return !member(role, {"aggregationRule"}).is_null(); }
+bool has_aggregation(const json& role) {
+  return !member(role, {"aggregationRule"}).is_null();
+}
 
 class EscalationCheck final : public admission::Admission {
  public:
   EscalationCheck(const Api& api, std::shared_ptr<Rbac> rbac) : api_(api), rbac_(std::move(rbac)) {}
 
-  bool handles(admission::Operation operation, const api::Resource& resource, std::string_view subresource) const override {
+  bool handles(admission::Operation operation, const api::Resource& resource,
+               std::string_view subresource) const override {
     return resource.group == kGroup && subresource.empty() &&
            (operation == admission::Operation::Create || operation == admission::Operation::Update);
   }
@@ -47,8 +50,8 @@ class EscalationCheck final : public admission::Admission {
     return before == after;
   }
 
-  Result<bool> authorized(const CallContext& ctx, const admission::Request& request, const char* verb, std::string resource,
-                          std::string name) const {
+  Result<bool> authorized(const CallContext& ctx, const admission::Request& request, const char* verb,
+                          std::string resource, std::string name) const {
     auth::Attributes a;
     a.user = request.user;
     a.verb = verb;
@@ -81,7 +84,8 @@ class EscalationCheck final : public admission::Admission {
 
   Result<void> check_binding(const CallContext& ctx, const admission::Request& request) const {
     const RoleRef ref{text(*request.object, {"roleRef", "kind"}), text(*request.object, {"roleRef", "name"})};
-    KUBERNEL_TRY(const bool may, authorized(ctx, request, "bind", ref.kind == "Role" ? "roles" : "clusterroles", ref.name));
+    KUBERNEL_TRY(const bool may,
+                 authorized(ctx, request, "bind", ref.kind == "Role" ? "roles" : "clusterroles", ref.name));
     if (may) return {};
     KUBERNEL_TRY(const PolicyRules rules, rbac_->rules_of(ref, request.key.ns));
     return confirm(request, rules);

@@ -13,17 +13,25 @@ namespace {
 constexpr std::size_t kBatch = 512;
 constexpr std::string_view kPrefix = "system:node:";
 
-auth::Decision yes() { return {true, false, ""}; }
-auth::Decision no(std::string why) { return {false, false, std::move(why)}; }
+auth::Decision yes() {
+  return {true, false, ""};
+}
+auth::Decision no(std::string why) {
+  return {false, false, std::move(why)};
+}
 
 bool one_of(std::string_view word, std::initializer_list<std::string_view> words) {
   return std::find(words.begin(), words.end(), word) != words.end();
 }
 
-std::string in_quotes(std::string_view text) { return "'" + std::string(text) + "'"; }
+std::string in_quotes(std::string_view text) {
+  return "'" + std::string(text) + "'";
+}
 
 // A list or watch of one name asks about that name.
-std::string asked_name(const auth::Attributes& a) { return a.name.empty() ? a.field_selector.exact("metadata.name").value_or("") : a.name; }
+std::string asked_name(const auth::Attributes& a) {
+  return a.name.empty() ? a.field_selector.exact("metadata.name").value_or("") : a.name;
+}
 
 std::string label(std::string_view plural, std::string_view ns, std::string_view name) {
   return std::string(plural) + "/" + std::string(ns) + "/" + std::string(name);
@@ -81,7 +89,8 @@ std::vector<std::string> references(const api::Object& pod) {
   }
   for (const api::Value volume : spec["volumes"]) add_volume(out, volume, pod.name());
   for (const api::Value claim : spec["resourceClaims"]) out.add("resourceclaims", claim["resourceClaimName"]);
-  for (const api::Value claim : pod["status"]["resourceClaimStatuses"]) out.add("resourceclaims", claim["resourceClaimName"]);
+  for (const api::Value claim : pod["status"]["resourceClaimStatuses"])
+    out.add("resourceclaims", claim["resourceClaimName"]);
   return out.take();
 }
 
@@ -109,17 +118,21 @@ auth::Decision decide_node(std::string_view node, const auth::Attributes& a) {
 }
 
 auth::Decision decide_lease(std::string_view node, const auth::Attributes& a) {
-  if (!one_of(a.verb, {"get", "create", "update", "patch", "delete"})) return no("can only get, create, update, patch, or delete a node lease");
+  if (!one_of(a.verb, {"get", "create", "update", "patch", "delete"}))
+    return no("can only get, create, update, patch, or delete a node lease");
   if (a.ns != "kube-node-lease") return no("can only access leases in the \"kube-node-lease\" system namespace");
   // The name of a new lease is not known before its body is read; NodeRestriction checks it.
-  if (a.verb != "create" && a.name != node) return no("can only access node lease with the same name as the requesting node");
+  if (a.verb != "create" && a.name != node)
+    return no("can only access node lease with the same name as the requesting node");
   return yes();
 }
 
 auth::Decision decide_csi_node(std::string_view node, const auth::Attributes& a) {
-  if (!one_of(a.verb, {"get", "create", "update", "patch", "delete"})) return no("can only get, create, update, patch, or delete a CSINode");
+  if (!one_of(a.verb, {"get", "create", "update", "patch", "delete"}))
+    return no("can only get, create, update, patch, or delete a CSINode");
   if (!a.subresource.empty()) return no("cannot authorize CSINode subresources");
-  if (a.verb != "create" && a.name != node) return no("can only access CSINode with the same name as the requesting node");
+  if (a.verb != "create" && a.name != node)
+    return no("can only access CSINode with the same name as the requesting node");
   return yes();
 }
 
@@ -127,11 +140,13 @@ auth::Decision decide_csi_node(std::string_view node, const auth::Attributes& a)
 
 std::string_view node_name(const auth::User& user) {
   const auto& groups = user.groups;
-  if (!user.name.starts_with(kPrefix) || std::find(groups.begin(), groups.end(), "system:nodes") == groups.end()) return {};
+  if (!user.name.starts_with(kPrefix) || std::find(groups.begin(), groups.end(), "system:nodes") == groups.end())
+    return {};
   return std::string_view(user.name).substr(kPrefix.size());
 }
 
-NodeAuthorizer::NodeAuthorizer(Api& api) : api_(api), pods_(*api.store(*api.find("", "v1", "pods"))), rules_(node_rules()) {}
+NodeAuthorizer::NodeAuthorizer(Api& api)
+    : api_(api), pods_(*api.store(*api.find("", "v1", "pods"))), rules_(node_rules()) {}
 
 NodeAuthorizer::~NodeAuthorizer() = default;
 
@@ -148,7 +163,8 @@ Result<auth::Decision> NodeAuthorizer::authorize(const CallContext& ctx, const a
     }
     if (a.resource == "persistentvolumeclaims") {
       const bool status = a.subresource == "status" && one_of(a.verb, {"get", "update", "patch"});
-      if (!status && !(a.subresource.empty() && a.verb == "get")) return no("can only get individual resources of this type");
+      if (!status && !(a.subresource.empty() && a.verb == "get"))
+        return no("can only get individual resources of this type");
       return referenced(node, a);
     }
     if (a.resource == "persistentvolumes") return decide_volume(ctx, node, a);
@@ -183,7 +199,8 @@ auth::Decision NodeAuthorizer::referenced(std::string_view node, const auth::Att
 }
 
 auth::Decision NodeAuthorizer::decide_pod(std::string_view node, const auth::Attributes& a) {
-  if (a.subresource == "status") return one_of(a.verb, {"update", "patch"}) ? yes() : no("can only update and patch the status of pods");
+  if (a.subresource == "status")
+    return one_of(a.verb, {"update", "patch"}) ? yes() : no("can only update and patch the status of pods");
   if (a.subresource == "eviction") return a.verb == "create" ? yes() : no("can only create evictions");
   if (!a.subresource.empty()) return no("unsupported pod subresource " + in_quotes(a.subresource));
   // Only mirror pods; NodeRestriction sees to it.
@@ -195,7 +212,8 @@ auth::Decision NodeAuthorizer::decide_pod(std::string_view node, const auth::Att
   return no("can only list/watch pods with spec.nodeName field selector");
 }
 
-auth::Decision NodeAuthorizer::decide_slice(const CallContext& ctx, std::string_view node, const auth::Attributes& a) const {
+auth::Decision NodeAuthorizer::decide_slice(const CallContext& ctx, std::string_view node,
+                                            const auth::Attributes& a) const {
   if (!a.subresource.empty()) return no("cannot authorize ResourceSlice subresources");
   if (a.verb == "create") return yes();
   if (one_of(a.verb, {"get", "update", "patch", "delete"})) {
@@ -213,12 +231,14 @@ auth::Decision NodeAuthorizer::decide_volume(const CallContext& ctx, std::string
   const auto volume = read(ctx, "", "persistentvolumes", {"", a.name});
   if (volume) {
     const api::Value claim = (*volume)["spec"]["claimRef"];
-    if (refers(node, label("persistentvolumeclaims", claim["namespace"].string(), claim["name"].string()))) return yes();
+    if (refers(node, label("persistentvolumeclaims", claim["namespace"].string(), claim["name"].string())))
+      return yes();
   }
   return no("no relationship found between node " + in_quotes(node) + " and this object");
 }
 
-auth::Decision NodeAuthorizer::decide_attachment(const CallContext& ctx, std::string_view node, const auth::Attributes& a) const {
+auth::Decision NodeAuthorizer::decide_attachment(const CallContext& ctx, std::string_view node,
+                                                 const auth::Attributes& a) const {
   if (a.verb != "get" || !a.subresource.empty()) return no("can only get individual resources of this type");
   const auto attachment = read(ctx, a.group, "volumeattachments", {"", a.name});
   if (attachment && (*attachment)["spec"]["nodeName"].string() == node) return yes();
@@ -259,13 +279,15 @@ bool NodeAuthorizer::refers_through_volume(std::string_view node, const std::str
       wanted = wanted || (ref && label("secrets", ref["namespace"].string(fallback), ref["name"].string()) == secret);
     };
     const std::string_view ns = claim["namespace"].string();
-    for (const char* ref : {"nodePublishSecretRef", "nodeStageSecretRef", "nodeExpandSecretRef", "controllerPublishSecretRef",
-                            "controllerExpandSecretRef"}) {
+    for (const char* ref : {"nodePublishSecretRef", "nodeStageSecretRef", "nodeExpandSecretRef",
+                            "controllerPublishSecretRef", "controllerExpandSecretRef"}) {
       check(spec["csi"][ref], "");
     }
-    for (const char* driver : {"cephfs", "cinder", "flexVolume", "iscsi", "rbd", "scaleIO", "storageos"}) check(spec[driver]["secretRef"], ns);
+    for (const char* driver : {"cephfs", "cinder", "flexVolume", "iscsi", "rbd", "scaleIO", "storageos"})
+      check(spec[driver]["secretRef"], ns);
     const api::Value azure = spec["azureFile"];
-    wanted = wanted || (azure && label("secrets", azure["secretNamespace"].string(ns), azure["secretName"].string()) == secret);
+    wanted = wanted ||
+             (azure && label("secrets", azure["secretNamespace"].string(ns), azure["secretName"].string()) == secret);
     if (wanted && refers(node, label("persistentvolumeclaims", ns, claim["name"].string()))) return true;
   }
   return false;
@@ -289,7 +311,8 @@ void NodeAuthorizer::drain() {
       }
       auto watcher = pods_.cache().watch({});
       if (!watcher) {
-        dirty_.store(true, std::memory_order_release);  // The state ran ahead while it was read: the next request tries again.
+        dirty_.store(
+            true, std::memory_order_release);  // The state ran ahead while it was read: the next request tries again.
         return;
       }
       watcher_ = *std::move(watcher);

@@ -2,8 +2,9 @@
 //
 // What a node may do: its role, narrowed to what concerns it (upstream's Node authorization mode).
 //
-// A kubelet reads the secrets, config maps, volumes and claims that pods bound to its node refer to, and no others. Which those are is
-// kept from the server's own cache of pods, and brought up to date by the next request that needs it.
+// A kubelet reads the secrets, config maps, volumes and claims that pods bound to its node refer to, and no others.
+// Which those are is kept from the server's own cache of pods, and brought up to date by the next request that needs
+// it.
 
 #pragma once
 
@@ -53,7 +54,8 @@ class NodeAuthorizer final : public auth::Authorizer {
   bool allowed_by_role(const auth::Attributes& a) const;
   bool refers(std::string_view node, const std::string& what);
   bool refers_through_volume(std::string_view node, const std::string& secret);
-  Result<api::Object> read(const CallContext& ctx, std::string_view group, std::string_view plural, const api::ObjectKey& key) const;
+  Result<api::Object> read(const CallContext& ctx, std::string_view group, std::string_view plural,
+                           const api::ObjectKey& key) const;
 
   void refresh();
   void drain();

@@ -37,7 +37,8 @@ class NodeRestriction final : public admission::Admission {
       why = "can only access CSINode with the same name as the requesting node";
     }
     if (why.empty()) return {};
-    return forbidden(*api_.find(request.resource.group, request.resource.version, request.resource.plural), request.key.name, why);
+    return forbidden(*api_.find(request.resource.group, request.resource.version, request.resource.plural),
+                     request.key.name, why);
   }
 
  private:
@@ -66,7 +67,8 @@ class NodeRestriction final : public admission::Admission {
       return "pod does not have " + quote(kMirror) + " annotation, " + who + " can only create mirror pods";
     }
     if (text(pod, {"spec", "nodeName"}) != node) return who + " can only create pods with spec.nodeName set to itself";
-    if (!text(pod, {"spec", "serviceAccountName"}).empty()) return who + " can not create pods that reference a service account";
+    if (!text(pod, {"spec", "serviceAccountName"}).empty())
+      return who + " can not create pods that reference a service account";
     for (const json& volume : member(pod, {"spec", "volumes"})) {
       for (const auto& [source, what] : {std::pair{"secret", "secrets"}, std::pair{"configMap", "configmaps"},
                                          std::pair{"persistentVolumeClaim", "persistentvolumeclaims"}}) {
@@ -82,7 +84,8 @@ class NodeRestriction final : public admission::Admission {
     if (request.object == nullptr) return {};
     const api::Value old_labels = request.old_object == nullptr ? api::Value() : request.old_object->labels();
     for (const auto& [key, value] : member(*request.object, {"metadata", "labels"}).items()) {
-      const bool same = old_labels[key].is_string() && value.is_string() && old_labels[key].string() == value.get<std::string>();
+      const bool same =
+          old_labels[key].is_string() && value.is_string() && old_labels[key].string() == value.get<std::string>();
       const bool restricted = key.find("node-restriction.kubernetes.io/") != std::string::npos;
       if (restricted && !same) return who + " is not allowed to set the following labels: " + key;
     }
@@ -96,7 +99,8 @@ class NodeRestriction final : public admission::Admission {
   }
 
   static std::string check_lease(const admission::Request& request, const std::string& node) {
-    if (request.key.ns != "kube-node-lease") return "can only access leases in the \"kube-node-lease\" system namespace";
+    if (request.key.ns != "kube-node-lease")
+      return "can only access leases in the \"kube-node-lease\" system namespace";
     if (request.key.name != node) return "can only access node lease with the same name as the requesting node";
     return {};
   }
@@ -106,6 +110,8 @@ class NodeRestriction final : public admission::Admission {
 
 }  // namespace
 
-std::unique_ptr<admission::Admission> make_node_restriction(const Api& api) { return std::make_unique<NodeRestriction>(api); }
+std::unique_ptr<admission::Admission> make_node_restriction(const Api& api) {
+  return std::make_unique<NodeRestriction>(api);
+}
 
 }  // namespace kubernel::apiserver

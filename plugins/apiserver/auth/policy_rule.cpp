@@ -16,8 +16,12 @@ namespace {
 
 using Words = std::vector<std::string>;
 
-bool has(const Words& list, std::string_view word) { return std::find(list.begin(), list.end(), word) != list.end(); }
-bool has_or_all(const Words& list, std::string_view word) { return has(list, "*") || has(list, word); }
+bool has(const Words& list, std::string_view word) {
+  return std::find(list.begin(), list.end(), word) != list.end();
+}
+bool has_or_all(const Words& list, std::string_view word) {
+  return has(list, "*") || has(list, word);
+}
 
 Words words(api::Value list) {
   Words out;
@@ -43,7 +47,8 @@ bool names_resource(const PolicyRule& rule, const auth::Attributes& a) {
       if (a.subresource.empty()) return true;
       if (resource[a.resource.size()] == '/' && resource.ends_with(a.subresource)) return true;
     }
-    if (!a.subresource.empty() && resource.starts_with("*/") && std::string_view(resource).substr(2) == a.subresource) return true;
+    if (!a.subresource.empty() && resource.starts_with("*/") && std::string_view(resource).substr(2) == a.subresource)
+      return true;
   }
   return false;
 }
@@ -56,7 +61,8 @@ bool matches_url(std::string_view pattern, std::string_view path) {
 }
 
 bool covers_all(const Words& held, const Words& wanted) {
-  return has(held, "*") || std::all_of(wanted.begin(), wanted.end(), [&](const std::string& word) { return has(held, word); });
+  return has(held, "*") ||
+         std::all_of(wanted.begin(), wanted.end(), [&](const std::string& word) { return has(held, word); });
 }
 
 bool covers_resources(const Words& held, const Words& wanted) {
@@ -70,13 +76,15 @@ bool covers_resources(const Words& held, const Words& wanted) {
 
 bool covers_urls(const Words& held, const Words& wanted) {
   return std::all_of(wanted.begin(), wanted.end(), [&](const std::string& path) {
-    return std::any_of(held.begin(), held.end(), [&](const std::string& pattern) { return matches_url(pattern, path); });
+    return std::any_of(held.begin(), held.end(),
+                       [&](const std::string& pattern) { return matches_url(pattern, path); });
   });
 }
 
 bool covers_names(const Words& held, const Words& wanted) {
   if (held.empty()) return true;
-  return !wanted.empty() && std::all_of(wanted.begin(), wanted.end(), [&](const std::string& name) { return has(held, name); });
+  return !wanted.empty() &&
+         std::all_of(wanted.begin(), wanted.end(), [&](const std::string& name) { return has(held, name); });
 }
 
 bool covers(const PolicyRule& held, const PolicyRule& wanted) {
@@ -108,8 +116,8 @@ PolicyRules read_rules(api::Value list) {
   PolicyRules out;
   out.reserve(list.size());
   for (const api::Value rule : list) {
-    out.push_back({words(rule["verbs"]), words(rule["apiGroups"]), words(rule["resources"]), words(rule["resourceNames"]),
-                   words(rule["nonResourceURLs"])});
+    out.push_back({words(rule["verbs"]), words(rule["apiGroups"]), words(rule["resources"]),
+                   words(rule["resourceNames"]), words(rule["nonResourceURLs"])});
   }
   return out;
 }
@@ -117,8 +125,8 @@ PolicyRules read_rules(api::Value list) {
 PolicyRules read_rules(const json& list) {
   PolicyRules out;
   for (const json& rule : list) {
-    out.push_back({words(rule, "verbs"), words(rule, "apiGroups"), words(rule, "resources"), words(rule, "resourceNames"),
-                   words(rule, "nonResourceURLs")});
+    out.push_back({words(rule, "verbs"), words(rule, "apiGroups"), words(rule, "resources"),
+                   words(rule, "resourceNames"), words(rule, "nonResourceURLs")});
   }
   return out;
 }
@@ -126,7 +134,8 @@ PolicyRules read_rules(const json& list) {
 bool allows(const PolicyRule& rule, const auth::Attributes& a) {
   if (!has_or_all(rule.verbs, a.verb)) return false;
   if (!a.is_resource_request) {
-    return std::any_of(rule.urls.begin(), rule.urls.end(), [&](const std::string& url) { return matches_url(url, a.path); });
+    return std::any_of(rule.urls.begin(), rule.urls.end(),
+                       [&](const std::string& url) { return matches_url(url, a.path); });
   }
   return has_or_all(rule.api_groups, a.group) && names_resource(rule, a) &&
          (rule.resource_names.empty() || has(rule.resource_names, a.name));
@@ -136,7 +145,8 @@ PolicyRules missing_rights(const PolicyRules& held, const PolicyRules& wanted) {
   PolicyRules out;
   for (const PolicyRule& rule : wanted) {
     for (PolicyRule& right : break_down(rule)) {
-      const bool covered = std::any_of(held.begin(), held.end(), [&](const PolicyRule& mine) { return covers(mine, right); });
+      const bool covered =
+          std::any_of(held.begin(), held.end(), [&](const PolicyRule& mine) { return covers(mine, right); });
       if (!covered) out.push_back(std::move(right));
     }
   }
@@ -148,8 +158,8 @@ PolicyRules compact_rules(const PolicyRules& rules) {
   for (const PolicyRule& rule : rules) {
     // Upstream leaves URLs alone.
     const auto same = std::find_if(out.begin(), out.end(), [&](const PolicyRule& other) {
-      return rule.urls.empty() && other.urls.empty() && other.api_groups == rule.api_groups && other.resources == rule.resources &&
-             other.resource_names == rule.resource_names;
+      return rule.urls.empty() && other.urls.empty() && other.api_groups == rule.api_groups &&
+             other.resources == rule.resources && other.resource_names == rule.resource_names;
     });
     if (same == out.end()) {
       out.push_back(rule);

@@ -61,9 +61,11 @@ auth::Decision Rbac::decide(const auth::Attributes& attributes) const {
       problems.push_back(std::move(problem));
       return true;
     }
-    out.allowed = std::any_of(rules->begin(), rules->end(), [&](const PolicyRule& rule) { return allows(rule, attributes); });
+    out.allowed =
+        std::any_of(rules->begin(), rules->end(), [&](const PolicyRule& rule) { return allows(rule, attributes); });
     if (out.allowed) {
-      out.reason = "RBAC: allowed by " + binding.text + " of " + binding.role.kind + " " + quote(binding.role.name) + " to " + subject.text;
+      out.reason = "RBAC: allowed by " + binding.text + " of " + binding.role.kind + " " + quote(binding.role.name) +
+                   " to " + subject.text;
     }
     return !out.allowed;
   });
@@ -117,7 +119,8 @@ bool Rbac::visit_bindings(const auth::User& user, std::string_view ns, Visit&& v
       return true;
     };
     if (!visit_subject("u:" + user.name)) return false;
-    return std::all_of(user.groups.begin(), user.groups.end(), [&](const std::string& group) { return visit_subject("g:" + group); });
+    return std::all_of(user.groups.begin(), user.groups.end(),
+                       [&](const std::string& group) { return visit_subject("g:" + group); });
   };
   if (!visit_scope("")) return false;
   return ns.empty() || visit_scope(std::string(ns));
@@ -130,7 +133,8 @@ const PolicyRules* Rbac::find_rules(const RoleRef& ref, std::string_view ns, std
     if (const auto aggregated = aggregated_.find(key); aggregated != aggregated_.end()) return &aggregated->second;
   }
   if (const auto role = roles_.find(key); role != roles_.end()) return &role->second.rules;
-  problem = std::string(namespaced ? "role" : "clusterrole") + "." + std::string(kGroup) + " " + quote(ref.name) + " not found";
+  problem = std::string(namespaced ? "role" : "clusterrole") + "." + std::string(kGroup) + " " + quote(ref.name) +
+            " not found";
   return nullptr;
 }
 
@@ -192,7 +196,8 @@ void Rbac::reload(Feed& feed) {
   if (watcher) {
     feed.watcher = *std::move(watcher);
   } else {
-    dirty_.store(true, std::memory_order_release);  // The state ran ahead while it was read: the next request tries again.
+    dirty_.store(true,
+                 std::memory_order_release);  // The state ran ahead while it was read: the next request tries again.
   }
 }
 
@@ -210,7 +215,8 @@ void Rbac::apply_role(const std::string& key, const api::Object& object, bool go
     roles_.erase(key);
     return;
   }
-  roles_[key] = {read_rules(object["rules"]), copy(object.labels()), copy(object["aggregationRule"]["clusterRoleSelectors"])};
+  roles_[key] = {read_rules(object["rules"]), copy(object.labels()),
+                 copy(object["aggregationRule"]["clusterRoleSelectors"])};
 }
 
 void Rbac::forget_binding(const std::string& key) {
@@ -233,14 +239,17 @@ void Rbac::apply_binding(const std::string& key, const api::Object& object, bool
   if (gone) return;
   auto binding = std::make_shared<Binding>();
   binding->ns = object.ns();
-  binding->text = namespaced ? "RoleBinding " + quote(object.name() + "/" + object.ns()) : "ClusterRoleBinding " + quote(object.name());
+  binding->text = namespaced ? "RoleBinding " + quote(object.name() + "/" + object.ns())
+                             : "ClusterRoleBinding " + quote(object.name());
   binding->role = {std::string(object["roleRef"]["kind"].string()), std::string(object["roleRef"]["name"].string())};
   for (const api::Value subject : object["subjects"]) {
     const std::string kind(subject["kind"].string());
     const std::string name(subject["name"].string());
     if (kind == "ServiceAccount") {
       const std::string ns(subject["namespace"].string(object.ns()));
-      if (!ns.empty()) binding->subjects.push_back({"u:system:serviceaccount:" + ns + ":" + name, kind + " " + quote(name + "/" + ns)});
+      if (!ns.empty())
+        binding->subjects.push_back(
+            {"u:system:serviceaccount:" + ns + ":" + name, kind + " " + quote(name + "/" + ns)});
     } else if (kind == "User" || kind == "Group") {
       binding->subjects.push_back({(kind == "User" ? "u:" : "g:") + name, kind + " " + quote(name)});
     }
@@ -273,10 +282,9 @@ void Rbac::add_aggregate(const Role& role, PolicyRules& out, std::vector<const R
   }
   for (const auto& [key, other] : roles_) {
     if (key.find('/') != std::string::npos) continue;
-    const bool chosen = std::any_of(selectors.begin(), selectors.end(),
-                                    [&](const api::LabelSelector& selector) {
-                                      return selector.matches(other.labels ? other.labels->root() : api::Value());
-                                    });
+    const bool chosen = std::any_of(selectors.begin(), selectors.end(), [&](const api::LabelSelector& selector) {
+      return selector.matches(other.labels ? other.labels->root() : api::Value());
+    });
     if (chosen) add_aggregate(other, out, seen);
   }
 }

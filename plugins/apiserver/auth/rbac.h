@@ -2,8 +2,8 @@
 //
 // RBAC: what the roles and bindings in the store allow.
 //
-// The objects are followed in the server's own watch caches. An index by subject answers a request with a few look-ups; it is brought
-// up to date when a cache says that something changed, by the next request that needs it.
+// The objects are followed in the server's own watch caches. An index by subject answers a request with a few look-ups;
+// it is brought up to date when a cache says that something changed, by the next request that needs it.
 
 #pragma once
 
@@ -95,10 +95,10 @@ class Rbac final : public auth::Authorizer {
   std::mutex refresh_mutex_;  // Held by the one who drains the feeds.
   std::vector<std::unique_ptr<Feed>> feeds_;
 
-  mutable std::shared_mutex mutex_;  // Of what follows.
+  mutable std::shared_mutex mutex_;              // Of what follows.
   std::unordered_map<std::string, Role> roles_;  // "NAME" for cluster roles, "NS/NAME" for others.
   std::unordered_map<std::string, PolicyRules> aggregated_;
-  Bindings bindings_;                                // By "NS/NAME" or "NAME".
+  Bindings bindings_;                                 // By "NS/NAME" or "NAME".
   std::unordered_map<std::string, BySubject> index_;  // By namespace; "" for cluster role bindings.
 };
 

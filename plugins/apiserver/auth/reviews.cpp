@@ -81,8 +81,10 @@ auth::Attributes read_attributes(const json& spec, auth::User user) {
   a.ns = text(about, {"namespace"});
   a.name = text(about, {"name"});
   // One that does not parse narrows nothing, so nothing more is allowed by it.
-  if (auto labels = api::LabelSelector::parse(label_text(member(about, {"labelSelector"})))) a.label_selector = *std::move(labels);
-  if (auto fields = api::FieldSelector::parse(field_text(member(about, {"fieldSelector"})))) a.field_selector = *std::move(fields);
+  if (auto labels = api::LabelSelector::parse(label_text(member(about, {"labelSelector"}))))
+    a.label_selector = *std::move(labels);
+  if (auto fields = api::FieldSelector::parse(field_text(member(about, {"fieldSelector"}))))
+    a.field_selector = *std::move(fields);
   return a;
 }
 
@@ -95,7 +97,8 @@ Causes check_spec(const json& spec, bool subject) {
                                 "cannot be specified in combination with resourceAttributes"));
   }
   if (!resource && !path) {
-    out.push_back(invalid_value("spec.resourceAttributes", "null", "exactly one of nonResourceAttributes or resourceAttributes must be specified"));
+    out.push_back(invalid_value("spec.resourceAttributes", "null",
+                                "exactly one of nonResourceAttributes or resourceAttributes must be specified"));
   }
   if (subject && text(spec, {"user"}).empty() && member(spec, {"groups"}).empty()) {
     out.push_back(invalid_value("spec.user", "\"\"", "at least one of user or group must be specified"));
@@ -111,7 +114,8 @@ class AccessReviews final : public VirtualResource {
 
   Result<json> create(const Caller& caller, const Target& target, json document) override {
     const json& spec = member(document, {"spec"});
-    if (Causes causes = check_spec(spec, about_ != About::Self); !causes.empty()) return invalid(*target.info, "", std::move(causes));
+    if (Causes causes = check_spec(spec, about_ != About::Self); !causes.empty())
+      return invalid(*target.info, "", std::move(causes));
     if (about_ == About::InNamespace) KUBERNEL_CHECK_OK(check_namespace(target, spec));
     const auth::Attributes attributes = read_attributes(spec, about_ == About::Self ? caller.user : read_subject(spec));
     const auto decision = api_.authorizer()->authorize(caller.ctx, attributes);
@@ -199,7 +203,8 @@ void serve_reviews(Api& api, std::shared_ptr<Rbac> rbac) {
   api.serve_virtual(group, "localsubjectaccessreviews", "", std::make_shared<AccessReviews>(api, About::InNamespace));
   api.serve_virtual(group, "selfsubjectaccessreviews", "", std::make_shared<AccessReviews>(api, About::Self));
   api.serve_virtual(group, "selfsubjectrulesreviews", "", std::make_shared<RulesReviews>(std::move(rbac)));
-  api.serve_virtual("authentication.k8s.io", "selfsubjectreviews", "", std::make_shared<SelfReviews>(api.context().clock));
+  api.serve_virtual("authentication.k8s.io", "selfsubjectreviews", "",
+                    std::make_shared<SelfReviews>(api.context().clock));
 }
 
 }  // namespace kubernel::apiserver

@@ -23,7 +23,9 @@ std::int64_t unix_seconds(Clock::WallTime time) {
   return std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count();
 }
 
-Error refused(std::string why) { return Error(Reason::Unauthorized, std::move(why)); }
+Error refused(std::string why) {
+  return Error(Reason::Unauthorized, std::move(why));
+}
 
 std::vector<std::string> string_list(const json& value) {
   std::vector<std::string> out;
@@ -59,7 +61,8 @@ Result<void> check_node(const Caller& caller, const json& reference, const json&
   if (text(reference, {"kind"}) != "Pod" || text(reference, {"apiVersion"}) != "v1") {
     return Error(Reason::Forbidden, "node requested token not bound to a pod");
   }
-  if (text(reference, {"uid"}).empty()) return Error(Reason::Forbidden, "node requested token with a pod binding without a uid");
+  if (text(reference, {"uid"}).empty())
+    return Error(Reason::Forbidden, "node requested token with a pod binding without a uid");
   if (text(claims, {"node", "name"}) != node) {
     return Error(Reason::Forbidden, "node requested token bound to a pod scheduled on a different node");
   }
@@ -73,14 +76,16 @@ struct ServiceAccountTokens::Bound {
   json claims = json::object();
 };
 
-Result<api::Object> ServiceAccountTokens::find(const CallContext& ctx, std::string_view plural, const api::ObjectKey& key) const {
+Result<api::Object> ServiceAccountTokens::find(const CallContext& ctx, std::string_view plural,
+                                               const api::ObjectKey& key) const {
   const Store* store = api_.store(*api_.find("", "v1", plural));
   auto cached = store->get(ctx, key, "0");
   if (cached || cached.error().reason() != Reason::NotFound) return cached;
   return store->get(ctx, key, "");  // It may be newer than the cache.
 }
 
-Result<ServiceAccountTokens::Bound> ServiceAccountTokens::bound_objects(const Caller& caller, const api::ObjectKey& account,
+Result<ServiceAccountTokens::Bound> ServiceAccountTokens::bound_objects(const Caller& caller,
+                                                                        const api::ObjectKey& account,
                                                                         const json& request) const {
   Bound out;
   const json& reference = member(request, {"spec", "boundObjectRef"});
@@ -106,9 +111,10 @@ Result<ServiceAccountTokens::Bound> ServiceAccountTokens::bound_objects(const Ca
     }
     const std::string wanted = text(reference, {"uid"});
     if (!wanted.empty() && wanted != object.uid()) {
-      return Error(Reason::Conflict, "Operation cannot be fulfilled on " + kind + " " + quote(name) +
-                                         ": the UID in the bound object reference (" + wanted +
-                                         ") does not match the UID in record. The object might have been deleted and then recreated");
+      return Error(Reason::Conflict,
+                   "Operation cannot be fulfilled on " + kind + " " + quote(name) +
+                       ": the UID in the bound object reference (" + wanted +
+                       ") does not match the UID in record. The object might have been deleted and then recreated");
     }
     out.claims[kind == "Pod" ? "pod" : kind == "Secret" ? "secret" : "node"] = named(name, object.uid());
   }
@@ -143,7 +149,8 @@ Result<json> ServiceAccountTokens::issue(const Caller& caller, const api::Object
   KUBERNEL_TRY(const std::string token, crypto::sign_jwt(claims, options_.private_key_pem));
   request["metadata"] = {
       {"name", account.name}, {"namespace", account.ns}, {"creationTimestamp", api::format_time(now)}};
-  request["status"] = {{"token", token}, {"expirationTimestamp", api::format_time(now + std::chrono::seconds(seconds))}};
+  request["status"] = {{"token", token},
+                       {"expirationTimestamp", api::format_time(now + std::chrono::seconds(seconds))}};
   return request;
 }
 
@@ -161,8 +168,8 @@ Result<std::shared_ptr<const json>> ServiceAccountTokens::verify(std::string_vie
   return std::shared_ptr<const json>(shared);
 }
 
-Result<void> ServiceAccountTokens::check_alive(const CallContext& ctx, std::string_view plural, const api::ObjectKey& key,
-                                               std::string_view uid) const {
+Result<void> ServiceAccountTokens::check_alive(const CallContext& ctx, std::string_view plural,
+                                               const api::ObjectKey& key, std::string_view uid) const {
   const std::string what = std::string(plural) + " " + quote(api::to_string(key));
   const auto object = find(ctx, plural, key);
   if (!object) {
@@ -171,7 +178,8 @@ Result<void> ServiceAccountTokens::check_alive(const CallContext& ctx, std::stri
   }
   if (object->uid() != uid) return refused("the token's " + what + " was deleted and made anew");
   const auto deleted = api::read_time((*object)["metadata"]["deletionTimestamp"]);
-  if (deleted && *deleted < api_.context().clock.wall_now() - kDeletionLeeway) return refused("the token's " + what + " has been deleted");
+  if (deleted && *deleted < api_.context().clock.wall_now() - kDeletionLeeway)
+    return refused("the token's " + what + " has been deleted");
   return {};
 }
 
@@ -195,16 +203,19 @@ Result<TokenUser> ServiceAccountTokens::authenticate(const CallContext& ctx, std
   const std::string ns = text(own, {"namespace"});
   const std::string name = text(own, {"serviceaccount", "name"});
   const std::string user = "system:serviceaccount:" + ns + ":" + name;
-  if (ns.empty() || name.empty() || text(claims, {"sub"}) != user) return refused("the token's claims are not a service account's");
+  if (ns.empty() || name.empty() || text(claims, {"sub"}) != user)
+    return refused("the token's claims are not a service account's");
   const std::string uid = text(own, {"serviceaccount", "uid"});
   KUBERNEL_CHECK_OK(check_alive(ctx, "serviceaccounts", {ns, name}, uid));
   const json& pod = member(own, {"pod"});
   const json& node = member(own, {"node"});
   const json& secret = member(own, {"secret"});
   if (pod.is_object()) KUBERNEL_CHECK_OK(check_alive(ctx, "pods", {ns, text(pod, {"name"})}, text(pod, {"uid"})));
-  if (secret.is_object()) KUBERNEL_CHECK_OK(check_alive(ctx, "secrets", {ns, text(secret, {"name"})}, text(secret, {"uid"})));
+  if (secret.is_object())
+    KUBERNEL_CHECK_OK(check_alive(ctx, "secrets", {ns, text(secret, {"name"})}, text(secret, {"uid"})));
   // A pod's node is only told of; a token bound to the node itself ends with it.
-  if (node.is_object() && !pod.is_object()) KUBERNEL_CHECK_OK(check_alive(ctx, "nodes", {"", text(node, {"name"})}, text(node, {"uid"})));
+  if (node.is_object() && !pod.is_object())
+    KUBERNEL_CHECK_OK(check_alive(ctx, "nodes", {"", text(node, {"name"})}, text(node, {"uid"})));
 
   out.user = {user, uid, {"system:serviceaccounts", "system:serviceaccounts:" + ns, "system:authenticated"}, {}};
   const auto tell = [&](const char* key, std::string value) {

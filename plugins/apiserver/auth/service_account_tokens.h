@@ -43,9 +43,10 @@ class ServiceAccountTokens {
   /// Answers a TokenRequest for a service account.
   Result<json> issue(const Caller& caller, const api::ObjectKey& account, json request) const;
 
-  /// Who presents `token`, when it is for one of `audiences` (empty: the API itself) and it, its account and what it is bound to are all alive.
-  /// Errors: Unauthorized otherwise; the message says why, never what.
-  Result<TokenUser> authenticate(const CallContext& ctx, std::string_view token, const std::vector<std::string>& audiences) const;
+  /// Who presents `token`, when it is for one of `audiences` (empty: the API itself) and it, its account and what it is
+  /// bound to are all alive. Errors: Unauthorized otherwise; the message says why, never what.
+  Result<TokenUser> authenticate(const CallContext& ctx, std::string_view token,
+                                 const std::vector<std::string>& audiences) const;
 
   /// The documents of OIDC discovery: /openid/v1/jwks and /.well-known/openid-configuration.
   Result<std::string> keys_document() const;
@@ -56,7 +57,8 @@ class ServiceAccountTokens {
   Result<Bound> bound_objects(const Caller& caller, const api::ObjectKey& account, const json& request) const;
   Result<api::Object> find(const CallContext& ctx, std::string_view plural, const api::ObjectKey& key) const;
   Result<std::shared_ptr<const json>> verify(std::string_view token) const;
-  Result<void> check_alive(const CallContext& ctx, std::string_view plural, const api::ObjectKey& key, std::string_view uid) const;
+  Result<void> check_alive(const CallContext& ctx, std::string_view plural, const api::ObjectKey& key,
+                           std::string_view uid) const;
 
   const Api& api_;
   const TokenOptions options_;

@@ -34,13 +34,15 @@ std::vector<ServedGroup> served_groups(const Api& api) {
     for (const schema::GroupVersionInfo& version : versions) {
       ServedVersion one{std::string(version.version), {}};
       for (const schema::ResourceInfo* info : api.served()) {
-        if (info->group == group.group && info->version == version.version && api.offers(*info, "")) one.resources.push_back(info);
+        if (info->group == group.group && info->version == version.version && api.offers(*info, ""))
+          one.resources.push_back(info);
       }
       if (!one.resources.empty()) served.versions.push_back(std::move(one));
     }
     if (served.versions.empty()) continue;
-    const bool has_preferred = std::any_of(served.versions.begin(), served.versions.end(),
-                                           [&](const ServedVersion& v) { return v.version == group.preferred_version; });
+    const bool has_preferred = std::any_of(served.versions.begin(), served.versions.end(), [&](const ServedVersion& v) {
+      return v.version == group.preferred_version;
+    });
     served.preferred = has_preferred ? std::string(group.preferred_version) : served.versions.front().version;
     out.push_back(std::move(served));
   }
@@ -62,8 +64,11 @@ json version_entry(const std::string& group, const std::string& version) {
 }
 
 json group_entry(const ServedGroup& group) {
-  json out = {{"name", group.group}, {"versions", json::array()}, {"preferredVersion", version_entry(group.group, group.preferred)}};
-  for (const ServedVersion& version : group.versions) out["versions"].push_back(version_entry(group.group, version.version));
+  json out = {{"name", group.group},
+              {"versions", json::array()},
+              {"preferredVersion", version_entry(group.group, group.preferred)}};
+  for (const ServedVersion& version : group.versions)
+    out["versions"].push_back(version_entry(group.group, version.version));
   return out;
 }
 
@@ -73,8 +78,11 @@ json resource_list(const Api& api, const std::string& group, const ServedVersion
               {"groupVersion", group_version(group, version.version)},
               {"resources", json::array()}};
   for (const schema::ResourceInfo* info : version.resources) {
-    json one = {{"name", info->plural},         {"singularName", info->singular}, {"namespaced", info->namespaced},
-                {"kind", info->kind},           {"verbs", strings(info->verbs)}};
+    json one = {{"name", info->plural},
+                {"singularName", info->singular},
+                {"namespaced", info->namespaced},
+                {"kind", info->kind},
+                {"verbs", strings(info->verbs)}};
     if (!info->short_names.empty()) one["shortNames"] = strings(info->short_names);
     if (!info->categories.empty()) one["categories"] = strings(info->categories);
     if (!info->storage_version_hash.empty()) one["storageVersionHash"] = info->storage_version_hash;
@@ -102,11 +110,12 @@ json response_kind(const api::GroupVersionKind& gvk) {
 }
 
 json aggregated_resource(const Api& api, const schema::ResourceInfo& info) {
-  json out = {{"resource", info.plural},
-              {"responseKind", response_kind({std::string(info.group), std::string(info.version), std::string(info.kind)})},
-              {"scope", info.namespaced ? "Namespaced" : "Cluster"},
-              {"singularResource", info.singular},
-              {"verbs", strings(info.verbs)}};
+  json out = {
+      {"resource", info.plural},
+      {"responseKind", response_kind({std::string(info.group), std::string(info.version), std::string(info.kind)})},
+      {"scope", info.namespaced ? "Namespaced" : "Cluster"},
+      {"singularResource", info.singular},
+      {"verbs", strings(info.verbs)}};
   if (!info.short_names.empty()) out["shortNames"] = strings(info.short_names);
   if (!info.categories.empty()) out["categories"] = strings(info.categories);
   for (const schema::Subresource& sub : info.subresources) {
@@ -129,7 +138,8 @@ json aggregated(const Api& api, bool core, const std::string& version_of_form) {
     if (!core) item["metadata"]["name"] = group.group;
     for (const ServedVersion& version : group.versions) {
       json one = {{"version", version.version}, {"resources", json::array()}, {"freshness", "Current"}};
-      for (const schema::ResourceInfo* info : version.resources) one["resources"].push_back(aggregated_resource(api, *info));
+      for (const schema::ResourceInfo* info : version.resources)
+        one["resources"].push_back(aggregated_resource(api, *info));
       item["versions"].push_back(std::move(one));
     }
     out["items"].push_back(std::move(item));
@@ -138,26 +148,31 @@ json aggregated(const Api& api, bool core, const std::string& version_of_form) {
 }
 
 json version_document() {
-  return {{"major", "1"},
-          {"minor", "36"},
-          {"gitVersion", "v1.36.0+kubernel"},
-          {"gitCommit", ""},
-          {"gitTreeState", ""},
-          {"buildDate", ""},
-          {"goVersion", ""},
-          {"compiler", "gcc"},
+  return {
+    {"major", "1"}, {"minor", "36"}, {"gitVersion", "v1.36.0+kubernel"}, {"gitCommit", ""}, {"gitTreeState", ""},
+        {"buildDate", ""}, {"goVersion", ""}, {"compiler", "gcc"},
 #if defined(__x86_64__)
-          {"platform", "linux/amd64"}};
+    {
+      "platform", "linux/amd64"
+    }
+  };
 #elif defined(__aarch64__)
-          {"platform", "linux/arm64"}};
+    {
+      "platform", "linux/arm64"
+    }
+  };
 #else
-          {"platform", "linux"}};
+    {
+      "platform", "linux"
+    }
+  };
 #endif
 }
 
 net::Response aggregated_response(const Api& api, bool core, const Accepted& accepted, const net::Request& request) {
   net::Response out = json_response(200, aggregated(api, core, accepted.form_version), accepted.pretty);
-  out.headers.set("content-type", "application/json;g=apidiscovery.k8s.io;v=" + accepted.form_version + ";as=APIGroupDiscoveryList");
+  out.headers.set("content-type",
+                  "application/json;g=apidiscovery.k8s.io;v=" + accepted.form_version + ";as=APIGroupDiscoveryList");
   out.headers.set("vary", "Accept");
   const std::string tag = "\"" + crypto::sha256_hex(out.body) + "\"";
   if (request.headers.get("if-none-match") == tag) {
@@ -180,7 +195,8 @@ std::optional<net::Response> group_document(const Api& api, std::string_view res
       return json_response(200, document, pretty);
     }
     for (const ServedVersion& version : group.versions) {
-      if (version.version == rest.substr(slash + 1)) return json_response(200, resource_list(api, group.group, version), pretty);
+      if (version.version == rest.substr(slash + 1))
+        return json_response(200, resource_list(api, group.group, version), pretty);
     }
   }
   return std::nullopt;
@@ -196,7 +212,8 @@ std::optional<net::Response> serve_discovery(const Api& api, const net::Request&
   const bool root = path == "/api" || path == "/apis";
   auto accepted = negotiate(request, {.protobuf = false, .table = false, .aggregated_discovery = root});
   if (!accepted) return status_response(accepted.error());
-  if (root && accepted->form == Form::AggregatedDiscovery) return aggregated_response(api, path == "/api", *accepted, request);
+  if (root && accepted->form == Form::AggregatedDiscovery)
+    return aggregated_response(api, path == "/api", *accepted, request);
   if (path == "/api") {
     const std::string host(request.headers.get("host"));
     json document = {{"kind", "APIVersions"}, {"versions", json::array({"v1"})}};

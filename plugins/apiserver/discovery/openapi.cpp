@@ -26,7 +26,8 @@ std::map<std::string, OpenApi::GroupVersion> OpenApi::group_versions() const {
   std::map<std::string, GroupVersion> out;
   for (const schema::ResourceInfo* info : api_.served()) {
     const std::string version(info->version);
-    const std::string name = info->group.empty() ? "api/" + version : "apis/" + std::string(info->group) + "/" + version;
+    const std::string name =
+        info->group.empty() ? "api/" + version : "apis/" + std::string(info->group) + "/" + version;
     GroupVersion& entry = out[name];
     entry.group = std::string(info->group);
     entry.version = version;
@@ -46,7 +47,8 @@ std::string OpenApi::hash_of(const std::string& name, const GroupVersion& group_
     const std::lock_guard lock(mutex_);
     if (const auto known = hashes_.find(name); known != hashes_.end()) return known->second;
   }
-  std::string hash = crypto::sha256_hex(schema::openapi_v3(group_version.group, group_version.version, group_version.resources));
+  std::string hash =
+      crypto::sha256_hex(schema::openapi_v3(group_version.group, group_version.version, group_version.resources));
   const std::lock_guard lock(mutex_);
   return hashes_.emplace(name, std::move(hash)).first->second;
 }
@@ -64,7 +66,8 @@ net::Response OpenApi::serve(const net::Request& request) {
   const std::string name = request.path.substr(kRoot.size() + 1);
   const auto all = group_versions();
   const GroupVersion& group_version = all.at(name);
-  net::Response out = json_text(schema::openapi_v3(group_version.group, group_version.version, group_version.resources));
+  net::Response out =
+      json_text(schema::openapi_v3(group_version.group, group_version.version, group_version.resources));
   const std::string tag = "\"" + crypto::sha256_hex(out.body) + "\"";
   out.headers.set("etag", tag);
   // Whoever asks by hash gets a text that never changes.

@@ -14,8 +14,8 @@
 
 namespace kubernel::apiserver {
 
-/// Makes documents when they are asked for and keeps only their hashes: clients cache by hash, so a document is rarely asked for
-/// twice, and two megabytes of text are not worth holding.
+/// Makes documents when they are asked for and keeps only their hashes: clients cache by hash, so a document is rarely
+/// asked for twice, and two megabytes of text are not worth holding.
 ///
 /// Threads: all members may be called concurrently.
 class OpenApi {

@@ -14,7 +14,8 @@ namespace kubernel::apiserver {
 namespace {
 
 // With '@' is the older spelling, which kubectl still uses.
-constexpr std::string_view kOffered[] = {"application/json", "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+constexpr std::string_view kOffered[] = {"application/json",
+                                         "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
                                          "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"};
 
 }  // namespace

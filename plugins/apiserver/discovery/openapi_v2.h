@@ -15,10 +15,11 @@
 
 namespace kubernel::apiserver {
 
-/// Makes a form when it is first asked for and keeps it compressed (some hundred kilobytes): clients that take gzip, as Go's do, get
-/// these bytes as they are.
+/// Makes a form when it is first asked for and keeps it compressed (some hundred kilobytes): clients that take gzip, as
+/// Go's do, get these bytes as they are.
 ///
-/// Threads: serve() may be called concurrently. Lifetime: `api` outlives it; what it serves is fixed before the first request.
+/// Threads: serve() may be called concurrently. Lifetime: `api` outlives it; what it serves is fixed before the first
+/// request.
 class OpenApiV2 {
  public:
   static constexpr const char* kPath = "/openapi/v2";

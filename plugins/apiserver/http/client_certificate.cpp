@@ -37,6 +37,8 @@ class CertificateAuthenticator final : public auth::Authenticator {
 
 }  // namespace
 
-std::unique_ptr<auth::Authenticator> make_certificate_authenticator() { return std::make_unique<CertificateAuthenticator>(); }
+std::unique_ptr<auth::Authenticator> make_certificate_authenticator() {
+  return std::make_unique<CertificateAuthenticator>();
+}
 
 }  // namespace kubernel::apiserver

@@ -53,8 +53,8 @@ void append_item(std::string& out, const std::string& text, const std::string& p
 }  // namespace
 
 json make_status(const Error& error) {
-  json status = {{"kind", "Status"},       {"apiVersion", "v1"},          {"metadata", json::object()},
-                 {"status", "Failure"},    {"message", error.message()},  {"reason", to_string(error.reason())},
+  json status = {{"kind", "Status"},           {"apiVersion", "v1"},         {"metadata", json::object()},
+                 {"status", "Failure"},        {"message", error.message()}, {"reason", to_string(error.reason())},
                  {"code", error.http_status()}};
   // Upstream's internal errors have their own wording and no other reason.
   if (error.reason() == Reason::Internal) {
@@ -152,8 +152,8 @@ Result<std::string> Encoder::object(const api::Object& object) const {
   // A Status (of a binding, say) is written as it is, whatever form was asked for.
   const bool own = object.head().gvk.kind != "Status";
   if (own && accepted_.form == Form::Table) {
-    return finish(table_head(true) + R"(,"metadata":{"resourceVersion":")" + std::to_string(object.head().resource_version) +
-                  R"("},"rows":[)" + row(object) + "]}");
+    return finish(table_head(true) + R"(,"metadata":{"resourceVersion":")" +
+                  std::to_string(object.head().resource_version) + R"("},"rows":[)" + row(object) + "]}");
   }
   if (own && accepted_.form == Form::Metadata) return finish(partial(object));
   if (accepted_.encoding == Encoding::Protobuf) return to_protobuf(object.json());
@@ -172,11 +172,13 @@ Result<std::string> Encoder::list(const ListResult& list) const {
     return finish(out + "]}");
   }
   if (accepted_.form == Form::Metadata) {
-    out = R"({"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/)" + accepted_.form_version + "\",\"metadata\":" + meta + ",\"items\":[";
+    out = R"({"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/)" + accepted_.form_version +
+          "\",\"metadata\":" + meta + ",\"items\":[";
     for (std::size_t i = 0; i < list.items.size(); ++i) out.append(i == 0 ? "" : ",").append(partial(list.items[i]));
     return finish(out + "]}");
   }
-  const std::string api_version = info_.group.empty() ? std::string(info_.version) : std::string(info_.group) + "/" + std::string(info_.version);
+  const std::string api_version =
+      info_.group.empty() ? std::string(info_.version) : std::string(info_.group) + "/" + std::string(info_.version);
   if (accepted_.encoding == Encoding::Protobuf) {
     std::vector<std::string> items;
     std::vector<std::string_view> messages;
@@ -191,7 +193,8 @@ Result<std::string> Encoder::list(const ListResult& list) const {
     return schema::encode_protobuf_list(api_version, info_.list_kind, list_metadata->root(), messages);
   }
   const std::string prefix = "{\"kind\":\"" + std::string(info_.kind) + "\",\"apiVersion\":\"" + api_version + "\",";
-  out += "{\"kind\":\"" + std::string(info_.list_kind) + "\",\"apiVersion\":\"" + api_version + "\",\"metadata\":" + meta + ",\"items\":[";
+  out += "{\"kind\":\"" + std::string(info_.list_kind) + "\",\"apiVersion\":\"" + api_version +
+         "\",\"metadata\":" + meta + ",\"items\":[";
   for (std::size_t i = 0; i < list.items.size(); ++i) {
     if (i != 0) out += ',';
     append_item(out, list.items[i].json(), prefix);
@@ -212,8 +215,8 @@ Result<std::string> Encoder::event(const client::WatchEvent& stored, bool first)
   out.reserve(event.object.json().size() + 64);
   out.append("{\"type\":\"").append(kNames[static_cast<std::size_t>(event.type)]).append("\",\"object\":");
   if (accepted_.form == Form::Table) {
-    out += table_head(first) + R"(,"metadata":{"resourceVersion":")" + std::to_string(event.object.head().resource_version) +
-           R"("},"rows":[)" + row(event.object) + "]}";
+    out += table_head(first) + R"(,"metadata":{"resourceVersion":")" +
+           std::to_string(event.object.head().resource_version) + R"("},"rows":[)" + row(event.object) + "]}";
   } else if (accepted_.form == Form::Metadata) {
     out += partial(event.object);
   } else {

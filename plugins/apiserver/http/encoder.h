@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Encoder: how one resource's objects are written for one client: JSON or protobuf; whole, as table rows, or metadata only.
+// Encoder: how one resource's objects are written for one client: JSON or protobuf; whole, as table rows, or metadata
+// only.
 
 #pragma once
 
@@ -36,7 +37,8 @@ class Encoder {
   /// Errors: NotAcceptable when the kind has no protobuf form.
   Result<std::string> object(const api::Object& object) const;
   Result<std::string> list(const ListResult& list) const;
-  /// One watch frame, with its delimiter, of an event as the cache has it. `first`: a table's columns are only in the first event.
+  /// One watch frame, with its delimiter, of an event as the cache has it. `first`: a table's columns are only in the
+  /// first event.
   Result<std::string> event(const client::WatchEvent& stored, bool first) const;
   std::string error_event(const Error& error) const;
   const Accepted& accepted() const noexcept { return accepted_; }

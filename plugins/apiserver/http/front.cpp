@@ -12,14 +12,18 @@ namespace kubernel::apiserver {
 
 namespace {
 
-Error no_such_path() { return Error(Reason::NotFound, "the server could not find the requested resource", ErrorDetails()); }
+Error no_such_path() {
+  return Error(Reason::NotFound, "the server could not find the requested resource", ErrorDetails());
+}
 
 std::string lower(std::string text) {
   for (char& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
   return text;
 }
 
-bool reads(const std::string& method) { return method == "GET" || method == "HEAD"; }
+bool reads(const std::string& method) {
+  return method == "GET" || method == "HEAD";
+}
 
 // What a connection to a subresource asks for: that of its method.
 const char* connect_verb(const std::string& method) {
@@ -46,7 +50,9 @@ void Front::connect(std::string plural, std::string subresource, Connect connect
   connects_[{std::move(plural), std::move(subresource)}] = std::move(connect);
 }
 
-void Front::serve_path(std::string path, PathHandler handler) { paths_[std::move(path)] = std::move(handler); }
+void Front::serve_path(std::string path, PathHandler handler) {
+  paths_[std::move(path)] = std::move(handler);
+}
 
 Result<auth::User> Front::authenticate(const net::Exchange& exchange) const {
   for (const auto& authenticator : options_.authenticators) {
@@ -124,18 +130,22 @@ net::Response Front::serve_other(net::Exchange& exchange, const auth::User& user
 }
 
 void Front::count(const char* verb, const Target& target, int code, Clock::TimePoint started) const {
-  const MetricLabels labels = {{"verb", verb},
-                               {"group", std::string(target.info->group)},
-                               {"version", std::string(target.info->version)},
-                               {"resource", std::string(target.info->plural)},
-                               {"subresource", options_.api.offers(*target.info, target.subresource) ? target.subresource : ""}};
-  constexpr double kBuckets[] = {0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60};
+  const MetricLabels labels = {
+      {"verb", verb},
+      {"group", std::string(target.info->group)},
+      {"version", std::string(target.info->version)},
+      {"resource", std::string(target.info->plural)},
+      {"subresource", options_.api.offers(*target.info, target.subresource) ? target.subresource : ""}};
+  constexpr double kBuckets[] = {0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2,
+                                 3,     4,     5,    6,   8,   10,  15,  20,  30,  45,   60};
   const std::chrono::duration<double> took = options_.api.context().clock.now() - started;
-  options_.metrics.histogram("apiserver_request_duration_seconds", "Response latency distribution in seconds.", kBuckets, labels)
+  options_.metrics
+      .histogram("apiserver_request_duration_seconds", "Response latency distribution in seconds.", kBuckets, labels)
       .observe(took.count());
   MetricLabels with_code = labels;
   with_code.emplace_back("code", std::to_string(code));
-  options_.metrics.counter("apiserver_request_total", "Requests by verb, resource and response code.", with_code).add(1);
+  options_.metrics.counter("apiserver_request_total", "Requests by verb, resource and response code.", with_code)
+      .add(1);
 }
 
 void Front::serve_resource(net::Exchange& exchange, const auth::User& user, const ResourcePath& path) {
@@ -164,7 +174,8 @@ void Front::serve_resource(net::Exchange& exchange, const auth::User& user, cons
     return;
   }
   const Clock::TimePoint started = options_.api.context().clock.now();
-  Result<net::Response> response = Error(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource");
+  Result<net::Response> response =
+      Error(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource");
   if (reads(request.method)) {
     response = path.name.empty() ? list(exchange, caller, target) : get(exchange, caller, target);
   } else if (request.method == "POST") {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Front: the HTTP side of the API server. It authenticates, finds out what a path and a method ask for, hands it to the pipeline and
-// writes the answer.
+// Front: the HTTP side of the API server. It authenticates, finds out what a path and a method ask for, hands it to the
+// pipeline and writes the answer.
 
 #pragma once
 
@@ -36,7 +36,8 @@ struct FrontOptions {
   std::shared_ptr<const ExtraPaths> extra_paths;
 };
 
-/// A request that is answered by something else than the generic verbs (a proxied pods/log or exec). Called after authorization.
+/// A request that is answered by something else than the generic verbs (a proxied pods/log or exec). Called after
+/// authorization.
 using Connect = std::function<void(net::Exchange& exchange, const Caller& caller, const Target& target)>;
 /// A path outside the API's resources (/openid/v1/jwks). Called after authorization.
 using PathHandler = std::function<net::Response(const net::Request& request)>;
@@ -70,7 +71,8 @@ class Front {
   Result<net::Response> update(net::Exchange& exchange, const Caller& caller, const Target& target) const;
   Result<net::Response> patch(net::Exchange& exchange, const Caller& caller, const Target& target) const;
   Result<net::Response> remove(net::Exchange& exchange, const Caller& caller, const Target& target) const;
-  Result<net::Response> answer(const net::Request& request, const Target& target, int status, const api::Object& object) const;
+  Result<net::Response> answer(const net::Request& request, const Target& target, int status,
+                               const api::Object& object) const;
 
   FrontOptions options_;
   WatchStreams streams_;

@@ -14,7 +14,9 @@ namespace {
 constexpr int kGzipWindow = 15 + 16;  // The largest window; 16 asks for gzip's own header.
 
 // zlib does not write to its input.
-Bytef* input(std::string_view bytes) { return reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data())); }
+Bytef* input(std::string_view bytes) {
+  return reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
+}
 
 }  // namespace
 
@@ -61,12 +63,14 @@ bool accepts_gzip(const net::Request& request) {
       std::string_view one = header.substr(0, comma);
       header.remove_prefix(comma == std::string_view::npos ? header.size() : comma + 1);
       const std::size_t semicolon = one.find(';');
-      const std::string_view weight = semicolon == std::string_view::npos ? std::string_view() : one.substr(semicolon + 1);
+      const std::string_view weight =
+          semicolon == std::string_view::npos ? std::string_view() : one.substr(semicolon + 1);
       one = one.substr(0, semicolon);
       const std::size_t begin = one.find_first_not_of(" \t");
       if (begin == std::string_view::npos) continue;
       one = one.substr(begin, one.find_last_not_of(" \t") - begin + 1);
-      if (one == "gzip" || one == "*") return weight.find("q=0") == std::string_view::npos || weight.find("q=0.") != std::string_view::npos;
+      if (one == "gzip" || one == "*")
+        return weight.find("q=0") == std::string_view::npos || weight.find("q=0.") != std::string_view::npos;
     }
   }
   return false;

@@ -13,8 +13,9 @@ namespace {
 constexpr std::string_view kExtra = "impersonate-extra-";
 constexpr std::string_view kServiceAccount = "system:serviceaccount:";
 
-Result<void> may(const Api& api, const CallContext& ctx, const auth::User& user, const std::string& group, const std::string& resource,
-                 const std::string& subresource, const std::string& ns, const std::string& name) {
+Result<void> may(const Api& api, const CallContext& ctx, const auth::User& user, const std::string& group,
+                 const std::string& resource, const std::string& subresource, const std::string& ns,
+                 const std::string& name) {
   auth::Attributes a;
   a.user = user;
   a.verb = "impersonate";
@@ -30,8 +31,9 @@ Result<void> may(const Api& api, const CallContext& ctx, const auth::User& user,
   }
   const std::string full = subresource.empty() ? resource : resource + "/" + subresource;
   return Error(Reason::Forbidden,
-               full + " " + quote(name) + " is forbidden: User " + quote(user.name) + " cannot impersonate resource " + quote(full) +
-                   " in API group " + quote(group) + (ns.empty() ? " at the cluster scope" : " in the namespace " + quote(ns)),
+               full + " " + quote(name) + " is forbidden: User " + quote(user.name) + " cannot impersonate resource " +
+                   quote(full) + " in API group " + quote(group) +
+                   (ns.empty() ? " at the cluster scope" : " in the namespace " + quote(ns)),
                ErrorDetails{name, group, resource, "", {}, 0});
 }
 
@@ -52,14 +54,16 @@ void add_implied_groups(auth::User& out) {
   if (out.name.starts_with(kServiceAccount)) {
     const std::string rest = out.name.substr(kServiceAccount.size());
     add("system:serviceaccounts");
-    if (const std::size_t colon = rest.find(':'); colon != std::string::npos) add("system:serviceaccounts:" + rest.substr(0, colon));
+    if (const std::size_t colon = rest.find(':'); colon != std::string::npos)
+      add("system:serviceaccounts:" + rest.substr(0, colon));
   }
   add(out.name == "system:anonymous" ? "system:unauthenticated" : "system:authenticated");
 }
 
 }  // namespace
 
-Result<auth::User> impersonate(const Api& api, const CallContext& ctx, const net::Request& request, const auth::User& user) {
+Result<auth::User> impersonate(const Api& api, const CallContext& ctx, const net::Request& request,
+                               const auth::User& user) {
   auth::User out;
   out.name = request.headers.get("impersonate-user");
   out.uid = request.headers.get("impersonate-uid");

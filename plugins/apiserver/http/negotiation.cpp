@@ -72,7 +72,8 @@ std::optional<Accepted> form_of(const MediaRange& range, const Choices& choices)
   const std::string version = range.parameter("v");
   out.form_version = version;
   if (group == "apidiscovery.k8s.io") {
-    const bool known = choices.aggregated_discovery && as == "APIGroupDiscoveryList" && (version == "v2" || version == "v2beta1");
+    const bool known =
+        choices.aggregated_discovery && as == "APIGroupDiscoveryList" && (version == "v2" || version == "v2beta1");
     out.form = Form::AggregatedDiscovery;
     return known ? std::optional(out) : std::nullopt;
   }
@@ -114,9 +115,8 @@ Result<Accepted> negotiate(const net::Request& request, const Choices& choices) 
     if (out) break;
   }
   if (!out) {
-    return Error(Reason::NotAcceptable,
-                 std::string("only the following media types are accepted: application/json") +
-                     (choices.protobuf ? ", application/vnd.kubernetes.protobuf" : ""));
+    return Error(Reason::NotAcceptable, std::string("only the following media types are accepted: application/json") +
+                                            (choices.protobuf ? ", application/vnd.kubernetes.protobuf" : ""));
   }
   const auto pretty = request.param("pretty");
   out->pretty = pretty && flag_param(request, "pretty");

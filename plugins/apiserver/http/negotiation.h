@@ -21,8 +21,8 @@ enum class Form : std::uint8_t { Plain, Table, Metadata, AggregatedDiscovery };
 struct Accepted {
   Encoding encoding = Encoding::Json;
   Form form = Form::Plain;
-  bool list_form = false;      ///< as=PartialObjectMetadataList rather than PartialObjectMetadata.
-  std::string form_version;    ///< "v1", "v1beta1"; discovery: "v2", "v2beta1".
+  bool list_form = false;    ///< as=PartialObjectMetadataList rather than PartialObjectMetadata.
+  std::string form_version;  ///< "v1", "v1beta1"; discovery: "v2", "v2beta1".
   bool pretty = false;
 };
 
@@ -35,14 +35,15 @@ struct Choices {
 /// Errors: NotAcceptable.
 Result<Accepted> negotiate(const net::Request& request, const Choices& choices);
 
-/// The first of the client's choices that is offered; the first of `offered` when it takes anything. For documents that have media
-/// types of their own. Errors: NotAcceptable.
+/// The first of the client's choices that is offered; the first of `offered` when it takes anything. For documents that
+/// have media types of their own. Errors: NotAcceptable.
 Result<std::string_view> choose_type(const net::Request& request, std::span<const std::string_view> offered);
 
 /// The media type of the body without parameters; "application/json" when the request names none.
 std::string body_type(const net::Request& request);
 
-/// Upstream's reading of a flag: "watch", "watch=", "watch=1", "watch=true" are true; "0" and "false" are not; another value is true.
+/// Upstream's reading of a flag: "watch", "watch=", "watch=1", "watch=true" are true; "0" and "false" are not; another
+/// value is true.
 bool flag_param(const net::Request& request, std::string_view name);
 /// Errors: BadRequest for text that is no number.
 Result<std::int64_t> number_param(const net::Request& request, std::string_view name, std::int64_t fallback);

@@ -20,7 +20,8 @@ Selectors selectors_of(const net::Request& request) {
 Result<bool> dry_run_of(const net::Request& request) {
   for (const std::string_view value : request.params("dryRun")) {
     if (value == "All") return true;
-    if (!value.empty()) return bad_request("Invalid value: " + quote(value) + ": dryRun: Unsupported value: supported values: \"All\"");
+    if (!value.empty())
+      return bad_request("Invalid value: " + quote(value) + ": dryRun: Unsupported value: supported values: \"All\"");
   }
   return false;
 }
@@ -30,13 +31,14 @@ Result<schema::Strictness> strictness_of(const net::Request& request) {
   if (value.empty() || value == "Warn") return schema::Strictness::Warn;
   if (value == "Strict") return schema::Strictness::Strict;
   if (value == "Ignore") return schema::Strictness::Ignore;
-  return bad_request("fieldValidation: Unsupported value: " + quote(value) + ": supported values: \"Ignore\", \"Strict\", \"Warn\"");
+  return bad_request("fieldValidation: Unsupported value: " + quote(value) +
+                     ": supported values: \"Ignore\", \"Strict\", \"Warn\"");
 }
 
 Error unsupported_body(const std::string& type, const char* accepted) {
   return Error(Reason::UnsupportedMediaType,
-               "the body of the request was in an unknown format - accepted media types include: " + std::string(accepted) +
-                   (type.empty() ? "" : " (got " + quote(type) + ")"));
+               "the body of the request was in an unknown format - accepted media types include: " +
+                   std::string(accepted) + (type.empty() ? "" : " (got " + quote(type) + ")"));
 }
 
 Result<std::string> read_body(net::Exchange& exchange) {
@@ -62,13 +64,16 @@ Result<ListQuery> list_query(const net::Request& request) {
   query.resource_version_match = text_param(request, "resourceVersionMatch");
   const std::string& match = query.resource_version_match;
   if (!match.empty() && match != "Exact" && match != "NotOlderThan") {
-    return bad_request("resourceVersionMatch: Unsupported value: " + quote(match) + ": supported values: \"Exact\", \"NotOlderThan\"");
+    return bad_request("resourceVersionMatch: Unsupported value: " + quote(match) +
+                       ": supported values: \"Exact\", \"NotOlderThan\"");
   }
   if (!match.empty() && query.resource_version.empty()) {
-    return bad_request("resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided");
+    return bad_request(
+        "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided");
   }
   if (match == "Exact" && query.resource_version == "0") {
-    return bad_request("resourceVersionMatch: Forbidden: resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"");
+    return bad_request(
+        "resourceVersionMatch: Forbidden: resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"");
   }
   return query;
 }
@@ -123,7 +128,9 @@ Result<client::DeleteOptions> delete_options(net::Exchange& exchange) {
   return read_delete_options(query, dry_run);
 }
 
-Choices choices() { return {}; }
+Choices choices() {
+  return {};
+}
 
 // What is computed rather than stored (reviews, tokens) has no table form, as upstream.
 Choices choices_for(const Api& api, const Target& target) {
@@ -134,7 +141,8 @@ Choices choices_for(const Api& api, const Target& target) {
 
 }  // namespace
 
-Result<net::Response> Front::answer(const net::Request& request, const Target& target, int status, const api::Object& object) const {
+Result<net::Response> Front::answer(const net::Request& request, const Target& target, int status,
+                                    const api::Object& object) const {
   KUBERNEL_TRY(Accepted accepted, negotiate(request, choices_for(options_.api, target)));
   const Encoder encoder(*target.info, std::move(accepted), text_param(request, "includeObject"),
                         options_.api.context().clock.wall_now());
@@ -184,18 +192,24 @@ Result<void> Front::watch(net::Exchange& exchange, const Caller& caller, const T
   const std::string match = text_param(request, "resourceVersionMatch");
   if (query.send_initial_events && match != "NotOlderThan") {
     return invalid(*target.info, "",
-                   {forbidden_field("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")});
+                   {forbidden_field("resourceVersionMatch",
+                                    "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")});
   }
   if (!query.send_initial_events && !match.empty()) {
-    return bad_request("resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+    return bad_request(
+        "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is "
+        "provided");
   }
   KUBERNEL_TRY(auto watcher, options_.api.watch(caller, collection, selectors, std::move(query)));
-  Encoder encoder(*target.info, std::move(accepted), text_param(request, "includeObject"), options_.api.context().clock.wall_now());
-  // Clients that name no end get one at random between half an hour and an hour, so that they do not all return at once.
+  Encoder encoder(*target.info, std::move(accepted), text_param(request, "includeObject"),
+                  options_.api.context().clock.wall_now());
+  // Clients that name no end get one at random between half an hour and an hour, so that they do not all return at
+  // once.
   const auto timeout = asked > 0 ? std::chrono::seconds(asked)
                                  : std::chrono::seconds(1800 + random_below(options_.api.context().random, 1800));
   net::Headers headers;
-  headers.set("content-type", encoder.content_type() + (encoder.accepted().encoding == Encoding::Protobuf ? ";stream=watch" : ""));
+  headers.set("content-type",
+              encoder.content_type() + (encoder.accepted().encoding == Encoding::Protobuf ? ";stream=watch" : ""));
   headers.set("cache-control", "no-cache, private");
   streams_.open(exchange.start_stream(200, std::move(headers)), std::move(watcher), std::move(encoder), timeout);
   return {};
@@ -235,9 +249,11 @@ Result<net::Response> Front::patch(net::Exchange& exchange, const Caller& caller
   } else if (type == "application/strategic-merge-patch+json") {
     patch_type = client::PatchType::StrategicMerge;
   } else if (type == "application/apply-patch+yaml" || type == "application/apply-patch+cbor") {
-    return Error(Reason::UnsupportedMediaType, "server-side apply is not supported by this server; use client-side apply");
+    return Error(Reason::UnsupportedMediaType,
+                 "server-side apply is not supported by this server; use client-side apply");
   } else if (type != "application/json-patch+json") {
-    return unsupported_body(type, "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json");
+    return unsupported_body(
+        type, "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json");
   }
   KUBERNEL_TRY(const bool dry_run, dry_run_of(request));
   KUBERNEL_TRY(const schema::Strictness strictness, strictness_of(request));
@@ -273,7 +289,11 @@ Result<net::Response> Front::remove(net::Exchange& exchange, const Caller& calle
   }
   json details = {{"name", target.key.name}, {"kind", target.info->plural}, {"uid", removed.object.uid()}};
   if (!target.info->group.empty()) details["group"] = target.info->group;
-  const json status = {{"kind", "Status"}, {"apiVersion", "v1"}, {"metadata", json::object()}, {"status", "Success"}, {"details", details}};
+  const json status = {{"kind", "Status"},
+                       {"apiVersion", "v1"},
+                       {"metadata", json::object()},
+                       {"status", "Success"},
+                       {"details", details}};
   KUBERNEL_TRY(const api::Object object, api::Object::from_json(status));
   return answer(request, target, 200, object);
 }

@@ -16,7 +16,8 @@ constexpr std::size_t kMaxBacklog = 256 * 1024;
 
 class WatchStreams::Stream : public std::enable_shared_from_this<Stream> {
  public:
-  Stream(WatchStreams& owner, std::shared_ptr<net::ResponseStream> out, std::shared_ptr<Watcher> watcher, Encoder encoder)
+  Stream(WatchStreams& owner, std::shared_ptr<net::ResponseStream> out, std::shared_ptr<Watcher> watcher,
+         Encoder encoder)
       : owner_(owner), out_(std::move(out)), watcher_(std::move(watcher)), encoder_(std::move(encoder)) {}
 
   void start(std::chrono::seconds timeout) {

@@ -23,7 +23,9 @@ const schema::Subresource* find_subresource(const Target& target) {
   return nullptr;
 }
 
-std::string resource_text(const auth::Attributes& a) { return a.subresource.empty() ? a.resource : a.resource + "/" + a.subresource; }
+std::string resource_text(const auth::Attributes& a) {
+  return a.subresource.empty() ? a.resource : a.resource + "/" + a.subresource;
+}
 
 }  // namespace
 
@@ -42,7 +44,8 @@ WireType wire_type(const Target& target) {
 }
 
 Api::Api(const ApiContext& context)
-    : context_(context), caches_(context.backend, context.clock, context.blocking, context.log),
+    : context_(context),
+      caches_(context.backend, context.clock, context.blocking, context.log),
       expiry_(context.backend, context.clock, context.event_ttl) {
   const StrategyContext strategies{context.backend, context.clock, context.random, context.service_cidr};
   const StoreContext stores{context.backend, caches_, context.clock, context.random, context.log, expiry_};
@@ -52,20 +55,29 @@ Api::Api(const ApiContext& context)
     if (info.etcd_prefix.empty() || find_conversion(info) != nullptr) continue;
     auto strategy = make_strategy(info, strategies);
     const Traits& traits = strategy->traits();
-    ResourceCache& cache = caches_.add(
-        std::string(info.etcd_prefix),
-        CacheOptions{{std::string(info.group), std::string(info.version), std::string(info.kind)}, info.namespaced,
-                     traits.read_fields, traits.indexed_field});
+    ResourceCache& cache =
+        caches_.add(std::string(info.etcd_prefix),
+                    CacheOptions{{std::string(info.group), std::string(info.version), std::string(info.kind)},
+                                 info.namespaced,
+                                 traits.read_fields,
+                                 traits.indexed_field});
     stores_.emplace(&info, std::make_unique<Store>(stores, info, std::move(strategy), cache));
   }
 }
 
-Api::~Api() { stop(); }
+Api::~Api() {
+  stop();
+}
 
-Result<void> Api::start(const CallContext& ctx) { return caches_.start(ctx); }
-void Api::stop() { caches_.stop(); }
+Result<void> Api::start(const CallContext& ctx) {
+  return caches_.start(ctx);
+}
+void Api::stop() {
+  caches_.stop();
+}
 
-void Api::serve_virtual(std::string group, std::string plural, std::string subresource, std::shared_ptr<VirtualResource> resource) {
+void Api::serve_virtual(std::string group, std::string plural, std::string subresource,
+                        std::shared_ptr<VirtualResource> resource) {
   virtual_[{std::move(group), std::move(plural), std::move(subresource)}] = std::move(resource);
 }
 
@@ -78,8 +90,8 @@ bool Api::offers(const schema::ResourceInfo& info, std::string_view subresource)
   const Target target{&info, std::string(subresource), {}};
   if (find_virtual(target) != nullptr) return true;
   if (subresource.empty()) return store(info) != nullptr || (info.group.empty() && info.plural == "bindings");
-  constexpr std::string_view kOwn[] = {"status",   "scale",    "binding",             "eviction",
-                                       "finalize", "approval", "ephemeralcontainers", "resize"};
+  constexpr std::string_view kOwn[] = {
+      "status", "scale", "binding", "eviction", "finalize", "approval", "ephemeralcontainers", "resize"};
   return std::find(std::begin(kOwn), std::end(kOwn), subresource) != std::end(kOwn) ||
          (info.group.empty() && connects_.contains({std::string(info.plural), std::string(subresource)}));
 }
@@ -91,11 +103,14 @@ const Store* Api::store(const schema::ResourceInfo& info) const {
 }
 
 VirtualResource* Api::find_virtual(const Target& target) const {
-  const auto place = virtual_.find({std::string(target.info->group), std::string(target.info->plural), target.subresource});
+  const auto place =
+      virtual_.find({std::string(target.info->group), std::string(target.info->plural), target.subresource});
   return place == virtual_.end() ? nullptr : place->second.get();
 }
 
-Result<json> VirtualResource::create(const Caller&, const Target& target, json) { return method_not_supported(*target.info, "create"); }
+Result<json> VirtualResource::create(const Caller&, const Target& target, json) {
+  return method_not_supported(*target.info, "create");
+}
 Result<std::vector<api::Object>> VirtualResource::list(const Caller&, const Target& target) {
   return method_not_supported(*target.info, "list");
 }
@@ -120,7 +135,8 @@ Result<void> Api::ask(const Caller& caller, const auth::Attributes& attributes,
   return refuse(decision.reason);
 }
 
-Result<void> Api::authorize(const Caller& caller, std::string_view verb, const Target& target, const Selectors& selectors) const {
+Result<void> Api::authorize(const Caller& caller, std::string_view verb, const Target& target,
+                            const Selectors& selectors) const {
   auth::Attributes a;
   a.user = caller.user;
   a.verb = verb;
@@ -157,7 +173,8 @@ Result<void> Api::authorize_path(const Caller& caller, std::string_view verb, st
   });
 }
 
-Result<Filter> Api::make_filter(const Target& target, const std::vector<std::string>& fields, const Selectors& selectors) const {
+Result<Filter> Api::make_filter(const Target& target, const std::vector<std::string>& fields,
+                                const Selectors& selectors) const {
   Filter out;
   out.ns = target.key.ns;
   KUBERNEL_TRY(out.labels, api::LabelSelector::parse(selectors.labels));
@@ -167,11 +184,12 @@ Result<Filter> Api::make_filter(const Target& target, const std::vector<std::str
         std::find(fields.begin(), fields.end(), term.field) != fields.end()) {
       continue;
     }
-    const std::string gv = target.info->group.empty() ? "/" + std::string(target.info->version)
-                                                      : std::string(target.info->group) + "/" + std::string(target.info->version);
+    const std::string gv = target.info->group.empty()
+                               ? "/" + std::string(target.info->version)
+                               : std::string(target.info->group) + "/" + std::string(target.info->version);
     return bad_request("Unable to find " + quote(gv + ", Resource=" + std::string(target.info->plural)) +
-                       " that match label selector " + quote(selectors.labels) + ", field selector " + quote(selectors.fields) +
-                       ": field label not supported: " + term.field);
+                       " that match label selector " + quote(selectors.labels) + ", field selector " +
+                       quote(selectors.fields) + ": field label not supported: " + term.field);
   }
   return out;
 }
@@ -182,15 +200,17 @@ namespace {
 Error undecodable(const api::GroupVersionKind& gvk, const Body& body, const Error& error) {
   if (error.reason() != Reason::BadRequest) return error;
   if (body.form == Body::Form::Json && !json::accept(body.bytes)) {
-    return bad_request("the object provided is unrecognized (must be of type " + gvk.kind + "): couldn't get version/kind; json parse error: " +
-                       error.message());
+    return bad_request("the object provided is unrecognized (must be of type " + gvk.kind +
+                       "): couldn't get version/kind; json parse error: " + error.message());
   }
-  return bad_request(gvk.kind + " in version " + quote(gvk.version) + " cannot be handled as a " + gvk.kind + ": " + error.message());
+  return bad_request(gvk.kind + " in version " + quote(gvk.version) + " cannot be handled as a " + gvk.kind + ": " +
+                     error.message());
 }
 
 }  // namespace
 
-Result<json> Api::decode(const Caller& caller, const schema::Type& type, const api::GroupVersionKind& gvk, const Body& body) const {
+Result<json> Api::decode(const Caller& caller, const schema::Type& type, const api::GroupVersionKind& gvk,
+                         const Body& body) const {
   schema::Decoded decoded;
   if (body.form == Body::Form::Protobuf) {
     KUBERNEL_TRY(decoded, schema::decode_protobuf(body.bytes));
@@ -235,7 +255,8 @@ Result<void> Api::check_names(const Target& target, json& document) const {
   if (name.empty()) {
     meta["name"] = target.key.name;
   } else if (name != target.key.name) {
-    return bad_request("the name of the object (" + name + ") does not match the name on the URL (" + target.key.name + ")");
+    return bad_request("the name of the object (" + name + ") does not match the name on the URL (" + target.key.name +
+                       ")");
   }
   return {};
 }
@@ -243,8 +264,9 @@ Result<void> Api::check_names(const Target& target, json& document) const {
 WriteHooks Api::hooks(const Caller& caller, const Target& target, admission::Operation operation, bool dry_run) const {
   const auto make = [&caller, target, operation, dry_run](json* document, const api::Object* old) {
     const WireType wire = wire_type({target.info, "", target.key});
-    admission::Request request{operation, caller.user, target.info->resource(), target.subresource, wire.gvk, target.key,
-                               document,  old,         dry_run};
+    admission::Request request{operation,          caller.user, target.info->resource(),
+                               target.subresource, wire.gvk,    target.key,
+                               document,           old,         dry_run};
     if (request.key.name.empty() && document != nullptr) request.key.name = text(*document, {"metadata", "name"});
     if (operation == admission::Operation::Update && old == nullptr) request.operation = admission::Operation::Create;
     return request;
@@ -270,11 +292,19 @@ WriteHooks Api::hooks(const Caller& caller, const Target& target, admission::Ope
   return out;
 }
 
-std::function<Result<void>(const api::Object&)> Api::deletion_hook(const Caller& caller, const Target& target, bool dry_run) const {
+std::function<Result<void>(const api::Object&)> Api::deletion_hook(const Caller& caller, const Target& target,
+                                                                   bool dry_run) const {
   return [this, &caller, target, dry_run](const api::Object& current) -> Result<void> {
     const WireType wire = wire_type(target);
-    const admission::Request request{admission::Operation::Delete, caller.user, target.info->resource(), target.subresource, wire.gvk,
-                                     current.key(), nullptr, &current, dry_run};
+    const admission::Request request{admission::Operation::Delete,
+                                     caller.user,
+                                     target.info->resource(),
+                                     target.subresource,
+                                     wire.gvk,
+                                     current.key(),
+                                     nullptr,
+                                     &current,
+                                     dry_run};
     for (const auto& plugin : admission_) {
       if (!plugin->handles(request.operation, request.resource, request.subresource)) continue;
       KUBERNEL_CHECK_OK(catch_as_error("admission", [&] { return plugin->validate(caller.ctx, request); }));

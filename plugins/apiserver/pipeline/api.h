@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Api: the pipeline every request goes through, from HTTP or from this process:
-// authorize, decode, default, mutate, validate, store. Authentication and encoding are the door's (http/, local_client.h).
+// authorize, decode, default, mutate, validate, store. Authentication and encoding are the door's (http/,
+// local_client.h).
 
 #pragma once
 
@@ -65,8 +66,8 @@ struct Selectors {
   std::string fields;
 };
 
-/// A resource (or subresource) that is computed, not stored: reviews, tokens, component statuses. It has the verbs that the schema
-/// gives it, and one that it does not override is refused with MethodNotAllowed.
+/// A resource (or subresource) that is computed, not stored: reviews, tokens, component statuses. It has the verbs that
+/// the schema gives it, and one that it does not override is refused with MethodNotAllowed.
 ///
 /// Threads: all members may be called concurrently.
 class VirtualResource {
@@ -100,7 +101,8 @@ class Api {
   void set_authorizer(std::shared_ptr<auth::Authorizer> authorizer) { authorizer_ = std::move(authorizer); }
   void add_admission(std::unique_ptr<admission::Admission> admission) { admission_.push_back(std::move(admission)); }
   /// `subresource` empty: the resource itself.
-  void serve_virtual(std::string group, std::string plural, std::string subresource, std::shared_ptr<VirtualResource> resource);
+  void serve_virtual(std::string group, std::string plural, std::string subresource,
+                     std::shared_ptr<VirtualResource> resource);
 
   /// Fills the caches.
   Result<void> start(const CallContext& ctx);
@@ -113,14 +115,17 @@ class Api {
   /// Whether a request for it is answered; `subresource` empty: for the resource itself.
   bool offers(const schema::ResourceInfo& info, std::string_view subresource) const;
   /// A subresource that the door serves by itself (pods/log); before the first request.
-  void add_connect(std::string plural, std::string subresource) { connects_.emplace(std::move(plural), std::move(subresource)); }
+  void add_connect(std::string plural, std::string subresource) {
+    connects_.emplace(std::move(plural), std::move(subresource));
+  }
   /// Null for virtual resources.
   const Store* store(const schema::ResourceInfo& info) const;
   CacheSet& caches() noexcept { return caches_; }
   const ApiContext& context() const noexcept { return context_; }
 
   Result<api::Object> get(const Caller& caller, const Target& target, std::string_view resource_version) const;
-  Result<ListResult> list(const Caller& caller, const Target& target, const Selectors& selectors, ListQuery query) const;
+  Result<ListResult> list(const Caller& caller, const Target& target, const Selectors& selectors,
+                          ListQuery query) const;
   Result<std::shared_ptr<Watcher>> watch(const Caller& caller, const Target& target, const Selectors& selectors,
                                          WatchQuery query) const;
 
@@ -134,25 +139,30 @@ class Api {
                                 const client::DeleteOptions& options) const;
 
   /// Errors: Forbidden with upstream's message.
-  Result<void> authorize(const Caller& caller, std::string_view verb, const Target& target, const Selectors& selectors) const;
+  Result<void> authorize(const Caller& caller, std::string_view verb, const Target& target,
+                         const Selectors& selectors) const;
   Result<void> authorize_path(const Caller& caller, std::string_view verb, std::string_view path) const;
   const std::shared_ptr<auth::Authorizer>& authorizer() const noexcept { return authorizer_; }
 
  private:
   using VirtualKey = std::tuple<std::string, std::string, std::string>;
 
-  Result<void> ask(const Caller& caller, const auth::Attributes& attributes, const std::function<Error(std::string)>& refuse) const;
+  Result<void> ask(const Caller& caller, const auth::Attributes& attributes,
+                   const std::function<Error(std::string)>& refuse) const;
   Result<const Store*> store_for(const Target& target, std::string_view verb) const;
   VirtualResource* find_virtual(const Target& target) const;
   /// `fields`: what can be selected beside name and namespace.
-  Result<Filter> make_filter(const Target& target, const std::vector<std::string>& fields, const Selectors& selectors) const;
+  Result<Filter> make_filter(const Target& target, const std::vector<std::string>& fields,
+                             const Selectors& selectors) const;
 
-  Result<json> decode(const Caller& caller, const schema::Type& type, const api::GroupVersionKind& gvk, const Body& body) const;
+  Result<json> decode(const Caller& caller, const schema::Type& type, const api::GroupVersionKind& gvk,
+                      const Body& body) const;
   Result<void> check_names(const Target& target, json& document) const;
   WriteHooks hooks(const Caller& caller, const Target& target, admission::Operation operation, bool dry_run) const;
 
   /// Admission of a deletion. Lifetime: `caller` outlives it.
-  std::function<Result<void>(const api::Object& current)> deletion_hook(const Caller& caller, const Target& target, bool dry_run) const;
+  std::function<Result<void>(const api::Object& current)> deletion_hook(const Caller& caller, const Target& target,
+                                                                        bool dry_run) const;
 
   using Wish = std::function<Result<json>(const json& current)>;
   Result<Updated> update_object(const Caller& caller, const Target& target, const Wish& wish,
@@ -180,10 +190,11 @@ struct WireType {
 };
 WireType wire_type(const Target& target);
 
-/// What pods/ephemeralcontainers makes of `pod` when a client sends `wanted`: only spec.ephemeralContainers may differ, and only by new
-/// ones. Errors: Invalid.
+/// What pods/ephemeralcontainers makes of `pod` when a client sends `wanted`: only spec.ephemeralContainers may differ,
+/// and only by new ones. Errors: Invalid.
 Result<json> add_ephemeral_containers(const schema::ResourceInfo& pods, const json& pod, const json& wanted);
-/// What pods/resize makes of `pod`: the resources of its containers may differ, within what a running pod can take. Errors: Invalid.
+/// What pods/resize makes of `pod`: the resources of its containers may differ, within what a running pod can take.
+/// Errors: Invalid.
 Result<json> resize_pod(const schema::ResourceInfo& pods, const json& pod, const json& wanted);
 
 /// The Scale of a workload. Errors: Internal when the kind has none.

@@ -14,7 +14,9 @@ namespace kubernel::apiserver {
 
 namespace {
 
-Error no_namespace() { return bad_request("an empty namespace may not be set during creation"); }
+Error no_namespace() {
+  return bad_request("an empty namespace may not be set during creation");
+}
 
 // What a client sends, in the version that is stored; and what is stored, in the version it speaks.
 void to_stored(const Target& target, json& document) {
@@ -42,16 +44,13 @@ Result<ListResult> convert_out(const Target& target, Result<ListResult> list) {
   return list;
 }
 
-Result<json> apply_patch(client::PatchType type, const schema::Type& schema_type, const json& current, const json& patch) {
+Result<json> apply_patch(client::PatchType type, const schema::Type& schema_type, const json& current,
+                         const json& patch) {
   switch (type) {
-    case client::PatchType::Json:
-      return schema::apply_json_patch(current, patch);
-    case client::PatchType::Merge:
-      return schema::apply_merge_patch(current, patch);
-    case client::PatchType::StrategicMerge:
-      return schema::apply_strategic_merge_patch(schema_type, current, patch);
-    case client::PatchType::Apply:
-      break;
+    case client::PatchType::Json: return schema::apply_json_patch(current, patch);
+    case client::PatchType::Merge: return schema::apply_merge_patch(current, patch);
+    case client::PatchType::StrategicMerge: return schema::apply_strategic_merge_patch(schema_type, current, patch);
+    case client::PatchType::Apply: break;
   }
   return Error(Reason::UnsupportedMediaType, "server-side apply is not supported by this server");
 }
@@ -62,7 +61,8 @@ Result<api::Object> Api::get(const Caller& caller, const Target& target, std::st
   KUBERNEL_CHECK_OK(authorize(caller, "get", target, {}));
   if (VirtualResource* computed = find_virtual(target); computed != nullptr && target.subresource.empty()) {
     KUBERNEL_TRY(const std::vector<api::Object> all, computed->list(caller, target));
-    const auto place = std::find_if(all.begin(), all.end(), [&](const api::Object& one) { return one.name() == target.key.name; });
+    const auto place =
+        std::find_if(all.begin(), all.end(), [&](const api::Object& one) { return one.name() == target.key.name; });
     return place == all.end() ? Result<api::Object>(not_found(*target.info, target.key.name)) : *place;
   }
   KUBERNEL_TRY(const Store* store, store_for(target, "get"));
@@ -71,7 +71,8 @@ Result<api::Object> Api::get(const Caller& caller, const Target& target, std::st
   return api::Object::from_json(make_scale(object.to_json()));
 }
 
-Result<ListResult> Api::list(const Caller& caller, const Target& target, const Selectors& selectors, ListQuery query) const {
+Result<ListResult> Api::list(const Caller& caller, const Target& target, const Selectors& selectors,
+                             ListQuery query) const {
   KUBERNEL_CHECK_OK(authorize(caller, "list", target, selectors));
   if (VirtualResource* computed = find_virtual(target)) {
     KUBERNEL_TRY(const Filter filter, make_filter(target, {}, selectors));
@@ -115,8 +116,9 @@ Result<api::Object> Api::create(const Caller& caller, const Target& target, cons
   if (target.subresource == "eviction") return evict_pod(caller, target, document, dry_run);
   if (!target.subresource.empty()) return method_not_supported(*target.info, "create");
   to_stored(target, document);
-  KUBERNEL_TRY(const api::Object made, store->create(caller.ctx, target.key, std::move(document),
-                                                     hooks(caller, target, admission::Operation::Create, dry_run), dry_run));
+  KUBERNEL_TRY(const api::Object made,
+               store->create(caller.ctx, target.key, std::move(document),
+                             hooks(caller, target, admission::Operation::Create, dry_run), dry_run));
   return apiserver::convert_out(*target.info, made);
 }
 
@@ -126,7 +128,9 @@ Result<Updated> Api::update_object(const Caller& caller, const Target& target, c
   UpdateRequest request;
   request.key = target.key;
   request.dry_run = dry_run;
-  request.part = target.subresource.empty() ? Part::Object : target.subresource == "status" ? Part::Status : Part::Anything;
+  request.part = target.subresource.empty()       ? Part::Object
+                 : target.subresource == "status" ? Part::Status
+                                                  : Part::Anything;
   request.desired = [&](const api::Object& current) -> Result<json> {
     KUBERNEL_TRY(json document, wish(as_served(target, current)));
     to_stored(target, document);
@@ -143,7 +147,9 @@ Result<Updated> Api::update(const Caller& caller, const Target& target, const Bo
   const WireType wire = wire_type(target);
   KUBERNEL_TRY(json document, decode(caller, *wire.type, wire.gvk, body));
   KUBERNEL_CHECK_OK(check_names(target, document));
-  if (target.subresource == "scale") return update_scale(caller, target, [&](const json&) { return document; }, dry_run);
+  if (target.subresource == "scale")
+    return update_scale(
+        caller, target, [&](const json&) { return document; }, dry_run);
   std::function<Result<json>()> created;
   if (target.subresource.empty() && store->strategy().traits().create_on_update) {
     created = [&]() -> Result<json> {
@@ -201,8 +207,8 @@ Result<Removed> Api::remove(const Caller& caller, const Target& target, const cl
   return removed;
 }
 
-Result<ListResult> Api::remove_all(const Caller& caller, const Target& target, const Selectors& selectors, ListQuery query,
-                                   const client::DeleteOptions& options) const {
+Result<ListResult> Api::remove_all(const Caller& caller, const Target& target, const Selectors& selectors,
+                                   ListQuery query, const client::DeleteOptions& options) const {
   KUBERNEL_CHECK_OK(authorize(caller, "deletecollection", target, selectors));
   KUBERNEL_TRY(const Store* store, store_for(target, "deletecollection"));
   KUBERNEL_TRY(query.filter, make_filter(target, store->strategy().traits().field_labels, selectors));

@@ -10,7 +10,8 @@ namespace {
 
 class ComponentStatuses final : public VirtualResource {
  public:
-  explicit ComponentStatuses(std::function<std::vector<plugin::Process::Check>()> readiness) : readiness_(std::move(readiness)) {}
+  explicit ComponentStatuses(std::function<std::vector<plugin::Process::Check>()> readiness)
+      : readiness_(std::move(readiness)) {}
 
   Result<std::vector<api::Object>> list(const Caller& caller, const Target&) override {
     if (caller.warnings != nullptr) caller.warnings->push_back("v1 ComponentStatus is deprecated in v1.19+");

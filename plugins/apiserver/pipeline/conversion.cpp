@@ -91,15 +91,19 @@ void autoscaler_to_stored(json& document) {
   json metrics = json::array();
   const json& percent = member(document, {"spec", "targetCPUUtilizationPercentage"});
   if (!percent.is_null()) {
-    metrics.push_back({{"type", "Resource"},
-                       {"resource", {{"name", "cpu"}, {"target", {{"type", "Utilization"}, {"averageUtilization", percent}}}}}});
+    metrics.push_back(
+        {{"type", "Resource"},
+         {"resource", {{"name", "cpu"}, {"target", {{"type", "Utilization"}, {"averageUtilization", percent}}}}}});
   }
   for (const json& metric : take_note(document, kMetricsNote)) metrics.push_back(metric);
   erase_member(document, {"spec"}, "targetCPUUtilizationPercentage");
   if (!metrics.empty()) make_member(document, {"spec", "metrics"}) = std::move(metrics);
-  if (json behavior = take_note(document, kBehaviorNote); !behavior.is_null()) document["spec"]["behavior"] = std::move(behavior);
-  if (json conditions = take_note(document, kConditionsNote); !conditions.is_null()) document["status"]["conditions"] = std::move(conditions);
-  if (json current = take_note(document, kCurrentNote); !current.is_null()) document["status"]["currentMetrics"] = std::move(current);
+  if (json behavior = take_note(document, kBehaviorNote); !behavior.is_null())
+    document["spec"]["behavior"] = std::move(behavior);
+  if (json conditions = take_note(document, kConditionsNote); !conditions.is_null())
+    document["status"]["conditions"] = std::move(conditions);
+  if (json current = take_note(document, kCurrentNote); !current.is_null())
+    document["status"]["currentMetrics"] = std::move(current);
   erase_member(document, {"status"}, "currentCPUUtilizationPercentage");
   document["apiVersion"] = "autoscaling/v2";
 }

@@ -14,7 +14,7 @@ namespace kubernel::apiserver {
 
 struct Conversion {
   const schema::ResourceInfo* stored;
-  void (*to_stored)(json& document);    ///< Also sets apiVersion.
+  void (*to_stored)(json& document);  ///< Also sets apiVersion.
   void (*from_stored)(json& document);
 };
 

@@ -12,7 +12,8 @@ namespace {
 // Owns a share of the watcher and makes sure that no callback runs once it is gone.
 class LocalWatch final : public client::Watch {
  public:
-  LocalWatch(const schema::ResourceInfo& info, std::shared_ptr<Watcher> watcher) : info_(info), watcher_(std::move(watcher)) {}
+  LocalWatch(const schema::ResourceInfo& info, std::shared_ptr<Watcher> watcher)
+      : info_(info), watcher_(std::move(watcher)) {}
   ~LocalWatch() override { watcher_->notify({}); }
   Result<std::vector<client::WatchEvent>> take(std::size_t max) override {
     auto events = watcher_->take(max);
@@ -53,7 +54,8 @@ class LocalClient final : public client::ApiClient {
     WatchQuery query;
     if (options.resource_version != 0) query.resource_version = std::to_string(options.resource_version);
     query.bookmarks = options.bookmarks;
-    KUBERNEL_TRY(auto watcher, api_.watch({ctx, user_}, target, {options.label_selector, options.field_selector}, std::move(query)));
+    KUBERNEL_TRY(auto watcher,
+                 api_.watch({ctx, user_}, target, {options.label_selector, options.field_selector}, std::move(query)));
     return std::unique_ptr<client::Watch>(std::make_unique<LocalWatch>(*target.info, std::move(watcher)));
   }
 
@@ -98,7 +100,8 @@ class LocalClient final : public client::ApiClient {
     std::vector<DiscoveredResource> out;
     for (const schema::ResourceInfo* info : api_.served()) {
       if (!preferred(*info)) continue;
-      out.push_back({info->resource(), std::string(info->kind), info->namespaced, {info->verbs.begin(), info->verbs.end()}});
+      out.push_back(
+          {info->resource(), std::string(info->kind), info->namespaced, {info->verbs.begin(), info->verbs.end()}});
     }
     return out;
   }
@@ -111,14 +114,16 @@ class LocalClient final : public client::ApiClient {
   }
 
   static ListQuery query_of(const client::ListOptions& options) {
-    return ListQuery{{}, options.limit, options.continue_token, options.resource_version, options.resource_version_match};
+    return ListQuery{
+        {}, options.limit, options.continue_token, options.resource_version, options.resource_version_match};
   }
 
   // The group's preferred version, or the first that is served when that version has no such resource.
   bool preferred(const schema::ResourceInfo& info) const {
     for (const schema::GroupInfo& group : schema::groups()) {
       if (group.group != info.group) continue;
-      return group.preferred_version == info.version || api_.find(info.group, group.preferred_version, info.plural) == nullptr;
+      return group.preferred_version == info.version ||
+             api_.find(info.group, group.preferred_version, info.plural) == nullptr;
     }
     return true;
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// LocalConnector: the API for code in the server's own process. Calls run on the caller's thread through the pipeline, under
-// the client's identity.
+// LocalConnector: the API for code in the server's own process. Calls run on the caller's thread through the pipeline,
+// under the client's identity.
 
 #pragma once
 

@@ -22,7 +22,8 @@ void carry_version(json& pod, const json& wanted) {
 
 // A change of the spec is a new generation.
 void count_change(json& pod, const json& before) {
-  if (pod["spec"] != member(before, {"spec"})) pod["metadata"]["generation"] = number(before, {"metadata", "generation"}) + 1;
+  if (pod["spec"] != member(before, {"spec"}))
+    pod["metadata"]["generation"] = number(before, {"metadata", "generation"}) + 1;
 }
 
 const json* find_named(const json& list, const std::string& name) {
@@ -42,7 +43,9 @@ Result<json> finished(const schema::ResourceInfo& pods, json pod, const json& be
   return pod;
 }
 
-bool is_static(const json& pod) { return !member(pod, {"metadata", "annotations", "kubernetes.io/config.mirror"}).is_null(); }
+bool is_static(const json& pod) {
+  return !member(pod, {"metadata", "annotations", "kubernetes.io/config.mirror"}).is_null();
+}
 
 // Of a container's requests and limits, only processor time and memory change while it runs, and none of them goes.
 void check_container_resize(const Field& resources, const json& old, const Field& spec) {

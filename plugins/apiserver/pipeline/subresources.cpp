@@ -20,7 +20,8 @@ std::string selector_text(const json& workload) {
   const auto document = api::Document::parse(selector.dump());
   if (!document) return {};
   // Replication controllers select by a plain map.
-  if (text(workload, {"kind"}) == "ReplicationController") return api::LabelSelector::from_map((*document)->root()).to_string();
+  if (text(workload, {"kind"}) == "ReplicationController")
+    return api::LabelSelector::from_map((*document)->root()).to_string();
   const auto parsed = api::LabelSelector::from_api((*document)->root());
   return parsed ? parsed->to_string() : "";
 }
@@ -35,7 +36,8 @@ void set_scheduled(json& pod, const std::string& now) {
   if (!conditions.is_array()) conditions = json::array();
   const auto place = std::find_if(conditions.begin(), conditions.end(),
                                   [](const json& one) { return text(one, {"type"}) == "PodScheduled"; });
-  json condition = {{"type", "PodScheduled"}, {"status", "True"}, {"lastProbeTime", nullptr}, {"lastTransitionTime", now}};
+  json condition = {
+      {"type", "PodScheduled"}, {"status", "True"}, {"lastProbeTime", nullptr}, {"lastTransitionTime", now}};
   if (place == conditions.end()) {
     conditions.push_back(std::move(condition));
   } else if (text(*place, {"status"}) != "True") {
@@ -46,10 +48,11 @@ void set_scheduled(json& pod, const std::string& now) {
 Error would_violate(const std::string& budget, std::int64_t current, std::int64_t desired) {
   ErrorDetails details;
   details.causes.push_back({"DisruptionBudget",
-                            "The disruption budget " + budget + " needs " + std::to_string(desired) + " healthy pods and has " +
-                                std::to_string(current) + " currently",
+                            "The disruption budget " + budget + " needs " + std::to_string(desired) +
+                                " healthy pods and has " + std::to_string(current) + " currently",
                             ""});
-  return Error(Reason::TooManyRequests, "Cannot evict pod as it would violate the pod's disruption budget.", std::move(details));
+  return Error(Reason::TooManyRequests, "Cannot evict pod as it would violate the pod's disruption budget.",
+               std::move(details));
 }
 
 }  // namespace
@@ -62,7 +65,8 @@ json make_scale(const json& workload) {
   scale["spec"] = json::object();
   if (const auto wanted = number(workload, {"spec", "replicas"}); wanted != 0) scale["spec"]["replicas"] = wanted;
   scale["status"] = {{"replicas", number(workload, {"status", "replicas"})}};
-  if (std::string selector = selector_text(workload); !selector.empty()) scale["status"]["selector"] = std::move(selector);
+  if (std::string selector = selector_text(workload); !selector.empty())
+    scale["status"]["selector"] = std::move(selector);
   return scale;
 }
 
@@ -104,7 +108,8 @@ Result<api::Object> Api::bind_pod(const Caller& caller, const Target& target, co
   request.part = Part::Anything;
   request.desired = [&](const api::Object& current) -> Result<json> {
     const auto refuse = [&](const std::string& why) {
-      return Error(Reason::Conflict, "Operation cannot be fulfilled on pods/binding " + quote(target.key.name) + ": " + why,
+      return Error(Reason::Conflict,
+                   "Operation cannot be fulfilled on pods/binding " + quote(target.key.name) + ": " + why,
                    ErrorDetails{target.key.name, "", "pods/binding", "", {}, 0});
     };
     json pod = current.to_json();
@@ -112,10 +117,12 @@ Result<api::Object> Api::bind_pod(const Caller& caller, const Target& target, co
     if (!uid.empty() && uid != current.uid()) {
       return refuse("Precondition failed: UID in precondition: " + uid + ", UID in object meta: " + current.uid());
     }
-    if (current.head().deleting) return refuse("pod " + target.key.name + " is being deleted, cannot be assigned to a host");
+    if (current.head().deleting)
+      return refuse("pod " + target.key.name + " is being deleted, cannot be assigned to a host");
     const std::string bound = text(pod, {"spec", "nodeName"});
     if (!bound.empty()) return refuse("pod " + target.key.name + " is already assigned to node " + quote(bound));
-    if (!member(pod, {"spec", "schedulingGates"}).empty()) return refuse("pod " + target.key.name + " has non-empty .spec.schedulingGates");
+    if (!member(pod, {"spec", "schedulingGates"}).empty())
+      return refuse("pod " + target.key.name + " has non-empty .spec.schedulingGates");
     pod["spec"]["nodeName"] = node;
     for (const auto& [key, value] : member(binding, {"metadata", "annotations"}).items()) {
       make_member(pod, {"metadata", "annotations"})[key] = value;
@@ -142,7 +149,8 @@ Result<void> Api::use_disruption_budget(const Caller& caller, const api::Object&
   }
   if (guarding.empty()) return {};
   if (guarding.size() > 1) {
-    return Error(Reason::Internal, "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.");
+    return Error(Reason::Internal,
+                 "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.");
   }
   UpdateRequest request;
   request.key = guarding.front().key();
@@ -152,11 +160,19 @@ Result<void> Api::use_disruption_budget(const Caller& caller, const api::Object&
     json budget = current.to_json();
     const std::int64_t allowed = number(budget, {"status", "disruptionsAllowed"});
     if (number(budget, {"status", "observedGeneration"}) < current.head().generation) {
-      return Error(Reason::TooManyRequests, "Cannot evict pod as it would violate the pod's disruption budget.",
-                   ErrorDetails{"", "", "", "", {{"DisruptionBudget", "The disruption budget " + current.name() + " is still being processed by the server.", ""}}, 10});
+      return Error(
+          Reason::TooManyRequests, "Cannot evict pod as it would violate the pod's disruption budget.",
+          ErrorDetails{"",
+                       "",
+                       "",
+                       "",
+                       {{"DisruptionBudget",
+                         "The disruption budget " + current.name() + " is still being processed by the server.", ""}},
+                       10});
     }
     if (allowed <= 0) {
-      return would_violate(current.name(), number(budget, {"status", "currentHealthy"}), number(budget, {"status", "desiredHealthy"}));
+      return would_violate(current.name(), number(budget, {"status", "currentHealthy"}),
+                           number(budget, {"status", "desiredHealthy"}));
     }
     budget["status"]["disruptionsAllowed"] = allowed - 1;
     make_member(budget, {"status", "disruptedPods"})[pod.name()] = api::format_time(context_.clock.wall_now());
@@ -166,7 +182,8 @@ Result<void> Api::use_disruption_budget(const Caller& caller, const api::Object&
   return {};
 }
 
-Result<api::Object> Api::evict_pod(const Caller& caller, const Target& target, const json& eviction, bool dry_run) const {
+Result<api::Object> Api::evict_pod(const Caller& caller, const Target& target, const json& eviction,
+                                   bool dry_run) const {
   const Store* store = this->store(*target.info);
   KUBERNEL_TRY(const api::Object pod, store->get(caller.ctx, target.key, ""));
   const json& asked = member(eviction, {"deleteOptions"});

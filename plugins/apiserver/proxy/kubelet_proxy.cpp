@@ -22,8 +22,8 @@ std::string escape(std::string_view text_in) {
   constexpr char kHex[] = "0123456789ABCDEF";
   std::string out;
   for (const char c : text_in) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
-                       c == '.' || c == '~';
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                       c == '_' || c == '.' || c == '~';
     if (plain) {
       out += c;
     } else {
@@ -61,7 +61,8 @@ std::string log_query(const net::Request& request) {
 std::string command_query(const net::Request& request) {
   Query out;
   for (const std::string_view word : request.params("command")) out.add("command", word);
-  constexpr std::pair<const char*, const char*> kFlags[] = {{"stdin", "input"}, {"stdout", "output"}, {"stderr", "error"}, {"tty", "tty"}};
+  constexpr std::pair<const char*, const char*> kFlags[] = {
+      {"stdin", "input"}, {"stdout", "output"}, {"stderr", "error"}, {"tty", "tty"}};
   for (const auto& [name, own] : kFlags) {
     if (flag_param(request, name)) out.add(own, "1");
   }
@@ -77,22 +78,14 @@ std::string port_query(const net::Request& request) {
 
 Reason reason_of(int status) {
   switch (status) {
-    case 400:
-      return Reason::BadRequest;
-    case 401:
-      return Reason::Unauthorized;
-    case 403:
-      return Reason::Forbidden;
-    case 404:
-      return Reason::NotFound;
-    case 405:
-      return Reason::MethodNotAllowed;
-    case 429:
-      return Reason::TooManyRequests;
-    case 503:
-      return Reason::ServiceUnavailable;
-    default:
-      return Reason::Internal;
+    case 400: return Reason::BadRequest;
+    case 401: return Reason::Unauthorized;
+    case 403: return Reason::Forbidden;
+    case 404: return Reason::NotFound;
+    case 405: return Reason::MethodNotAllowed;
+    case 429: return Reason::TooManyRequests;
+    case 503: return Reason::ServiceUnavailable;
+    default: return Reason::Internal;
   }
 }
 
@@ -146,8 +139,12 @@ Result<std::string> choose_container(const api::Object& pod, const std::string& 
 KubeletProxy::KubeletProxy(const Api& api, net::HttpClient& client) : api_(api), client_(client) {}
 
 void KubeletProxy::attach_to(Front& front) {
-  front.connect("pods", "log", [this](net::Exchange& exchange, const Caller& caller, const Target& target) { log(exchange, caller, target); });
-  front.connect("nodes", "proxy", [this](net::Exchange& exchange, const Caller& caller, const Target& target) { node(exchange, caller, target); });
+  front.connect("pods", "log", [this](net::Exchange& exchange, const Caller& caller, const Target& target) {
+    log(exchange, caller, target);
+  });
+  front.connect("nodes", "proxy", [this](net::Exchange& exchange, const Caller& caller, const Target& target) {
+    node(exchange, caller, target);
+  });
   for (const char* kind : {"exec", "attach", "portforward"}) {
     front.connect("pods", kind, [this, kind](net::Exchange& exchange, const Caller& caller, const Target& target) {
       stream(exchange, caller, target, kind);
@@ -157,7 +154,8 @@ void KubeletProxy::attach_to(Front& front) {
 
 Result<api::Object> KubeletProxy::find_pod(const Caller& caller, const Target& target) const {
   KUBERNEL_TRY(api::Object pod, api_.store(*target.info)->get(caller.ctx, target.key, ""));
-  if (pod["spec"]["nodeName"].string().empty()) return bad_request("pod " + pod.name() + " does not have a host assigned");
+  if (pod["spec"]["nodeName"].string().empty())
+    return bad_request("pod " + pod.name() + " does not have a host assigned");
   return pod;
 }
 
@@ -225,7 +223,8 @@ void KubeletProxy::log(net::Exchange& exchange, const Caller& caller, const Targ
   if (status != 200) {
     // An error's body is short; it is read to its end and told as a Status.
     const std::string message = trim_end(read_short(**stream, caller.ctx));
-    exchange.respond(status_response(Error(reason_of(status), message.empty() ? "the kubelet answered " + std::to_string(status) : message)));
+    exchange.respond(status_response(
+        Error(reason_of(status), message.empty() ? "the kubelet answered " + std::to_string(status) : message)));
     return;
   }
   net::Headers headers;

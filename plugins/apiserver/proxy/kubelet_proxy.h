@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// KubeletProxy: pods/log, pods/exec, pods/attach and pods/portforward, answered by the kubelet of the pod's node over mutual TLS; and
-// nodes/proxy, everything else a kubelet serves.
+// KubeletProxy: pods/log, pods/exec, pods/attach and pods/portforward, answered by the kubelet of the pod's node over
+// mutual TLS; and nodes/proxy, everything else a kubelet serves.
 
 #pragma once
 

@@ -128,7 +128,9 @@ class Relay::Tunnel : public std::enable_shared_from_this<Tunnel> {
 };
 
 Relay::Relay() : open_(std::make_shared<Open>()) {}
-Relay::~Relay() { close_all(); }
+Relay::~Relay() {
+  close_all();
+}
 
 void Relay::copy(std::unique_ptr<net::ClientStream> from, std::shared_ptr<net::ResponseStream> to) {
   std::make_shared<BodyCopy>(open_, std::move(from), std::move(to))->start();

@@ -29,7 +29,8 @@ std::string rest_of(const net::Request& request) {
 }
 
 bool of_one_answer(std::string_view name) {
-  return name == "connection" || name == "keep-alive" || name == "upgrade" || name == "trailer" || of_one_connection(name);
+  return name == "connection" || name == "keep-alive" || name == "upgrade" || name == "trailer" ||
+         of_one_connection(name);
 }
 
 }  // namespace
@@ -47,8 +48,8 @@ Result<std::string> proxied_address(const std::string& address) {
   }
   in6_addr v6{};
   if (inet_pton(AF_INET6, address.c_str(), &v6) != 1) return refused;
-  const bool bad = IN6_IS_ADDR_UNSPECIFIED(&v6) || IN6_IS_ADDR_LOOPBACK(&v6) || IN6_IS_ADDR_LINKLOCAL(&v6) || IN6_IS_ADDR_MULTICAST(&v6) ||
-                   IN6_IS_ADDR_V4MAPPED(&v6);
+  const bool bad = IN6_IS_ADDR_UNSPECIFIED(&v6) || IN6_IS_ADDR_LOOPBACK(&v6) || IN6_IS_ADDR_LINKLOCAL(&v6) ||
+                   IN6_IS_ADDR_MULTICAST(&v6) || IN6_IS_ADDR_V4MAPPED(&v6);
   if (bad) return refused;
   return address;
 }
@@ -56,8 +57,9 @@ Result<std::string> proxied_address(const std::string& address) {
 Result<std::string> sandboxed_address(const std::string& address) {
   KUBERNEL_CHECK_OK(proxied_address(address));
   if (!network::in_host_network()) return address;
-  return Error(Reason::ServiceUnavailable, "this server is in the machine's own network and does not connect to workloads from there; "
-                                           "`network: host` in its configuration allows it");
+  return Error(Reason::ServiceUnavailable,
+               "this server is in the machine's own network and does not connect to workloads from there; "
+               "`network: host` in its configuration allows it");
 }
 
 // "[scheme:]name[:port]".
@@ -69,7 +71,8 @@ struct WorkloadProxy::Wanted {
   static Result<Wanted> parse(const std::string& text_in, const char* kind) {
     std::vector<std::string> parts;
     std::size_t begin = 0;
-    for (std::size_t colon = text_in.find(':'); colon != std::string::npos; begin = colon + 1, colon = text_in.find(':', begin)) {
+    for (std::size_t colon = text_in.find(':'); colon != std::string::npos;
+         begin = colon + 1, colon = text_in.find(':', begin)) {
       parts.push_back(text_in.substr(begin, colon - begin));
     }
     parts.push_back(text_in.substr(begin));
@@ -92,7 +95,9 @@ struct WorkloadProxy::Wanted {
 
 void WorkloadProxy::attach_to(Front& front) {
   for (const char* plural : {"pods", "services"}) {
-    front.connect(plural, "proxy", [this](net::Exchange& exchange, const Caller& caller, const Target& target) { serve(exchange, caller, target); });
+    front.connect(plural, "proxy", [this](net::Exchange& exchange, const Caller& caller, const Target& target) {
+      serve(exchange, caller, target);
+    });
   }
 }
 
@@ -113,7 +118,8 @@ Result<std::string> WorkloadProxy::pod_place(const Caller& caller, const Target&
   return checked(std::string(pod["status"]["podIP"].string()), port);
 }
 
-Result<std::string> WorkloadProxy::service_place(const Caller& caller, const Target& target, const Wanted& wanted) const {
+Result<std::string> WorkloadProxy::service_place(const Caller& caller, const Target& target,
+                                                 const Wanted& wanted) const {
   KUBERNEL_TRY(const api::Object service, api_.store(*target.info)->get(caller.ctx, {target.key.ns, wanted.name}, ""));
   std::string port = wanted.port;
   for (const api::Value one : service["spec"]["ports"]) {
@@ -122,7 +128,8 @@ Result<std::string> WorkloadProxy::service_place(const Caller& caller, const Tar
       break;
     }
   }
-  const auto endpoints = api_.store(*api_.find("", "v1", "endpoints"))->get(caller.ctx, {target.key.ns, wanted.name}, "");
+  const auto endpoints =
+      api_.store(*api_.find("", "v1", "endpoints"))->get(caller.ctx, {target.key.ns, wanted.name}, "");
   if (!endpoints && endpoints.error().reason() != Reason::NotFound) return endpoints.error();
   if (!endpoints || (*endpoints)["subsets"].size() == 0) {
     return Error(Reason::ServiceUnavailable, "no endpoints available for service " + quote(wanted.name));
@@ -140,7 +147,8 @@ Result<std::string> WorkloadProxy::service_place(const Caller& caller, const Tar
     const auto& [ip, number] = places[api_.context().random.next() % places.size()];
     return checked(ip, number);
   }
-  return Error(Reason::ServiceUnavailable, "no service port " + quote(wanted.port) + " found for service " + quote(wanted.name));
+  return Error(Reason::ServiceUnavailable,
+               "no service port " + quote(wanted.port) + " found for service " + quote(wanted.name));
 }
 
 Result<std::string> WorkloadProxy::place_of(const Caller& caller, const Target& target) const {
@@ -187,7 +195,8 @@ void WorkloadProxy::serve(net::Exchange& exchange, const Caller& caller, const T
   out.headers.remove("connection");
   auto stream = client_.stream(caller.ctx, out);
   if (!stream) {
-    return exchange.respond(status_response(Error(Reason::ServiceUnavailable, "error trying to reach service: " + stream.error().message())));
+    return exchange.respond(status_response(
+        Error(Reason::ServiceUnavailable, "error trying to reach service: " + stream.error().message())));
   }
   net::Headers headers;
   for (const auto& [name, value] : (*stream)->headers().fields()) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// WorkloadProxy: pods/proxy and services/proxy, HTTP requests that the server sends on to a pod or to an endpoint of a service.
+// WorkloadProxy: pods/proxy and services/proxy, HTTP requests that the server sends on to a pod or to an endpoint of a
+// service.
 
 #pragma once
 
@@ -15,10 +16,11 @@
 
 namespace kubernel::apiserver {
 
-/// Where to connect for an address that a pod or an endpoint claims: there. Everybody who may write a pod's status chooses it, so it must
-/// not lead to the server's own machine. Errors: BadRequest with upstream's message.
+/// Where to connect for an address that a pod or an endpoint claims: there. Everybody who may write a pod's status
+/// chooses it, so it must not lead to the server's own machine. Errors: BadRequest with upstream's message.
 Result<std::string> proxied_address(const std::string& address);
-/// The same; and refuses everything while this process is in the machine's own network, where addresses of pods lead out of the machine.
+/// The same; and refuses everything while this process is in the machine's own network, where addresses of pods lead
+/// out of the machine.
 Result<std::string> sandboxed_address(const std::string& address);
 
 /// Threads: all members may be called concurrently. Lifetime: `api` and `client` outlive it.

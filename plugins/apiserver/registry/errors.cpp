@@ -10,7 +10,9 @@ namespace kubernel::apiserver {
 
 namespace {
 
-std::string group_resource(const schema::ResourceInfo& info) { return api::to_string(info.resource()); }
+std::string group_resource(const schema::ResourceInfo& info) {
+  return api::to_string(info.resource());
+}
 
 ErrorDetails details_of(const schema::ResourceInfo& info, std::string_view name) {
   ErrorDetails details;
@@ -64,14 +66,18 @@ Error invalid(const schema::ResourceInfo& info, std::string_view name, std::vect
   ErrorDetails details = details_of(info, name);
   details.kind = info.kind;
   details.causes = std::move(causes);
-  const std::string kind = info.group.empty() ? std::string(info.kind) : std::string(info.kind) + "." + std::string(info.group);
+  const std::string kind =
+      info.group.empty() ? std::string(info.kind) : std::string(info.kind) + "." + std::string(info.group);
   return Error(Reason::Invalid, kind + " " + quote(name) + " is invalid: " + joined, std::move(details));
 }
 
-Error bad_request(std::string message) { return Error(Reason::BadRequest, std::move(message)); }
+Error bad_request(std::string message) {
+  return Error(Reason::BadRequest, std::move(message));
+}
 
 Error method_not_supported(const schema::ResourceInfo& info, std::string_view verb) {
-  return Error(Reason::MethodNotAllowed, std::string(verb) + " is not supported on resources of kind " + quote(group_resource(info)),
+  return Error(Reason::MethodNotAllowed,
+               std::string(verb) + " is not supported on resources of kind " + quote(group_resource(info)),
                details_of(info, ""));
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// LeasePool: store leases for objects that expire by themselves (events). Objects written within a minute of each other share one.
+// LeasePool: store leases for objects that expire by themselves (events). Objects written within a minute of each other
+// share one.
 
 #pragma once
 

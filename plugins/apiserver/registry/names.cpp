@@ -15,8 +15,12 @@ using nlohmann::json;
 
 constexpr std::size_t kMaxAnnotationBytes = 256 * 1024;
 
-bool lower_alnum(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
-bool alnum(char c) { return lower_alnum(c) || (c >= 'A' && c <= 'Z'); }
+bool lower_alnum(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+}
+bool alnum(char c) {
+  return lower_alnum(c) || (c >= 'A' && c <= 'Z');
+}
 
 // [a-z0-9]([-a-z0-9]*[a-z0-9])?
 bool is_label(std::string_view text) {
@@ -39,7 +43,9 @@ bool is_qualified(std::string_view text) {
          std::all_of(text.begin(), text.end(), [](char c) { return alnum(c) || c == '-' || c == '_' || c == '.'; });
 }
 
-std::string too_long(std::size_t limit) { return "must be no more than " + std::to_string(limit) + " bytes"; }
+std::string too_long(std::size_t limit) {
+  return "must be no more than " + std::to_string(limit) + " bytes";
+}
 
 constexpr std::string_view kSubdomainMessage =
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and "
@@ -87,8 +93,10 @@ void validate_owners(const json& owners, Causes& causes) {
   for (std::size_t i = 0; i < owners.size(); ++i) {
     const json& owner = owners[i];
     const std::string path = "metadata.ownerReferences[" + std::to_string(i) + "]";
-    for (const auto& [field, why] : {std::pair("apiVersion", "version must not be empty"), {"kind", "must not be empty"},
-                                     {"name", "must not be empty"}, {"uid", "must not be empty"}}) {
+    for (const auto& [field, why] : {std::pair("apiVersion", "version must not be empty"),
+                                     {"kind", "must not be empty"},
+                                     {"name", "must not be empty"},
+                                     {"uid", "must not be empty"}}) {
       if (text_of(owner, field).empty()) causes.push_back(invalid_value(path + "." + field, "\"\"", why));
     }
     if (text_of(owner, "apiVersion") == "v1" && text_of(owner, "kind") == "Event") {
@@ -98,9 +106,10 @@ void validate_owners(const json& owners, Causes& causes) {
     if (flag == owner.end() || !flag->is_boolean() || !flag->get<bool>()) continue;
     const std::string name = text_of(owner, "name");
     if (!controller.empty()) {
-      causes.push_back(invalid_value("metadata.ownerReferences", owners.dump(),
-                                     "Only one reference can have Controller set to true. Found \"true\" in references for " +
-                                         controller + " and " + name));
+      causes.push_back(
+          invalid_value("metadata.ownerReferences", owners.dump(),
+                        "Only one reference can have Controller set to true. Found \"true\" in references for " +
+                            controller + " and " + name));
     }
     controller = name;
   }
@@ -108,18 +117,23 @@ void validate_owners(const json& owners, Causes& causes) {
 
 void validate_finalizers(const json& finalizers, Causes& causes) {
   const std::string path = "metadata.finalizers";
-  const auto has = [&](const char* name) { return std::find(finalizers.begin(), finalizers.end(), name) != finalizers.end(); };
+  const auto has = [&](const char* name) {
+    return std::find(finalizers.begin(), finalizers.end(), name) != finalizers.end();
+  };
   for (const json& one : finalizers) {
     const std::string name = one.is_string() ? one.get<std::string>() : "";
     const std::vector<std::string> problems = check_label_key(name);
     for (const std::string& why : problems) causes.push_back(invalid_value(path, quote(name), why));
     // Names without a domain are the system's own.
-    if (problems.empty() && name.find('/') == std::string::npos && name != "orphan" && name != "foregroundDeletion" && name != "kubernetes") {
-      causes.push_back(invalid_value(path, quote(name), "name is neither a standard finalizer name nor is it fully qualified"));
+    if (problems.empty() && name.find('/') == std::string::npos && name != "orphan" && name != "foregroundDeletion" &&
+        name != "kubernetes") {
+      causes.push_back(
+          invalid_value(path, quote(name), "name is neither a standard finalizer name nor is it fully qualified"));
     }
   }
   if (has("orphan") && has("foregroundDeletion")) {
-    causes.push_back(invalid_value(path, finalizers.dump(), "finalizer orphan and foregroundDeletion cannot be both set"));
+    causes.push_back(
+        invalid_value(path, finalizers.dump(), "finalizer orphan and foregroundDeletion cannot be both set"));
   }
 }
 
@@ -187,7 +201,9 @@ void validate_annotations(const json& annotations, const std::string& path, Caus
   std::size_t bytes = 0;
   for (const auto& [key, value] : annotations.items()) {
     std::string lower = key;
-    std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : static_cast<char>(c); });
+    std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) {
+      return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : static_cast<char>(c);
+    });
     for (const std::string& why : check_label_key(lower)) {
       causes.push_back(invalid_value(path, quote(key), why));
     }
@@ -222,9 +238,12 @@ void validate_meta(const json& document, bool namespaced, NameRule rule, Causes&
     }
   }
   if (!namespaced && !ns.empty()) causes.push_back(forbidden_field("metadata.namespace", "not allowed on this type"));
-  if (const auto labels = meta.find("labels"); labels != meta.end()) validate_labels(*labels, "metadata.labels", causes);
-  if (const auto notes = meta.find("annotations"); notes != meta.end()) validate_annotations(*notes, "metadata.annotations", causes);
-  if (const auto owners = meta.find("ownerReferences"); owners != meta.end() && owners->is_array()) validate_owners(*owners, causes);
+  if (const auto labels = meta.find("labels"); labels != meta.end())
+    validate_labels(*labels, "metadata.labels", causes);
+  if (const auto notes = meta.find("annotations"); notes != meta.end())
+    validate_annotations(*notes, "metadata.annotations", causes);
+  if (const auto owners = meta.find("ownerReferences"); owners != meta.end() && owners->is_array())
+    validate_owners(*owners, causes);
   if (const auto finalizers = meta.find("finalizers"); finalizers != meta.end() && finalizers->is_array()) {
     validate_finalizers(*finalizers, causes);
   }
@@ -233,11 +252,13 @@ void validate_meta(const json& document, bool namespaced, NameRule rule, Causes&
 void validate_meta_update(const json& document, const json& old, Causes& causes) {
   const json& meta = metadata_of(document);
   const json& before = metadata_of(old);
-  for (const char* field : {"name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"}) {
+  for (const char* field :
+       {"name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"}) {
     const json now = meta.contains(field) ? meta[field] : json();
     const json then = before.contains(field) ? before[field] : json();
     if (now != then) {
-      causes.push_back(invalid_value(std::string("metadata.") + field, now.is_null() ? "null" : now.dump(), "field is immutable"));
+      causes.push_back(
+          invalid_value(std::string("metadata.") + field, now.is_null() ? "null" : now.dump(), "field is immutable"));
     }
   }
   // A deleting object may lose finalizers, not gain them.
@@ -252,8 +273,9 @@ void validate_meta_update(const json& document, const json& old, Causes& causes)
     added += (added.empty() ? "" : ", ") + quote(one.get<std::string>());
   }
   if (!added.empty()) {
-    causes.push_back(forbidden_field("metadata.finalizers",
-                                     "no new finalizers can be added if the object is being deleted, found new finalizers []string{" + added + "}"));
+    causes.push_back(forbidden_field(
+        "metadata.finalizers",
+        "no new finalizers can be added if the object is being deleted, found new finalizers []string{" + added + "}"));
   }
 }
 

@@ -12,8 +12,8 @@ class ObservedBackend::Batching final : public ObservedBackend, public storage::
   Batching(std::unique_ptr<storage::Backend> backend, storage::BatchWriter& writer)
       : ObservedBackend(std::move(backend)), writer_(writer) {}
 
-  std::vector<Result<storage::TransactionResult>> transact_each(const CallContext& ctx,
-                                                                std::span<const storage::Transaction> transactions) override {
+  std::vector<Result<storage::TransactionResult>> transact_each(
+      const CallContext& ctx, std::span<const storage::Transaction> transactions) override {
     auto results = writer_.transact_each(ctx, transactions);
     for (auto& result : results) result = noted(std::move(result));
     return results;
@@ -52,15 +52,18 @@ Result<storage::CasResult> ObservedBackend::put(const CallContext& ctx, std::str
   return noted(backend_->put(ctx, key, value, expected, lease));
 }
 
-Result<storage::CasResult> ObservedBackend::remove(const CallContext& ctx, std::string_view key, storage::Revision expected) {
+Result<storage::CasResult> ObservedBackend::remove(const CallContext& ctx, std::string_view key,
+                                                   storage::Revision expected) {
   return noted(backend_->remove(ctx, key, expected));
 }
 
-Result<storage::TransactionResult> ObservedBackend::transact(const CallContext& ctx, const storage::Transaction& transaction) {
+Result<storage::TransactionResult> ObservedBackend::transact(const CallContext& ctx,
+                                                             const storage::Transaction& transaction) {
   return noted(backend_->transact(ctx, transaction));
 }
 
-Result<std::optional<storage::KeyValue>> ObservedBackend::get(const CallContext& ctx, std::string_view key, storage::Revision at) {
+Result<std::optional<storage::KeyValue>> ObservedBackend::get(const CallContext& ctx, std::string_view key,
+                                                              storage::Revision at) {
   return backend_->get(ctx, key, at);
 }
 
@@ -80,8 +83,12 @@ Result<void> ObservedBackend::compact(const CallContext& ctx, storage::Revision 
   return backend_->compact(ctx, revision);
 }
 
-storage::Leases& ObservedBackend::leases() { return backend_->leases(); }
+storage::Leases& ObservedBackend::leases() {
+  return backend_->leases();
+}
 
-Result<storage::Stats> ObservedBackend::stats(const CallContext& ctx) { return backend_->stats(ctx); }
+Result<storage::Stats> ObservedBackend::stats(const CallContext& ctx) {
+  return backend_->stats(ctx);
+}
 
 }  // namespace kubernel::apiserver

@@ -21,11 +21,12 @@ class ObservedBackend : public storage::Backend {
   // Why the store took no write when it was last asked to; empty when it took one, or decided a lost race.
   std::string problem() const;
 
-  Result<storage::CasResult> put(const CallContext& ctx, std::string_view key, std::string_view value, storage::Revision expected,
-                                 storage::LeaseId lease) override;
+  Result<storage::CasResult> put(const CallContext& ctx, std::string_view key, std::string_view value,
+                                 storage::Revision expected, storage::LeaseId lease) override;
   Result<storage::CasResult> remove(const CallContext& ctx, std::string_view key, storage::Revision expected) override;
   Result<storage::TransactionResult> transact(const CallContext& ctx, const storage::Transaction& transaction) override;
-  Result<std::optional<storage::KeyValue>> get(const CallContext& ctx, std::string_view key, storage::Revision at) override;
+  Result<std::optional<storage::KeyValue>> get(const CallContext& ctx, std::string_view key,
+                                               storage::Revision at) override;
   Result<storage::Page> range(const CallContext& ctx, const storage::RangeOptions& options) override;
   Result<std::int64_t> count(const CallContext& ctx, std::string_view start, std::string_view end) override;
   Result<std::unique_ptr<storage::Watch>> watch(const storage::WatchOptions& options) override;

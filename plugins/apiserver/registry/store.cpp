@@ -17,12 +17,15 @@ namespace {
 
 constexpr std::size_t kPage = 500;
 
-std::string cache_key(const api::ObjectKey& key) { return key.ns.empty() ? key.name : key.ns + "/" + key.name; }
+std::string cache_key(const api::ObjectKey& key) {
+  return key.ns.empty() ? key.name : key.ns + "/" + key.name;
+}
 
 Error stale_continue() {
-  return Error(Reason::Expired,
-               "The provided continue parameter is too old to display a consistent list result. You must start a new list "
-               "without the continue parameter.");
+  return Error(
+      Reason::Expired,
+      "The provided continue parameter is too old to display a consistent list result. You must start a new list "
+      "without the continue parameter.");
 }
 
 }  // namespace
@@ -35,7 +38,9 @@ Store::Store(const StoreContext& context, const schema::ResourceInfo& info, std:
       cache_(cache),
       prefix_(std::string(info.etcd_prefix) + "/") {}
 
-std::string Store::storage_key(const api::ObjectKey& key) const { return prefix_ + cache_key(key); }
+std::string Store::storage_key(const api::ObjectKey& key) const {
+  return prefix_ + cache_key(key);
+}
 
 Result<api::Object> Store::make_object(std::string_view stored, Revision revision) const {
   KUBERNEL_TRY(std::string text, with_resource_version(stored, revision));
@@ -43,7 +48,8 @@ Result<api::Object> Store::make_object(std::string_view stored, Revision revisio
 }
 
 std::string Store::encode(const json& document) const {
-  if (member(document, {"metadata", "resourceVersion"}).is_null() && member(document, {"metadata", "managedFields"}).is_null()) {
+  if (member(document, {"metadata", "resourceVersion"}).is_null() &&
+      member(document, {"metadata", "managedFields"}).is_null()) {
     return schema::encode_json(*info_.type, document);
   }
   json bare = document;
@@ -52,7 +58,8 @@ std::string Store::encode(const json& document) const {
   return schema::encode_json(*info_.type, bare);
 }
 
-Result<storage::CasResult> Store::put(const CallContext& ctx, std::string_view key, std::string_view value, Revision expected) const {
+Result<storage::CasResult> Store::put(const CallContext& ctx, std::string_view key, std::string_view value,
+                                      Revision expected) const {
   storage::LeaseId lease = 0;
   if (strategy_->traits().expires) {
     KUBERNEL_TRY(lease, context_.expiry.take(ctx));
@@ -60,7 +67,8 @@ Result<storage::CasResult> Store::put(const CallContext& ctx, std::string_view k
   return context_.backend.put(ctx, key, value, expected, lease);
 }
 
-Result<api::Object> Store::get(const CallContext& ctx, const api::ObjectKey& key, std::string_view resource_version) const {
+Result<api::Object> Store::get(const CallContext& ctx, const api::ObjectKey& key,
+                               std::string_view resource_version) const {
   if (resource_version.empty()) {
     KUBERNEL_CHECK_OK(context_.caches.sync(ctx));
   } else if (resource_version != "0") {
@@ -111,7 +119,8 @@ Result<ListResult> Store::list_at(const CallContext& ctx, const Filter& filter, 
   std::string end = scope;
   end.back() = '0';
   storage::RangeOptions range{prefix_ + start, end, kPage, revision, false};
-  if (range.start < scope || range.start >= end) return bad_request("continue key is not valid: it is outside of the list");
+  if (range.start < scope || range.start >= end)
+    return bad_request("continue key is not valid: it is outside of the list");
   ListResult out;
   out.revision = revision;
   std::string last;
@@ -133,8 +142,8 @@ Result<ListResult> Store::list_at(const CallContext& ctx, const Filter& filter, 
 }
 
 Result<std::shared_ptr<Watcher>> Store::watch(const CallContext& ctx, const WatchQuery& query) const {
-  ResourceCache::WatchStart start{query.filter, 0, query.bookmarks,
-                                   query.send_initial_events && query.bookmarks, query.send_initial_events};
+  ResourceCache::WatchStart start{query.filter, 0, query.bookmarks, query.send_initial_events && query.bookmarks,
+                                  query.send_initial_events};
   if (query.resource_version.empty()) {
     KUBERNEL_CHECK_OK(context_.caches.sync(ctx));
   } else if (query.resource_version != "0") {

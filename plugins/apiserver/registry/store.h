@@ -2,8 +2,8 @@
 //
 // Store: one resource's objects, with the rules every resource shares. What is special comes from its Strategy.
 //
-// Writes are compare-and-swap loops against the backend. Reads come from the watch cache, after it has caught up with the backend when the
-// caller wants the latest.
+// Writes are compare-and-swap loops against the backend. Reads come from the watch cache, after it has caught up with
+// the backend when the caller wants the latest.
 
 #pragma once
 
@@ -41,7 +41,8 @@ struct StoreContext {
   LeasePool& expiry;  ///< For what Traits::expires.
 };
 
-/// What the pipeline does to an object between the client's wish and the store. `old` null: a create. Members may be empty.
+/// What the pipeline does to an object between the client's wish and the store. `old` null: a create. Members may be
+/// empty.
 struct WriteHooks {
   std::function<Result<void>(json& document, const api::Object* old)> mutate;
   std::function<Result<void>(const json& document, const api::Object* old)> validate;
@@ -112,9 +113,10 @@ class Store {
   Result<ListResult> list(const CallContext& ctx, const ListQuery& query) const;
   Result<std::shared_ptr<Watcher>> watch(const CallContext& ctx, const WatchQuery& query) const;
 
-  /// `document`: decoded, with defaults; apiVersion and kind set. Its name is generated when it has a generateName only.
-  Result<api::Object> create(const CallContext& ctx, const api::ObjectKey& parent, json document, const WriteHooks& hooks,
-                             bool dry_run) const;
+  /// `document`: decoded, with defaults; apiVersion and kind set. Its name is generated when it has a generateName
+  /// only.
+  Result<api::Object> create(const CallContext& ctx, const api::ObjectKey& parent, json document,
+                             const WriteHooks& hooks, bool dry_run) const;
   Result<Updated> update(const CallContext& ctx, const UpdateRequest& request) const;
   Result<Removed> remove(const CallContext& ctx, const DeleteRequest& request) const;
 
@@ -124,7 +126,8 @@ class Store {
   std::string storage_key(const api::ObjectKey& key) const;
   Result<api::Object> make_object(std::string_view stored, Revision revision) const;
   std::string encode(const json& document) const;
-  Result<storage::CasResult> put(const CallContext& ctx, std::string_view key, std::string_view value, Revision expected) const;
+  Result<storage::CasResult> put(const CallContext& ctx, std::string_view key, std::string_view value,
+                                 Revision expected) const;
 
   Result<ListResult> list_at(const CallContext& ctx, const Filter& filter, std::int64_t limit, std::string start,
                              Revision revision) const;
@@ -134,8 +137,9 @@ class Store {
   Result<void> check_update(const json& document, const json& old, Part part) const;
   Result<json> prepare_update(const UpdateRequest& request, const api::Object& current, const json& old) const;
   bool may_be_removed(const json& document, const json& old) const;
-  Result<std::optional<Removed>> try_remove(const CallContext& ctx, const DeleteRequest& request, const api::Object& current,
-                                            Revision modified, std::optional<storage::KeyValue>& winner) const;
+  Result<std::optional<Removed>> try_remove(const CallContext& ctx, const DeleteRequest& request,
+                                            const api::Object& current, Revision modified,
+                                            std::optional<storage::KeyValue>& winner) const;
 
   StoreContext context_;
   const schema::ResourceInfo& info_;

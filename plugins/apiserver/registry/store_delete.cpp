@@ -48,11 +48,14 @@ void mark(json& document, api::WallTime when, std::int64_t grace) {
   meta["deletionGracePeriodSeconds"] = grace;
 }
 
-Result<void> check_preconditions(const schema::ResourceInfo& info, const json& document, const client::DeleteOptions& options) {
+Result<void> check_preconditions(const schema::ResourceInfo& info, const json& document,
+                                 const client::DeleteOptions& options) {
   const std::string name = text(document, {"metadata", "name"});
   const std::string uid = text(document, {"metadata", "uid"});
   if (!options.precondition_uid.empty() && options.precondition_uid != uid) {
-    return conflict(info, name, "Precondition failed: UID in precondition: " + options.precondition_uid + ", UID in object meta: " + uid);
+    return conflict(
+        info, name,
+        "Precondition failed: UID in precondition: " + options.precondition_uid + ", UID in object meta: " + uid);
   }
   const std::string version = text(document, {"metadata", "resourceVersion"});
   if (!options.precondition_resource_version.empty() && options.precondition_resource_version != version) {
@@ -65,8 +68,9 @@ Result<void> check_preconditions(const schema::ResourceInfo& info, const json& d
 
 }  // namespace
 
-Result<std::optional<Removed>> Store::try_remove(const CallContext& ctx, const DeleteRequest& request, const api::Object& current,
-                                                 Revision modified, std::optional<storage::KeyValue>& winner) const {
+Result<std::optional<Removed>> Store::try_remove(const CallContext& ctx, const DeleteRequest& request,
+                                                 const api::Object& current, Revision modified,
+                                                 std::optional<storage::KeyValue>& winner) const {
   const json old = current.to_json();
   KUBERNEL_CHECK_OK(check_preconditions(info_, old, request.options));
   if (request.validate) KUBERNEL_CHECK_OK(request.validate(current));

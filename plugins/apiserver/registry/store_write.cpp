@@ -12,8 +12,8 @@ namespace kubernel::apiserver {
 
 namespace {
 
-constexpr int kNameAttempts = 8;         // As upstream: a collision of generated names is tried again this often.
-constexpr std::size_t kMaxPrefix = 58;   // 63 less the five characters that are added.
+constexpr int kNameAttempts = 8;        // As upstream: a collision of generated names is tried again this often.
+constexpr std::size_t kMaxPrefix = 58;  // 63 less the five characters that are added.
 
 // Runs `undo` unless release() was called: what was reserved for a write that did not happen is given back.
 class Reservation {
@@ -32,20 +32,22 @@ class Reservation {
 
 }  // namespace
 
-Result<api::Object> Store::create(const CallContext& ctx, const api::ObjectKey& parent, json document, const WriteHooks& hooks,
-                                  bool dry_run) const {
+Result<api::Object> Store::create(const CallContext& ctx, const api::ObjectKey& parent, json document,
+                                  const WriteHooks& hooks, bool dry_run) const {
   if (!text(document, {"metadata", "resourceVersion"}).empty()) {
     return bad_request("resourceVersion should not be set on objects to be created");
   }
   json& meta = make_member(document, {"metadata"});
-  for (const char* field : {"resourceVersion", "selfLink", "managedFields", "deletionTimestamp", "deletionGracePeriodSeconds"}) {
+  for (const char* field :
+       {"resourceVersion", "selfLink", "managedFields", "deletionTimestamp", "deletionGracePeriodSeconds"}) {
     meta.erase(field);
   }
   if (info_.namespaced) meta["namespace"] = parent.ns;
   meta["uid"] = random_uuid(context_.random);
   meta["creationTimestamp"] = api::format_time(context_.clock.wall_now());
 
-  const bool generate = text(document, {"metadata", "name"}).empty() && !text(document, {"metadata", "generateName"}).empty();
+  const bool generate =
+      text(document, {"metadata", "name"}).empty() && !text(document, {"metadata", "generateName"}).empty();
   if (!generate) return create_once(ctx, std::move(document), hooks, dry_run);
   const std::string prefix = text(document, {"metadata", "generateName"}).substr(0, kMaxPrefix);
   for (int attempt = 1;; ++attempt) {
@@ -55,7 +57,8 @@ Result<api::Object> Store::create(const CallContext& ctx, const api::ObjectKey& 
   }
 }
 
-Result<api::Object> Store::create_once(const CallContext& ctx, json document, const WriteHooks& hooks, bool dry_run) const {
+Result<api::Object> Store::create_once(const CallContext& ctx, json document, const WriteHooks& hooks,
+                                       bool dry_run) const {
   if (hooks.mutate) KUBERNEL_CHECK_OK(hooks.mutate(document, nullptr));
   strategy_->prepare_create(document);
   const std::string name = text(document, {"metadata", "name"});
@@ -100,8 +103,9 @@ Result<void> Store::keep_metadata(json& document, const json& old) const {
   }
   const std::string uid = text(meta, {"uid"});
   if (!uid.empty() && uid != text(before, {"uid"})) {
-    return conflict(info_, name,
-                    "Precondition failed: UID in precondition: " + uid + ", UID in object meta: " + text(before, {"uid"}));
+    return conflict(
+        info_, name,
+        "Precondition failed: UID in precondition: " + uid + ", UID in object meta: " + text(before, {"uid"}));
   }
   // Clients may leave these out; they cannot change them.
   copy_member(meta, before, "uid");
@@ -120,7 +124,8 @@ Result<void> Store::check_update(const json& document, const json& old, Part par
   Causes causes;
   validate_meta(document, info_.namespaced, strategy_->traits().name_rule, causes);
   validate_meta_update(document, old, causes);
-  // A write of the status, or by a controller's subresource, is not refused for a spec that was legal when it was written.
+  // A write of the status, or by a controller's subresource, is not refused for a spec that was legal when it was
+  // written.
   if (part == Part::Object) {
     schema::validate(*info_.type, document, causes);
     strategy_->validate(document, causes);
@@ -176,8 +181,8 @@ Result<Updated> Store::update(const CallContext& ctx, const UpdateRequest& reque
       return Updated{std::move(result), false};
     }
     if (!removes && stored == kv->value) return Updated{current, false};
-    KUBERNEL_TRY(storage::CasResult done, removes ? context_.backend.remove(ctx, key, kv->modified)
-                                                  : put(ctx, key, stored, kv->modified));
+    KUBERNEL_TRY(storage::CasResult done,
+                 removes ? context_.backend.remove(ctx, key, kv->modified) : put(ctx, key, stored, kv->modified));
     if (!done.applied) {
       kv = std::move(done.current);
       continue;

@@ -37,8 +37,8 @@ std::optional<std::uint32_t> parse_ipv4(std::string_view text_in) {
 }
 
 std::string format_ipv4(std::uint32_t address) {
-  return std::to_string(address >> 24) + "." + std::to_string(address >> 16 & 255) + "." + std::to_string(address >> 8 & 255) +
-         "." + std::to_string(address & 255);
+  return std::to_string(address >> 24) + "." + std::to_string(address >> 16 & 255) + "." +
+         std::to_string(address >> 8 & 255) + "." + std::to_string(address & 255);
 }
 
 bool owned_by(const std::string& stored, const ServiceName& owner) {
@@ -69,8 +69,12 @@ bool AddressRange::contains(std::string_view address) const {
   return parsed && *parsed > base_ && *parsed - base_ < size_ - 1;
 }
 
-std::string AddressRange::at(std::uint32_t offset) const { return format_ipv4(base_ + offset); }
-std::uint32_t AddressRange::usable() const { return size_ - 2; }
+std::string AddressRange::at(std::uint32_t offset) const {
+  return format_ipv4(base_ + offset);
+}
+std::uint32_t AddressRange::usable() const {
+  return size_ - 2;
+}
 std::uint32_t AddressRange::static_band() const {
   return size_ <= 16 ? 0 : std::clamp<std::uint32_t>(size_ / 16, 16, 256);
 }
@@ -93,11 +97,13 @@ Result<bool> AddressAllocator::try_take(const CallContext& ctx, const std::strin
         {"uid", random_uuid(random_)},
         {"creationTimestamp", api::format_time(clock_.wall_now())},
         {"labels",
-         {{"ipaddress.kubernetes.io/ip-family", "IPv4"}, {"ipaddress.kubernetes.io/managed-by", "ipallocator.k8s.io"}}}}},
+         {{"ipaddress.kubernetes.io/ip-family", "IPv4"},
+          {"ipaddress.kubernetes.io/managed-by", "ipallocator.k8s.io"}}}}},
       {"spec",
        {{"parentRef", {{"group", ""}, {"resource", "services"}, {"namespace", owner.ns}, {"name", owner.name}}}}}};
   KUBERNEL_TRY(const storage::CasResult put, backend_.put(ctx, key, document.dump(), 0, 0));
-  // What the same service left behind when the server died between taking an address and writing the service is its own.
+  // What the same service left behind when the server died between taking an address and writing the service is its
+  // own.
   return put.applied || (put.current && owned_by(put.current->value, owner));
 }
 
@@ -121,7 +127,8 @@ Result<std::string> AddressAllocator::take_any(const CallContext& ctx, const Ser
   return Error(Reason::Invalid, "failed to allocate a serviceIP: range is full");
 }
 
-Result<void> AddressAllocator::take(const CallContext& ctx, const std::string& address, const ServiceName& owner, bool dry_run) {
+Result<void> AddressAllocator::take(const CallContext& ctx, const std::string& address, const ServiceName& owner,
+                                    bool dry_run) {
   if (!range_.contains(address)) {
     return Error(Reason::Invalid, "failed to allocate IP " + address + ": the provided IP (" + address +
                                       ") is not in the valid range. The range of valid IPs is " + range_.text());
@@ -187,7 +194,8 @@ Result<void> PortAllocator::change(const CallContext& ctx, const std::function<R
   }
 }
 
-Result<std::vector<int>> PortAllocator::take(const CallContext& ctx, const std::set<int>& wanted, std::size_t any, bool dry_run) {
+Result<std::vector<int>> PortAllocator::take(const CallContext& ctx, const std::set<int>& wanted, std::size_t any,
+                                             bool dry_run) {
   std::vector<int> chosen;
   const auto edit = [&](Bits& bits) -> Result<bool> {
     chosen.clear();
@@ -196,7 +204,8 @@ Result<std::vector<int>> PortAllocator::take(const CallContext& ctx, const std::
         return Error(Reason::Invalid, "provided port is not in the valid range. The range of valid ports is " +
                                           std::to_string(first_) + "-" + std::to_string(last_));
       }
-      if (bits[static_cast<std::size_t>(port - first_)]) return Error(Reason::Invalid, "provided port is already allocated");
+      if (bits[static_cast<std::size_t>(port - first_)])
+        return Error(Reason::Invalid, "provided port is already allocated");
       bits[static_cast<std::size_t>(port - first_)] = true;
     }
     while (chosen.size() < any) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Cluster addresses and node ports of services. Both live in the store, so that two API servers never give one out twice: an address is an
-// IPAddress object that can be created once; the ports are one RangeAllocation that is changed by compare-and-swap. Keys and formats are
-// upstream's.
+// Cluster addresses and node ports of services. Both live in the store, so that two API servers never give one out
+// twice: an address is an IPAddress object that can be created once; the ports are one RangeAllocation that is changed
+// by compare-and-swap. Keys and formats are upstream's.
 
 #pragma once
 

@@ -29,7 +29,8 @@ class NamespaceStrategy final : public Strategy {
     Strategy::prepare_create(document);
     json& finalizers = make_member(document, {"spec", "finalizers"});
     if (!finalizers.is_array()) finalizers = json::array();
-    if (std::find(finalizers.begin(), finalizers.end(), "kubernetes") == finalizers.end()) finalizers.push_back("kubernetes");
+    if (std::find(finalizers.begin(), finalizers.end(), "kubernetes") == finalizers.end())
+      finalizers.push_back("kubernetes");
     make_member(document, {"status", "phase"}) = "Active";
     name_label(document);
   }

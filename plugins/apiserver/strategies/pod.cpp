@@ -38,10 +38,11 @@ class PodStrategy final : public Strategy {
     Strategy::prepare_create(document);
     document["status"] = {{"phase", "Pending"}, {"qosClass", qos_class(document)}};
     if (!member(document, {"spec", "schedulingGates"}).empty()) {
-      document["status"]["conditions"] = json::array({json{{"type", "PodScheduled"},
-                                                           {"status", "False"},
-                                                           {"reason", "SchedulingGated"},
-                                                           {"message", "Scheduling is blocked due to non-empty scheduling gates"}}});
+      document["status"]["conditions"] =
+          json::array({json{{"type", "PodScheduled"},
+                            {"status", "False"},
+                            {"reason", "SchedulingGated"},
+                            {"message", "Scheduling is blocked due to non-empty scheduling gates"}}});
     }
   }
 

@@ -37,7 +37,8 @@ void SecretStrategy::fold_string_data(json& document) const {
   if (!plain.is_object() || plain.empty()) return;
   json& data = make_member(document, {"data"});
   if (!data.is_object()) data = json::object();
-  for (const auto& [key, value] : plain.items()) data[key] = crypto::base64_encode(value.is_string() ? value.get<std::string>() : "");
+  for (const auto& [key, value] : plain.items())
+    data[key] = crypto::base64_encode(value.is_string() ? value.get<std::string>() : "");
 }
 
 }  // namespace

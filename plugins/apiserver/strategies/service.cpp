@@ -25,7 +25,9 @@ Traits service_traits() {
   return traits;
 }
 
-bool external(const json& service) { return text(service, {"spec", "type"}) == "ExternalName"; }
+bool external(const json& service) {
+  return text(service, {"spec", "type"}) == "ExternalName";
+}
 
 bool wants_node_ports(const json& service) {
   const std::string type = text(service, {"spec", "type"});
@@ -34,7 +36,8 @@ bool wants_node_ports(const json& service) {
 }
 
 bool wants_health_port(const json& service) {
-  return text(service, {"spec", "type"}) == "LoadBalancer" && text(service, {"spec", "externalTrafficPolicy"}) == "Local";
+  return text(service, {"spec", "type"}) == "LoadBalancer" &&
+         text(service, {"spec", "externalTrafficPolicy"}) == "Local";
 }
 
 std::set<int> node_ports(const json& service) {
@@ -45,7 +48,8 @@ std::set<int> node_ports(const json& service) {
       if (const auto value = number(port, {"nodePort"}); value != 0) out.insert(static_cast<int>(value));
     }
   }
-  if (const auto value = number(service, {"spec", "healthCheckNodePort"}); value != 0) out.insert(static_cast<int>(value));
+  if (const auto value = number(service, {"spec", "healthCheckNodePort"}); value != 0)
+    out.insert(static_cast<int>(value));
   return out;
 }
 
@@ -89,7 +93,8 @@ class ServiceStrategy final : public Strategy {
     if (type == text(old, {"spec", "type"})) return;
     std::vector<const char*> typed;
     if (type != "LoadBalancer") typed = {"allocateLoadBalancerNodePorts", "loadBalancerClass"};
-    if (type != "LoadBalancer" && type != "NodePort" && member(document, {"spec", "externalIPs"}).empty()) typed.push_back("externalTrafficPolicy");
+    if (type != "LoadBalancer" && type != "NodePort" && member(document, {"spec", "externalIPs"}).empty())
+      typed.push_back("externalTrafficPolicy");
     for (const char* field : typed) {
       // What the client has just set is its own mistake, and reported.
       if (member(document, {"spec", field}) == member(old, {"spec", field})) erase_member(document, {"spec"}, field);
@@ -109,7 +114,8 @@ class ServiceStrategy final : public Strategy {
       for (json& port : ports) {
         if (number(port, {"nodePort"}) != 0) continue;
         for (const json& before : member(old, {"spec", "ports"})) {
-          if (number(before, {"port"}) == number(port, {"port"}) && text(before, {"protocol"}) == text(port, {"protocol"})) {
+          if (number(before, {"port"}) == number(port, {"port"}) &&
+              text(before, {"protocol"}) == text(port, {"protocol"})) {
             copy_member(port, before, "nodePort");
           }
         }
@@ -146,7 +152,8 @@ Result<std::string> ServiceStrategy::reserve_address(const CallContext& ctx, jso
     auto taken = addresses_.take(ctx, ip, owner, dry_run);
     if (!taken) {
       if (taken.error().reason() != Reason::Invalid) return std::move(taken).error();
-      return invalid(info(), owner.name, {invalid_value("spec.clusterIPs", "[\"" + ip + "\"]", taken.error().message())});
+      return invalid(info(), owner.name,
+                     {invalid_value("spec.clusterIPs", "[\"" + ip + "\"]", taken.error().message())});
     }
     reserved = ip;
   }
@@ -174,7 +181,8 @@ Result<std::set<int>> ServiceStrategy::reserve_ports(const CallContext& ctx, jso
   if (!chosen) {
     if (chosen.error().reason() != Reason::Invalid) return std::move(chosen).error();
     const std::string value = wanted.empty() ? "0" : std::to_string(*wanted.begin());
-    return invalid(info(), name_of(document).name, {invalid_value("spec.ports[0].nodePort", value, chosen.error().message())});
+    return invalid(info(), name_of(document).name,
+                   {invalid_value("spec.ports[0].nodePort", value, chosen.error().message())});
   }
   for (std::size_t i = 0; i < open.size(); ++i) (*open[i])["nodePort"] = (*chosen)[i];
   if (health) document["spec"]["healthCheckNodePort"] = chosen->back();

@@ -12,8 +12,8 @@
 #include <vector>
 
 #include <kubernel/api/object.h>
-#include <kubernel/base/context.h>
 #include <kubernel/base/clock.h>
+#include <kubernel/base/context.h>
 #include <kubernel/base/random.h>
 #include <kubernel/base/result.h>
 #include <kubernel/client/client.h>
@@ -32,16 +32,16 @@ struct Traits {
   NameRule name_rule = NameRule::Subdomain;
   std::vector<std::string> generation_of;  ///< Members whose change raises metadata.generation; empty: it is not kept.
   bool create_on_update = false;
-  bool unconditional_update = true;   ///< An update without resourceVersion overwrites.
-  bool keeps_status = false;          ///< A create or update of the object itself may write status.
+  bool unconditional_update = true;  ///< An update without resourceVersion overwrites.
+  bool keeps_status = false;         ///< A create or update of the object itself may write status.
   /// Members of metadata that a write of the status may change too, as upstream's status strategies do.
   std::vector<const char*> status_metadata = {"labels", "annotations", "finalizers", "ownerReferences"};
-  bool returns_deleted = false;       ///< A delete answers with the object, not with a Status.
+  bool returns_deleted = false;  ///< A delete answers with the object, not with a Status.
   client::Propagation default_propagation = client::Propagation::Background;
   std::vector<std::string> field_labels;  ///< Selectable beside metadata.name and metadata.namespace.
   FieldReader read_fields = nullptr;
   std::string indexed_field;
-  bool expires = false;               ///< Objects go by themselves some time after their last write.
+  bool expires = false;  ///< Objects go by themselves some time after their last write.
 };
 
 /// Takes back what reserve() took; empty: nothing was.

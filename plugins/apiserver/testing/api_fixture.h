@@ -2,8 +2,9 @@
 //
 // ApiFixture: the real API pipeline on the memory store, in one process and without HTTP, for tests.
 //
-// Use it where the API server's own rules matter (defaults, validation, admission, allocation); a test of one controller alone is better
-// served by testing::FakeCluster. The target is plugin_impls['apiserver'] with plugin_impls['storage-memory'].
+// Use it where the API server's own rules matter (defaults, validation, admission, allocation); a test of one
+// controller alone is better served by testing::FakeCluster. The target is plugin_impls['apiserver'] with
+// plugin_impls['storage-memory'].
 
 #pragma once
 
@@ -21,7 +22,8 @@ namespace kubernel::apiserver::testing {
 
 /// Everybody may do everything; namespaces default and kube-system exist, each with its service account "default".
 ///
-/// Threads: as the API. Nothing runs by itself: watches deliver when run_all() runs what they queued, or when a read catches up.
+/// Threads: as the API. Nothing runs by itself: watches deliver when run_all() runs what they queued, or when a read
+/// catches up.
 class ApiFixture {
  public:
   /// Lifetime: `backend_maker` is storage-memory's open function, so that this header depends on no other plugin.

@@ -29,7 +29,8 @@ void check_workload_template(const Field& spec, const char* kind, bool deadline_
   const Field policy = pods["spec"]["restartPolicy"];
   if (policy.set() && policy.text() != "Always") policy.not_supported({"Always"});
   if (deadline_refused && pods["spec"]["activeDeadlineSeconds"].set()) {
-    pods["spec"]["activeDeadlineSeconds"].forbidden(std::string("activeDeadlineSeconds in ") + kind + " is not Supported");
+    pods["spec"]["activeDeadlineSeconds"].forbidden(std::string("activeDeadlineSeconds in ") + kind +
+                                                    " is not Supported");
   }
 }
 
@@ -96,7 +97,8 @@ void check_deployment(const Field& deployment) {
   check_workload_template(spec, "ReplicaSet", true);
   check_deployment_strategy(spec["strategy"]);
   const Field deadline = spec["progressDeadlineSeconds"];
-  if (deadline.set() && deadline.number() <= spec["minReadySeconds"].number()) deadline.invalid("must be greater than minReadySeconds");
+  if (deadline.set() && deadline.number() <= spec["minReadySeconds"].number())
+    deadline.invalid("must be greater than minReadySeconds");
 }
 
 void check_replica_set(const Field& set) {
@@ -126,7 +128,8 @@ void check_stateful_set(const Field& set) {
   check_name_rule(spec["serviceName"], NameRule::Subdomain);
   for (const char* field : {"whenDeleted", "whenScaled"}) {
     const Field policy = spec["persistentVolumeClaimRetentionPolicy"][field];
-    if (policy.set() && policy.text() != "Retain" && policy.text() != "Delete") policy.not_supported({"Retain", "Delete"});
+    if (policy.set() && policy.text() != "Retain" && policy.text() != "Delete")
+      policy.not_supported({"Retain", "Delete"});
   }
 }
 
@@ -139,7 +142,8 @@ void check_stateful_set_update(const Field& set, const json& old) {
   }
   if (now == then) return;
   set["spec"].forbidden(
-      "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', "
+      "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
+      "'revisionHistoryLimit', "
       "'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden");
 }
 
@@ -162,7 +166,8 @@ void check_replication_controller(const Field& controller) {
   const Field policy = spec["template"]["spec"]["restartPolicy"];
   if (policy.set() && policy.text() != "Always") policy.not_supported({"Always"});
   if (spec["template"]["spec"]["activeDeadlineSeconds"].set()) {
-    spec["template"]["spec"]["activeDeadlineSeconds"].forbidden("activeDeadlineSeconds in ReplicationController is not Supported");
+    spec["template"]["spec"]["activeDeadlineSeconds"].forbidden(
+        "activeDeadlineSeconds in ReplicationController is not Supported");
   }
 }
 
@@ -174,6 +179,8 @@ void check_controller_revision_update(const Field& revision, const json& old) {
   check_unchanged(revision["data"], member(old, {"data"}));
 }
 
-void check_pod_template_object(const Field& object) { check_pod_template(object["template"]); }
+void check_pod_template_object(const Field& object) {
+  check_pod_template(object["template"]);
+}
 
 }  // namespace kubernel::apiserver::validation

@@ -60,7 +60,8 @@ void check_pods(const Field& source) {
   check_metric_name(source["metric"]);
   const Field target = source["target"];
   check_target(target);
-  if (target["averageValue"].quantity().sign() != 1) target["averageValue"].required("must specify a positive target averageValue");
+  if (target["averageValue"].quantity().sign() != 1)
+    target["averageValue"].required("must specify a positive target averageValue");
 }
 
 void check_external(const Field& source) {
@@ -69,7 +70,8 @@ void check_external(const Field& source) {
   check_target(target);
   const bool value = target["value"].set();
   const bool average = target["averageValue"].set();
-  if (!value && !average) target["averageValue"].required("must set either a target value for metric or a per-pod target");
+  if (!value && !average)
+    target["averageValue"].required("must set either a target value for metric or a per-pod target");
   if (value && average) target["value"].forbidden("may not set both a target value for metric and a per-pod target");
 }
 
@@ -79,8 +81,10 @@ void check_resource(const Field& source) {
   check_target(target);
   const bool percent = target["averageUtilization"].set();
   const bool average = target["averageValue"].set();
-  if (!percent && !average) target["averageUtilization"].required("must set either a target raw value or a target utilization");
-  if (percent && average) target["averageValue"].forbidden("may not set both a target raw value and a target utilization");
+  if (!percent && !average)
+    target["averageUtilization"].required("must set either a target raw value or a target utilization");
+  if (percent && average)
+    target["averageValue"].forbidden("may not set both a target raw value and a target utilization");
 }
 
 void check_container_resource(const Field& source) {
@@ -130,13 +134,15 @@ void check_scaling_rules(const Field& rules) {
   if (window.number() > 3600) window.invalid("must be less than or equal to 3600");
   const Field select = rules["selectPolicy"];
   const std::string choice = select.text();
-  if (select.set() && choice != "Max" && choice != "Min" && choice != "Disabled") select.not_supported({"Max", "Min", "Disabled"});
+  if (select.set() && choice != "Max" && choice != "Min" && choice != "Disabled")
+    select.not_supported({"Max", "Min", "Disabled"});
   const Field policies = rules["policies"];
   if (policies.zero()) policies.required("must specify at least one Policy");
   policies.each([](const Field& policy, std::size_t) {
     const std::string type = policy["type"].text();
     if (type != "Pods" && type != "Percent") policy["type"].not_supported({"Pods", "Percent"});
-    if (policy["value"].number() <= 0) policy["value"].with(json(policy["value"].number())).invalid("must be greater than zero");
+    if (policy["value"].number() <= 0)
+      policy["value"].with(json(policy["value"].number())).invalid("must be greater than zero");
     const Field period = policy["periodSeconds"];
     if (period.number() <= 0) period.with(json(period.number())).invalid("must be greater than zero");
     if (period.number() > 1800) period.invalid("must be less than or equal to 1800");
@@ -150,7 +156,8 @@ void check_autoscaler(const Field& scaler) {
   const Field low = spec["minReplicas"];
   const Field high = spec["maxReplicas"];
   if (low.set() && low.number() < 1) low.invalid("must be greater than or equal to 1");
-  if (!high.set()) high.with(json(0)).invalid("must be greater than 0");  // The schema has the rule for a number that is there.
+  if (!high.set())
+    high.with(json(0)).invalid("must be greater than 0");  // The schema has the rule for a number that is there.
   if (low.set() && high.number() < low.number()) high.invalid("must be greater than or equal to `minReplicas`");
   check_reference(spec["scaleTargetRef"]);
   spec["metrics"].each([](const Field& metric, std::size_t) { check_metric(metric); });

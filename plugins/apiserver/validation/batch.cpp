@@ -54,8 +54,8 @@ void check_indexed(const Field& spec) {
 }
 
 void check_job_spec(const Field& spec) {
-  for (const char* field : {"parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished",
-                            "backoffLimitPerIndex", "maxFailedIndexes"}) {
+  for (const char* field : {"parallelism", "completions", "activeDeadlineSeconds", "backoffLimit",
+                            "ttlSecondsAfterFinished", "backoffLimitPerIndex", "maxFailedIndexes"}) {
     check_not_negative(spec[field]);
   }
   check_indexed(spec);
@@ -93,7 +93,8 @@ int cron_number(std::string_view text, const CronField& field, std::string& why)
   int value = 0;
   const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || stop != text.data() + text.size()) {
-    why = "failed to parse int from " + std::string(text) + ": strconv.Atoi: parsing " + quote(text) + ": invalid syntax";
+    why =
+        "failed to parse int from " + std::string(text) + ": strconv.Atoi: parsing " + quote(text) + ": invalid syntax";
   } else if (value < 0) {
     why = "negative number (" + std::to_string(value) + ") not allowed: " + std::string(text);
   }
@@ -123,7 +124,8 @@ std::string cron_range_problem(std::string_view range, const CronField& field) {
     if (dash == std::string_view::npos && slash != std::string_view::npos) last = field.high;
   }
   const auto limits = [&](const char* what, int value, const char* relation, int limit) {
-    return std::string(what) + " (" + std::to_string(value) + ") " + relation + " (" + std::to_string(limit) + "): " + std::string(range);
+    return std::string(what) + " (" + std::to_string(value) + ") " + relation + " (" + std::to_string(limit) +
+           "): " + std::string(range);
   };
   if (slash != std::string_view::npos) {
     const int step = cron_number(range.substr(slash + 1), field, why);
@@ -210,12 +212,14 @@ bool is_elastic(const Field& spec, const json& before) {
          member(before, {"completions"}) == member(before, {"parallelism"});
 }
 
-// What a suspended job that has not started may have changed in its template: where its pods run, and how they are labelled.
+// What a suspended job that has not started may have changed in its template: where its pods run, and how they are
+// labelled.
 void cover_placement(json& pods, const json& before) {
   for (const char* field : {"nodeSelector", "tolerations", "schedulingGates", "affinity"}) {
     copy_member(make_member(pods, {"spec"}), member(before, {"spec"}), field);
   }
-  for (const char* field : {"labels", "annotations"}) copy_member(make_member(pods, {"metadata"}), member(before, {"metadata"}), field);
+  for (const char* field : {"labels", "annotations"})
+    copy_member(make_member(pods, {"metadata"}), member(before, {"metadata"}), field);
   for (const char* list : {"containers", "initContainers"}) {
     json& now = make_member(pods, {"spec", list});
     const json& then = member(before, {"spec", list});
@@ -244,7 +248,8 @@ void check_job_update(const Field& job, const json& old) {
   const Field spec = job["spec"];
   const json& before = member(old, {"spec"});
   if (!is_elastic(spec, before)) check_unchanged(spec["completions"], member(before, {"completions"}));
-  for (const char* field : {"selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"}) {
+  for (const char* field :
+       {"selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"}) {
     check_unchanged(spec[field], member(before, {field}));
   }
   json pods = spec["template"].value();

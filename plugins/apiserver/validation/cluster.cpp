@@ -18,7 +18,8 @@ void check_taints(const Field& taints) {
   std::set<std::string> seen;
   taints.each([&](const Field& taint, std::size_t) {
     if (!taint["key"].zero()) check_label_name(taint["key"]);
-    if (const auto problems = check_label_value(taint["value"].text()); !problems.empty()) taint["value"].invalid(join(problems, ";"));
+    if (const auto problems = check_label_value(taint["value"].text()); !problems.empty())
+      taint["value"].invalid(join(problems, ";"));
     if (!seen.insert(taint["key"].text() + ":" + taint["effect"].text()).second) {
       taint.duplicate();
     }
@@ -57,10 +58,12 @@ void check_subject(const Field& subject, bool namespaced) {
 
 void check_binding(const Field& binding, bool namespaced) {
   const Field role = binding["roleRef"];
-  if (role["apiGroup"].text() != "rbac.authorization.k8s.io") role["apiGroup"].not_supported({"rbac.authorization.k8s.io"});
+  if (role["apiGroup"].text() != "rbac.authorization.k8s.io")
+    role["apiGroup"].not_supported({"rbac.authorization.k8s.io"});
   const std::string kind = role["kind"].text();
   if (kind != "ClusterRole" && !(namespaced && kind == "Role")) {
-    role["kind"].not_supported(namespaced ? std::vector<std::string>{"Role", "ClusterRole"} : std::vector<std::string>{"ClusterRole"});
+    role["kind"].not_supported(namespaced ? std::vector<std::string>{"Role", "ClusterRole"}
+                                          : std::vector<std::string>{"ClusterRole"});
   }
   if (role["name"].zero()) {
     role["name"].required();
@@ -71,10 +74,28 @@ void check_binding(const Field& binding, bool namespaced) {
 }
 
 // What a persistent volume may be made of.
-constexpr std::array kVolumeSources = {
-    "hostPath", "gcePersistentDisk", "awsElasticBlockStore", "glusterfs", "flocker", "nfs", "rbd", "quobyte", "cephfs", "iscsi",
-    "cinder", "fc", "flexVolume", "azureFile", "vsphereVolume", "photonPersistentDisk", "portworxVolume", "azureDisk", "scaleIO",
-    "local", "storageos", "csi"};
+constexpr std::array kVolumeSources = {"hostPath",
+                                       "gcePersistentDisk",
+                                       "awsElasticBlockStore",
+                                       "glusterfs",
+                                       "flocker",
+                                       "nfs",
+                                       "rbd",
+                                       "quobyte",
+                                       "cephfs",
+                                       "iscsi",
+                                       "cinder",
+                                       "fc",
+                                       "flexVolume",
+                                       "azureFile",
+                                       "vsphereVolume",
+                                       "photonPersistentDisk",
+                                       "portworxVolume",
+                                       "azureDisk",
+                                       "scaleIO",
+                                       "local",
+                                       "storageos",
+                                       "csi"};
 
 }  // namespace
 
@@ -104,12 +125,15 @@ void check_claim_spec(const Field& spec) {
   }
   check_name_rule(spec["storageClassName"], NameRule::Subdomain);
   const json& modes = spec["accessModes"].value();
-  if (modes.is_array() && modes.size() > 1 && std::find(modes.begin(), modes.end(), "ReadWriteOncePod") != modes.end()) {
+  if (modes.is_array() && modes.size() > 1 &&
+      std::find(modes.begin(), modes.end(), "ReadWriteOncePod") != modes.end()) {
     spec["accessModes"].forbidden("may not use ReadWriteOncePod with other access modes");
   }
 }
 
-void check_claim(const Field& claim) { check_claim_spec(claim["spec"]); }
+void check_claim(const Field& claim) {
+  check_claim_spec(claim["spec"]);
+}
 
 void check_claim_update(const Field& claim, const json& old) {
   json now = claim["spec"].value();
@@ -122,8 +146,11 @@ void check_claim_update(const Field& claim, const json& old) {
   copy_member(now, before, "volumeAttributesClassName");
   if (bound) copy_member(now, before, "resources");
   if (now != before) {
-    claim["spec"].forbidden("spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims");
-  } else if (storage.quantity() < was && storage.quantity() < Field(member(old, {"status", "capacity", "storage"}), "", claim.causes()).quantity()) {
+    claim["spec"].forbidden(
+        "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims");
+  } else if (storage.quantity() < was &&
+             storage.quantity() <
+                 Field(member(old, {"status", "capacity", "storage"}), "", claim.causes()).quantity()) {
     storage.forbidden("field can not be less than status.capacity");
   }
 }
@@ -138,7 +165,8 @@ void check_volume(const Field& volume) {
     capacity.not_supported({"storage"});
   }
   capacity.each_member([](const std::string&, const Field& amount) {
-    if (amount.quantity().sign() <= 0) amount.invalid_as(quote(amount.quantity().to_string()), "must be greater than zero");
+    if (amount.quantity().sign() <= 0)
+      amount.invalid_as(quote(amount.quantity().to_string()), "must be greater than zero");
   });
   int sources = 0;
   for (const char* name : kVolumeSources) {
@@ -164,7 +192,9 @@ void check_volume(const Field& volume) {
 void check_volume_update(const Field& volume, const json& old) {
   for (const char* name : kVolumeSources) {
     if (volume["spec"][name].value() == member(old, {"spec", name})) continue;
-    volume["spec"].as_path("spec.persistentvolumesource").forbidden("spec.persistentvolumesource is immutable after creation");
+    volume["spec"]
+        .as_path("spec.persistentvolumesource")
+        .forbidden("spec.persistentvolumesource is immutable after creation");
     return;
   }
   check_unchanged(volume["spec"]["volumeMode"], member(old, {"spec", "volumeMode"}));
@@ -192,18 +222,26 @@ void check_storage_class_update(const Field& storage, const json& old) {
   check_unchanged(storage["volumeBindingMode"], member(old, {"volumeBindingMode"}));
 }
 
-void check_role(const Field& role) { check_rules(role["rules"], true); }
+void check_role(const Field& role) {
+  check_rules(role["rules"], true);
+}
 
 void check_cluster_role(const Field& role) {
   check_rules(role["rules"], false);
-  role["aggregationRule"]["clusterRoleSelectors"].each([](const Field& selector, std::size_t) { check_selector(selector); });
+  role["aggregationRule"]["clusterRoleSelectors"].each(
+      [](const Field& selector, std::size_t) { check_selector(selector); });
   if (role["aggregationRule"].set() && role["aggregationRule"]["clusterRoleSelectors"].zero()) {
-    role["aggregationRule"]["clusterRoleSelectors"].required("at least one clusterRoleSelector required if aggregationRule is non-nil");
+    role["aggregationRule"]["clusterRoleSelectors"].required(
+        "at least one clusterRoleSelector required if aggregationRule is non-nil");
   }
 }
 
-void check_role_binding(const Field& binding) { check_binding(binding, true); }
-void check_cluster_role_binding(const Field& binding) { check_binding(binding, false); }
+void check_role_binding(const Field& binding) {
+  check_binding(binding, true);
+}
+void check_cluster_role_binding(const Field& binding) {
+  check_binding(binding, false);
+}
 
 void check_role_binding_update(const Field& binding, const json& old) {
   if (binding["roleRef"].value() != member(old, {"roleRef"})) binding["roleRef"].invalid("cannot change roleRef");
@@ -250,7 +288,8 @@ void check_signing_request(const Field& request) {
   }
   if (spec["usages"].zero()) spec["usages"].required();
   const Field seconds = spec["expirationSeconds"];
-  if (seconds.set() && seconds.number() < 600) seconds.invalid("may not specify a duration less than 600 seconds (10 minutes)");
+  if (seconds.set() && seconds.number() < 600)
+    seconds.invalid("may not specify a duration less than 600 seconds (10 minutes)");
   check_signer(spec["signerName"]);
 }
 

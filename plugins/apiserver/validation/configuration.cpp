@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Configuration and limits: config maps, secrets, service accounts, quotas, priority classes, leases, disruption budgets, autoscalers.
+// Configuration and limits: config maps, secrets, service accounts, quotas, priority classes, leases, disruption
+// budgets, autoscalers.
 #include <map>
 #include <set>
 
@@ -71,7 +72,9 @@ void check_config_map(const Field& map) {
   if (total > kMaxBytes) map.too_long(kMaxBytes);
 }
 
-void check_config_map_update(const Field& map, const json& old) { check_frozen(map, old, {"data", "binaryData"}); }
+void check_config_map_update(const Field& map, const json& old) {
+  check_frozen(map, old, {"data", "binaryData"});
+}
 
 void check_secret(const Field& secret) {
   std::size_t total = 0;
@@ -89,7 +92,8 @@ void check_secret_update(const Field& secret, const json& old) {
 }
 
 void check_service_account(const Field& account) {
-  account["imagePullSecrets"].each([](const Field& one, std::size_t) { check_name_rule(one["name"], NameRule::Subdomain); });
+  account["imagePullSecrets"].each(
+      [](const Field& one, std::size_t) { check_name_rule(one["name"], NameRule::Subdomain); });
 }
 
 void check_resource_quota(const Field& quota) {
@@ -119,7 +123,8 @@ void check_limit_range(const Field& range) {
   range["spec"]["limits"].each([&](const Field& limit, std::size_t) {
     const std::string type = limit["type"].text();
     if (!type.empty() && !types.insert(type).second) limit["type"].duplicate();
-    for (const char* list : {"max", "min", "default", "defaultRequest", "maxLimitRequestRatio"}) check_resource_list(limit[list], false);
+    for (const char* list : {"max", "min", "default", "defaultRequest", "maxLimitRequestRatio"})
+      check_resource_list(limit[list], false);
     if (type == "Pod") {
       for (const char* list : {"default", "defaultRequest"}) {
         if (!limit[list].zero()) limit[list].forbidden("may not be specified when `type` is 'Pod'");
@@ -132,8 +137,9 @@ void check_limit_range(const Field& range) {
       limit[low].each_member([&](const std::string& name, const Field& value) {
         const Field other = limit[high].key(name);
         if (!other.set() || value.quantity() <= other.quantity()) return;
-        value.invalid_as(quote(value.quantity().to_string()), std::string(low) + " value " + value.quantity().to_string() +
-                                                                  " is greater than " + high + " value " + other.quantity().to_string());
+        value.invalid_as(quote(value.quantity().to_string()), std::string(low) + " value " +
+                                                                  value.quantity().to_string() + " is greater than " +
+                                                                  high + " value " + other.quantity().to_string());
       });
     };
     ordered("min", "max");
@@ -143,7 +149,8 @@ void check_limit_range(const Field& range) {
     ordered("defaultRequest", "max");
     ordered("defaultRequest", "default");
     limit["maxLimitRequestRatio"].each_member([](const std::string&, const Field& ratio) {
-      if (ratio.quantity() < api::Quantity::of(1)) ratio.invalid_as(quote(ratio.quantity().to_string()), "ratio must be greater than or equal to 1");
+      if (ratio.quantity() < api::Quantity::of(1))
+        ratio.invalid_as(quote(ratio.quantity().to_string()), "ratio must be greater than or equal to 1");
     });
   });
 }
@@ -152,10 +159,12 @@ void check_priority_class(const Field& priority) {
   const std::string name = priority["metadata"]["name"].text();
   const std::int64_t value = priority["value"].number();
   if (!name.starts_with("system-")) {
-    if (value > 1'000'000'000) priority["value"].forbidden("maximum allowed value of a user defined priority is 1000000000");
+    if (value > 1'000'000'000)
+      priority["value"].forbidden("maximum allowed value of a user defined priority is 1000000000");
     return;
   }
-  const std::string_view shared = "priority class names with 'system-' prefix are reserved for system use only. error: ";
+  const std::string_view shared =
+      "priority class names with 'system-' prefix are reserved for system use only. error: ";
   const bool node = name == "system-node-critical";
   if (!node && name != "system-cluster-critical") {
     priority["metadata"]["name"].forbidden(std::string(shared) + name + " is not a known system priority class");
@@ -163,14 +172,17 @@ void check_priority_class(const Field& priority) {
   }
   const std::int64_t known = node ? 2'000'001'000 : 2'000'000'000;
   if (value != known) {
-    priority["metadata"]["name"].forbidden(std::string(shared) + "value of " + name + " PriorityClass must be " + std::to_string(known));
+    priority["metadata"]["name"].forbidden(std::string(shared) + "value of " + name + " PriorityClass must be " +
+                                           std::to_string(known));
   } else if (priority["globalDefault"].flag()) {
-    priority["metadata"]["name"].forbidden(std::string(shared) + "globalDefault of " + name + " PriorityClass must be false");
+    priority["metadata"]["name"].forbidden(std::string(shared) + "globalDefault of " + name +
+                                           " PriorityClass must be false");
   }
 }
 
 void check_priority_class_update(const Field& priority, const json& old) {
-  if (priority["value"].number() != number(old, {"value"})) priority["value"].forbidden("may not be changed in an update.");
+  if (priority["value"].number() != number(old, {"value"}))
+    priority["value"].forbidden("may not be changed in an update.");
   check_unchanged(priority["preemptionPolicy"], member(old, {"preemptionPolicy"}));
 }
 
@@ -179,7 +191,8 @@ void check_lease(const Field& lease) {
   const Field seconds = spec["leaseDurationSeconds"];
   if (seconds.set() && seconds.number() <= 0) seconds.invalid("must be greater than 0");
   check_not_negative(spec["leaseTransitions"]);
-  if (spec["preferredHolder"].set() && spec["strategy"].zero()) spec["preferredHolder"].forbidden("strategy must be specified when preferredHolder is set");
+  if (spec["preferredHolder"].set() && spec["strategy"].zero())
+    spec["preferredHolder"].forbidden("strategy must be specified when preferredHolder is set");
 }
 
 void check_budget(const Field& budget) {

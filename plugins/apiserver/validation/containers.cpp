@@ -37,7 +37,8 @@ void check_divisor(const Field& reference, const std::string& resource) {
   };
   if (resource.ends_with(".cpu")) {
     if (!one_of({"1m", "1"})) {
-      reference["divisor"].invalid_as(quote(resource), "only divisor's values 1m and 1 are supported with the cpu resource");
+      reference["divisor"].invalid_as(quote(resource),
+                                      "only divisor's values 1m and 1 are supported with the cpu resource");
     }
     return;
   }
@@ -46,8 +47,9 @@ void check_divisor(const Field& reference, const std::string& resource) {
                            : resource.ends_with(".ephemeral-storage") ? "local ephemeral storage"
                                                                       : "hugepages";
   reference["divisor"].invalid_as(
-      quote(resource), "only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the " + what +
-                           " resource");
+      quote(resource),
+      "only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the " + what +
+          " resource");
 }
 
 void check_key_reference(const Field& reference) {
@@ -61,8 +63,8 @@ void check_value_from(const Field& variable) {
   if (from["fieldRef"].set()) {
     ++sources;
     check_field_reference(from["fieldRef"], {"metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName",
-                                             "spec.serviceAccountName", "status.hostIP", "status.hostIPs", "status.podIP",
-                                             "status.podIPs"});
+                                             "spec.serviceAccountName", "status.hostIP", "status.hostIPs",
+                                             "status.podIP", "status.podIPs"});
   }
   if (from["resourceFieldRef"].set()) {
     ++sources;
@@ -75,7 +77,9 @@ void check_value_from(const Field& variable) {
   }
   if (from["fileKeyRef"].set()) ++sources;
   if (sources == 0) {
-    from.invalid_as("\"\"", "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`");
+    from.invalid_as(
+        "\"\"",
+        "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`");
   }
   if (!variable["value"].zero()) {
     if (sources != 0) from.invalid_as("\"\"", "may not be specified when `value` is not empty");
@@ -107,7 +111,8 @@ void check_mounts(const Field& container, const PodContext& pod) {
   container["volumeMounts"].each([&](const Field& mount, std::size_t) {
     const Field name = mount["name"];
     if (!name.zero() && !pod.volumes.contains(name.text())) name.not_found();
-    if (!mount["mountPath"].zero() && !paths.insert(mount["mountPath"].text()).second) mount["mountPath"].invalid("must be unique");
+    if (!mount["mountPath"].zero() && !paths.insert(mount["mountPath"].text()).second)
+      mount["mountPath"].invalid("must be unique");
     check_relative_path(mount["subPath"]);
     if (!mount["subPathExpr"].zero()) {
       if (!mount["subPath"].zero()) mount["subPathExpr"].invalid("subPathExpr and subPath are mutually exclusive");
@@ -144,9 +149,10 @@ void check_http_get(const Field& get) {
   check_port_number_or_name(get["port"]);
   get["httpHeaders"].each([&](const Field& header, std::size_t) {
     if (!is_header_name(header["name"].text())) {
-      get["httpHeaders"].invalid_as(quote(header["name"].text()),
-                                    "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex "
-                                    "used for validation is '[-A-Za-z0-9]+')");
+      get["httpHeaders"].invalid_as(
+          quote(header["name"].text()),
+          "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex "
+          "used for validation is '[-A-Za-z0-9]+')");
     }
   });
 }
@@ -168,8 +174,9 @@ void check_handler(const Field& handler, std::int64_t grace) {
   if (take("sleep")) {
     const Field seconds = handler["sleep"]["seconds"];
     if (seconds.number() < 0 || seconds.number() > grace) {
-      handler["sleep"].with(seconds.value()).invalid("must be non-negative and less than terminationGracePeriodSeconds (" +
-                                                     std::to_string(grace) + ")");
+      handler["sleep"]
+          .with(seconds.value())
+          .invalid("must be non-negative and less than terminationGracePeriodSeconds (" + std::to_string(grace) + ")");
     }
   }
   if (handlers == 0) handler.required("must specify a handler type");
@@ -180,7 +187,8 @@ enum class ProbeKind { Liveness, Readiness, Startup };
 void check_probe(const Field& probe, ProbeKind kind, std::int64_t grace) {
   if (!probe.set()) return;
   check_handler(probe, grace);
-  for (const char* name : {"initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"}) {
+  for (const char* name :
+       {"initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"}) {
     check_not_negative(probe[name]);
   }
   const Field own_grace = probe["terminationGracePeriodSeconds"];
@@ -189,7 +197,8 @@ void check_probe(const Field& probe, ProbeKind kind, std::int64_t grace) {
     return;
   }
   if (own_grace.set() && own_grace.number() <= 0) own_grace.invalid("must be greater than 0");
-  if (probe["successThreshold"].set() && probe["successThreshold"].number() != 1) probe["successThreshold"].invalid("must be 1");
+  if (probe["successThreshold"].set() && probe["successThreshold"].number() != 1)
+    probe["successThreshold"].invalid("must be 1");
 }
 
 void check_hooks(const Field& container, std::int64_t grace) {
@@ -223,7 +232,8 @@ void check_restart_policy(const Field& container) {
   if (policy.set() && policy.text() != "Always" && policy.text() != "Never" && policy.text() != "OnFailure") {
     policy.not_supported({"Always", "Never", "OnFailure"});
   }
-  if (!container["restartPolicyRules"].zero() && !policy.set()) policy.required("must specify restartPolicy when restart rules are used");
+  if (!container["restartPolicyRules"].zero() && !policy.set())
+    policy.required("must specify restartPolicy when restart rules are used");
 }
 
 void check_common(const Field& container, const PodContext& pod) {
@@ -241,7 +251,8 @@ void check_common(const Field& container, const PodContext& pod) {
 void check_host_ports(const Field& container, std::set<std::string>& taken) {
   container["ports"].each([&](const Field& port, std::size_t) {
     if (port["hostPort"].zero()) return;
-    const std::string key = port["protocol"].text() + "/" + port["hostIP"].text() + "/" + std::to_string(port["hostPort"].number());
+    const std::string key =
+        port["protocol"].text() + "/" + port["hostIP"].text() + "/" + std::to_string(port["hostPort"].number());
     if (!taken.insert(key).second) port["hostPort"].duplicate_as(quote(key));
   });
 }
@@ -250,9 +261,11 @@ void check_host_ports(const Field& container, std::set<std::string>& taken) {
 
 void check_field_reference(const Field& reference, const std::vector<std::string>& supported) {
   static const std::set<std::string> kConvertible = {
-      "metadata.annotations", "metadata.labels",        "metadata.name",       "metadata.namespace", "metadata.uid",
-      "spec.nodeName",        "spec.restartPolicy",     "spec.schedulerName",  "spec.serviceAccountName", "status.phase",
-      "status.hostIP",        "status.hostIPs",         "status.podIP",        "status.podIPs"};
+      "metadata.annotations", "metadata.labels",    "metadata.name",
+      "metadata.namespace",   "metadata.uid",       "spec.nodeName",
+      "spec.restartPolicy",   "spec.schedulerName", "spec.serviceAccountName",
+      "status.phase",         "status.hostIP",      "status.hostIPs",
+      "status.podIP",         "status.podIPs"};
   const Field path = reference["fieldPath"];
   const std::string text = path.text();
   if (text.empty()) return;
@@ -334,7 +347,8 @@ void check_containers(const Field& spec, const PodContext& pod) {
       return;
     }
     for (const char* field : {"lifecycle", "livenessProbe", "readinessProbe", "startupProbe"}) {
-      if (container[field].set()) container[field].forbidden("may not be set for init containers without restartPolicy=Always");
+      if (container[field].set())
+        container[field].forbidden("may not be set for init containers without restartPolicy=Always");
     }
   });
 }
@@ -356,7 +370,8 @@ void check_ephemeral_containers(const Field& spec) {
     if (!container["name"].zero() && !names.insert(container["name"].text()).second) container["name"].duplicate();
     const Field target = container["targetContainerName"];
     if (!target.zero() && !targets.contains(target.text())) target.not_found();
-    for (const char* field : {"ports", "lifecycle", "livenessProbe", "readinessProbe", "startupProbe", "resources", "resizePolicy"}) {
+    for (const char* field :
+         {"ports", "lifecycle", "livenessProbe", "readinessProbe", "startupProbe", "resources", "resizePolicy"}) {
       if (!container[field].zero()) container[field].forbidden("cannot be set for an Ephemeral Container");
     }
     container["volumeMounts"].each([](const Field& mount, std::size_t) {

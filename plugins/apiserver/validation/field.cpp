@@ -47,29 +47,43 @@ std::string Field::printed() const {
                              : value_->dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-void Field::required(std::string_view why) const { causes_->push_back(apiserver::required(path_, why)); }
-void Field::invalid(std::string_view why) const { invalid_as(printed(), why); }
+void Field::required(std::string_view why) const {
+  causes_->push_back(apiserver::required(path_, why));
+}
+void Field::invalid(std::string_view why) const {
+  invalid_as(printed(), why);
+}
 void Field::invalid(const std::vector<std::string>& why) const {
   for (const std::string& one : why) invalid(one);
 }
 void Field::invalid_as(std::string_view printed, std::string_view why) const {
   causes_->push_back(invalid_value(path_, printed, why));
 }
-void Field::forbidden(std::string_view why) const { causes_->push_back(forbidden_field(path_, why)); }
-void Field::duplicate() const { duplicate_as(printed()); }
-void Field::duplicate_as(std::string_view printed) const { causes_->push_back(apiserver::duplicate(path_, printed)); }
-void Field::not_found() const { causes_->push_back(field_not_found(path_, printed())); }
+void Field::forbidden(std::string_view why) const {
+  causes_->push_back(forbidden_field(path_, why));
+}
+void Field::duplicate() const {
+  duplicate_as(printed());
+}
+void Field::duplicate_as(std::string_view printed) const {
+  causes_->push_back(apiserver::duplicate(path_, printed));
+}
+void Field::not_found() const {
+  causes_->push_back(field_not_found(path_, printed()));
+}
 void Field::not_supported(const std::vector<std::string>& supported) const {
   std::vector<std::string> sorted = supported;
   std::sort(sorted.begin(), sorted.end());
   causes_->push_back(apiserver::not_supported(path_, set() ? printed() : "\"\"", sorted));
 }
 void Field::too_long(std::size_t bytes) const {
-  causes_->push_back({"FieldValueTooLong", "Too long: may not be more than " + std::to_string(bytes) + " bytes", path_});
+  causes_->push_back(
+      {"FieldValueTooLong", "Too long: may not be more than " + std::to_string(bytes) + " bytes", path_});
 }
 void Field::too_many(std::size_t count, std::size_t limit) const {
   causes_->push_back({"FieldValueTooMany",
-                      "Too many: " + std::to_string(count) + ": must have at most " + std::to_string(limit) + " items", path_});
+                      "Too many: " + std::to_string(count) + ": must have at most " + std::to_string(limit) + " items",
+                      path_});
 }
 
 std::string join(const std::vector<std::string>& parts, std::string_view separator) {
@@ -91,9 +105,15 @@ void check_name_rule(const Field& field, NameRule rule) {
   if (!field.zero()) field.invalid(check_name(rule, field.text(), false));
 }
 
-void check_label_name(const Field& field) { field.invalid(check_label_key(field.text())); }
-void check_labels(const Field& map) { validate_labels(map.value(), map.path(), map.causes()); }
-void check_annotations(const Field& map) { validate_annotations(map.value(), map.path(), map.causes()); }
+void check_label_name(const Field& field) {
+  field.invalid(check_label_key(field.text()));
+}
+void check_labels(const Field& map) {
+  validate_labels(map.value(), map.path(), map.causes());
+}
+void check_annotations(const Field& map) {
+  validate_annotations(map.value(), map.path(), map.causes());
+}
 
 void check_selector(const Field& selector) {
   check_labels(selector["matchLabels"]);
@@ -150,7 +170,9 @@ std::vector<std::string> port_name_problems(const std::string& name) {
 
 }  // namespace
 
-void check_port_name(const Field& field) { field.invalid(port_name_problems(field.text())); }
+void check_port_name(const Field& field) {
+  field.invalid(port_name_problems(field.text()));
+}
 
 void check_port_number_or_name(const Field& field) {
   if (field.value().is_string()) {
@@ -166,11 +188,14 @@ std::vector<std::string> config_key_problems(const std::string& key) {
   std::vector<std::string> out;
   if (key.size() > 253) out.emplace_back("must be no more than 253 characters");
   const bool legal = !key.empty() && std::all_of(key.begin(), key.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+           c == '.';
   });
   if (!legal) {
-    out.emplace_back("a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  "
-                     "or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')");
+    out.emplace_back(
+        "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME', "
+        " "
+        "or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')");
   }
   if (key == ".") {
     out.emplace_back("must not be '.'");
@@ -184,7 +209,9 @@ std::vector<std::string> config_key_problems(const std::string& key) {
 
 }  // namespace
 
-void check_config_key(const Field& field) { field.invalid(config_key_problems(field.text())); }
+void check_config_key(const Field& field) {
+  field.invalid(config_key_problems(field.text()));
+}
 void check_config_key(const Field& field, const std::string& key) {
   for (const std::string& why : config_key_problems(key)) field.invalid_as(quote(key), why);
 }
@@ -246,8 +273,10 @@ void check_int_or_percent(const Field& field, bool limit_100) {
   if (!field.set()) return;
   if (!field.value().is_string()) return check_not_negative(field);
   if (!is_percent(field.text())) {
-    field.invalid("a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for "
-                  "validation is '[0-9]+%')");
+    field.invalid(
+        "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used "
+        "for "
+        "validation is '[0-9]+%')");
   } else if (limit_100 && int_or_percent(field.value()) > 100) {
     field.invalid("must not be greater than 100%");
   }
@@ -264,7 +293,8 @@ void check_quantity_not_negative(const Field& field) {
 }
 
 void check_no_backsteps(const Field& field) {
-  std::string_view rest = field.value().is_string() ? std::string_view(field.value().get_ref<const std::string&>()) : "";
+  std::string_view rest =
+      field.value().is_string() ? std::string_view(field.value().get_ref<const std::string&>()) : "";
   while (!rest.empty()) {
     const std::size_t slash = rest.find('/');
     if (rest.substr(0, slash) == "..") {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Field: a place in a document, with its path, that can report what is wrong there (apimachinery util/validation/field).
+// Field: a place in a document, with its path, that can report what is wrong there (apimachinery
+// util/validation/field).
 //
 // The rules are functions over Fields. A field that is not there reads as null, so a rule need not ask first.
 
@@ -23,11 +24,12 @@ namespace kubernel::apiserver::validation {
 /// Lifetime: refers to the document and to the causes. Threads: as the causes it adds to.
 class Field {
  public:
-  Field(const json& value, std::string path, Causes& causes) : value_(&value), causes_(&causes), path_(std::move(path)) {}
+  Field(const json& value, std::string path, Causes& causes)
+      : value_(&value), causes_(&causes), path_(std::move(path)) {}
 
-  Field operator[](const char* name) const;          ///< "path.name"
-  Field at(std::size_t index) const;                 ///< "path[index]"
-  Field key(const std::string& name) const;          ///< "path[name]"
+  Field operator[](const char* name) const;  ///< "path.name"
+  Field at(std::size_t index) const;         ///< "path[index]"
+  Field key(const std::string& name) const;  ///< "path[name]"
   /// Another value reported at this place.
   Field with(const json& value) const { return {value, path_, *causes_}; }
   /// This value, reported at another place.
@@ -53,7 +55,9 @@ class Field {
   /// Missing, or what Go takes for missing: "", 0, false, an empty list or map.
   bool zero() const;
   std::string text() const { return value_->is_string() ? value_->get<std::string>() : std::string(); }
-  std::int64_t number(std::int64_t fallback = 0) const { return value_->is_number_integer() ? value_->get<std::int64_t>() : fallback; }
+  std::int64_t number(std::int64_t fallback = 0) const {
+    return value_->is_number_integer() ? value_->get<std::int64_t>() : fallback;
+  }
   bool flag(bool fallback = false) const { return value_->is_boolean() ? value_->get<bool>() : fallback; }
   std::size_t size() const { return value_->is_array() || value_->is_object() ? value_->size() : 0; }
   /// Zero when there is none.
@@ -84,10 +88,10 @@ inline constexpr std::string_view kImmutable = "field is immutable";
 
 // Rules that many kinds share. Each does nothing when the field is not set, unless it says so.
 
-void check_not_negative(const Field& field);                       ///< "must be greater than or equal to 0"
+void check_not_negative(const Field& field);  ///< "must be greater than or equal to 0"
 void check_between(const Field& field, std::int64_t low, std::int64_t high);
 void check_name_rule(const Field& field, NameRule rule);
-void check_label_name(const Field& field);                         ///< A label key; "" is illegal too.
+void check_label_name(const Field& field);  ///< A label key; "" is illegal too.
 void check_labels(const Field& map);
 void check_annotations(const Field& map);
 /// metav1.LabelSelector.
@@ -96,8 +100,8 @@ void check_selector(const Field& selector);
 bool selects(const json& selector, const json& labels);
 bool is_empty_selector(const json& selector);
 
-void check_port_number(const Field& field);                        ///< Also when it is 0.
-void check_port_name(const Field& field);                          ///< IANA_SVC_NAME.
+void check_port_number(const Field& field);  ///< Also when it is 0.
+void check_port_name(const Field& field);    ///< IANA_SVC_NAME.
 void check_port_number_or_name(const Field& field);
 void check_config_key(const Field& field);
 void check_config_key(const Field& field, const std::string& key);
@@ -111,13 +115,13 @@ void check_int_or_percent(const Field& field, bool limit_100);
 /// The number, or the percentage, of an IntOrString; 0 for anything else.
 std::int64_t int_or_percent(const json& value);
 
-void check_unchanged(const Field& field, const json& before);      ///< "field is immutable"
+void check_unchanged(const Field& field, const json& before);  ///< "field is immutable"
 void check_quantity_not_negative(const Field& field);
 /// A resource list: names and amounts. `container`: only what a container may ask for.
 void check_resource_list(const Field& map, bool container);
 /// requests and limits below `resources`.
 void check_resource_requirements(const Field& resources, bool container);
-void check_relative_path(const Field& field);                      ///< No leading '/', no "..".
+void check_relative_path(const Field& field);  ///< No leading '/', no "..".
 void check_no_backsteps(const Field& field);
 
 std::string join(const std::vector<std::string>& parts, std::string_view separator);

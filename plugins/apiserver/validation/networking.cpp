@@ -15,8 +15,10 @@ void check_not_special(const Field& address) {
   const auto refuse = [&](const char* why) { address.invalid(why); };
   if (ip == "0.0.0.0" || ip == "::") refuse("may not be unspecified (0.0.0.0 or ::)");
   if (ip.starts_with("127.") || ip == "::1") refuse("may not be in the loopback range (127.0.0.0/8, ::1/128)");
-  if (ip.starts_with("169.254.") || ip.starts_with("fe80:")) refuse("may not be in the link-local range (169.254.0.0/16, fe80::/10)");
-  if (ip.starts_with("224.0.0.") || ip.starts_with("ff02:")) refuse("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
+  if (ip.starts_with("169.254.") || ip.starts_with("fe80:"))
+    refuse("may not be in the link-local range (169.254.0.0/16, fe80::/10)");
+  if (ip.starts_with("224.0.0.") || ip.starts_with("ff02:"))
+    refuse("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
 }
 
 void check_endpoint_address(const Field& address) {
@@ -126,9 +128,12 @@ void check_host(const Field& host) {
   if (!name.starts_with("*.") && name.find('*') == std::string::npos) {
     host.invalid(check_name(NameRule::Subdomain, name, false));
   } else if (!name.starts_with("*.") || !check_name(NameRule::Subdomain, name.substr(2), false).empty()) {
-    host.invalid("a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower case "
-                 "alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used for "
-                 "validation is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')");
+    host.invalid(
+        "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of "
+        "lower case "
+        "alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used "
+        "for "
+        "validation is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')");
   }
 }
 
@@ -194,7 +199,8 @@ void check_network_policy(const Field& policy) {
 
 void check_ingress(const Field& ingress) {
   const Field spec = ingress["spec"];
-  if (spec["rules"].zero() && !spec["defaultBackend"].set()) spec.invalid_as("{}", "either `defaultBackend` or `rules` must be specified");
+  if (spec["rules"].zero() && !spec["defaultBackend"].set())
+    spec.invalid_as("{}", "either `defaultBackend` or `rules` must be specified");
   if (spec["defaultBackend"].set()) check_backend(spec["defaultBackend"]);
   spec["rules"].each([](const Field& rule, std::size_t) {
     check_host(rule["host"]);
@@ -212,7 +218,8 @@ void check_ingress_class(const Field& ingress_class) {
   const std::string text = controller.text();
   if (text.size() > 250) controller.too_long(250);
   const std::size_t slash = text.find('/');
-  constexpr std::string_view kPathCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/-._~%!$&'()*+,;=:";
+  constexpr std::string_view kPathCharacters =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/-._~%!$&'()*+,;=:";
   if (text.empty()) {
     controller.required();
   } else if (slash == std::string::npos || slash == 0 || slash + 1 == text.size()) {
@@ -223,7 +230,8 @@ void check_ingress_class(const Field& ingress_class) {
     }
     const std::string path = text.substr(slash + 1);
     if (path.find_first_not_of(kPathCharacters) != std::string::npos) {
-      controller.invalid_as(quote(path), "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')");
+      controller.invalid_as(quote(path),
+                            "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')");
     }
   }
   const Field parameters = ingress_class["spec"]["parameters"];

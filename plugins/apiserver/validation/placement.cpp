@@ -35,7 +35,8 @@ void check_field_expression(const Field& term) {
     term["key"].invalid("not a valid field selector key");
     return;
   }
-  term["values"].each([](const Field& value, std::size_t) { value.invalid(check_name(NameRule::Subdomain, value.text(), false)); });
+  term["values"].each(
+      [](const Field& value, std::size_t) { value.invalid(check_name(NameRule::Subdomain, value.text(), false)); });
 }
 
 void check_node_term(const Field& term) {
@@ -65,7 +66,8 @@ void check_pod_term(const Field& term) {
 }
 
 void check_pod_affinity(const Field& affinity) {
-  affinity["requiredDuringSchedulingIgnoredDuringExecution"].each([](const Field& term, std::size_t) { check_pod_term(term); });
+  affinity["requiredDuringSchedulingIgnoredDuringExecution"].each(
+      [](const Field& term, std::size_t) { check_pod_term(term); });
   affinity["preferredDuringSchedulingIgnoredDuringExecution"].each([](const Field& one, std::size_t) {
     check_weight(one["weight"]);
     check_pod_term(one["podAffinityTerm"]);
@@ -77,10 +79,12 @@ void check_toleration(const Field& toleration) {
   const Field op = toleration["operator"];
   if (!key.zero()) check_label_name(key);
   if (key.zero() && op.text() != "Exists") {
-    op.with(op.set() ? op.value() : json("")).invalid("operator must be Exists when `key` is empty, which means \"match all values and all keys\"");
+    op.with(op.set() ? op.value() : json(""))
+        .invalid("operator must be Exists when `key` is empty, which means \"match all values and all keys\"");
   }
   if (toleration["tolerationSeconds"].set() && toleration["effect"].text() != "NoExecute") {
-    toleration["effect"].invalid_as(quote(toleration["effect"].text()), "effect must be 'NoExecute' when `tolerationSeconds` is set");
+    toleration["effect"].invalid_as(quote(toleration["effect"].text()),
+                                    "effect must be 'NoExecute' when `tolerationSeconds` is set");
   }
   if (op.zero() || op.text() == "Equal") {
     if (const auto problems = check_label_value(toleration["value"].text()); !problems.empty()) {

@@ -34,7 +34,8 @@ void check_dns(const Field& spec) {
     std::replace(name.begin(), name.end(), '_', 'a');
     search.invalid(check_name(NameRule::Subdomain, name, false));
   });
-  if (characters > 2048) searches.invalid("must not have more than 2048 characters (including spaces) in the search list");
+  if (characters > 2048)
+    searches.invalid("must not have more than 2048 characters (including spaces) in the search list");
   config["options"].each([](const Field& option, std::size_t) {
     if (option["name"].zero()) option.required("must not be empty");
   });
@@ -62,7 +63,9 @@ void check_sysctls(const Field& sysctls) {
     const Field name = sysctl["name"];
     if (name.zero()) return;
     if (!is_sysctl_name(name.text())) {
-      name.invalid("must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$");
+      name.invalid(
+          "must have at most 253 characters and match regex "
+          "^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$");
     } else if (std::find(names.begin(), names.end(), name.text()) != names.end()) {
       name.duplicate();
     }
@@ -78,7 +81,9 @@ void check_security_context(const Field& spec) {
   check_seccomp(context["seccompProfile"]);
   check_app_armor(context["appArmorProfile"]);
   if (spec["shareProcessNamespace"].flag() && spec["hostPID"].flag()) {
-    context["shareProcessNamespace"].with(spec["shareProcessNamespace"].value()).invalid("ShareProcessNamespace and HostPID cannot both be enabled");
+    context["shareProcessNamespace"]
+        .with(spec["shareProcessNamespace"].value())
+        .invalid("ShareProcessNamespace and HostPID cannot both be enabled");
   }
 }
 
@@ -102,7 +107,8 @@ void check_gates(const Field& spec) {
   });
   spec["schedulingGates"].each([](const Field& gate, std::size_t) {
     if (gate["name"].zero()) return;
-    for (const std::string& why : check_label_key(gate["name"].text())) gate.invalid_as(quote(gate["name"].text()), why);
+    for (const std::string& why : check_label_key(gate["name"].text()))
+      gate.invalid_as(quote(gate["name"].text()), why);
   });
 }
 
@@ -155,7 +161,8 @@ void check_gates_removed(const Field& spec, const json& old) {
   const json& before = member(old, {"schedulingGates"});
   spec["schedulingGates"].each([&](const Field& gate, std::size_t) {
     if (!before.is_array() || std::find(before.begin(), before.end(), gate.value()) == before.end()) {
-      spec["schedulingGates"].forbidden("only deletion is allowed, but found new scheduling gate '" + gate["name"].text() + "'");
+      spec["schedulingGates"].forbidden("only deletion is allowed, but found new scheduling gate '" +
+                                        gate["name"].text() + "'");
     }
   });
 }
@@ -198,7 +205,8 @@ void check_pod(const Field& pod) {
     spec[list].each([](const Field& container, std::size_t) {
       const std::string image = container["image"].text();
       constexpr std::string_view kBlank = " \t\r\n\v\f";
-      if (!image.empty() && (kBlank.find(image.front()) != std::string_view::npos || kBlank.find(image.back()) != std::string_view::npos)) {
+      if (!image.empty() && (kBlank.find(image.front()) != std::string_view::npos ||
+                             kBlank.find(image.back()) != std::string_view::npos)) {
         container["image"].invalid("must not have leading or trailing whitespace");
       }
     });
@@ -206,7 +214,8 @@ void check_pod(const Field& pod) {
 }
 
 void check_pod_create(const Field& pod) {
-  if (!pod["spec"]["ephemeralContainers"].zero()) pod["spec"]["ephemeralContainers"].forbidden("cannot be set on create");
+  if (!pod["spec"]["ephemeralContainers"].zero())
+    pod["spec"]["ephemeralContainers"].forbidden("cannot be set on create");
 }
 
 void check_pod_update(const Field& pod, const json& old) {

@@ -9,7 +9,9 @@ namespace kubernel::apiserver::validation {
 
 namespace {
 
-bool is_huge_page(std::string_view name) { return name.starts_with("hugepages-"); }
+bool is_huge_page(std::string_view name) {
+  return name.starts_with("hugepages-");
+}
 
 bool is_native(std::string_view name) {
   return name.find('/') == std::string_view::npos || name.find("kubernetes.io/") != std::string_view::npos;
@@ -20,10 +22,23 @@ bool for_containers(std::string_view name) {
 }
 
 bool is_standard(std::string_view name) {
-  static constexpr std::array kNames = {"storage", "pods", "services", "replicationcontrollers", "resourcequotas", "secrets",
-                                        "configmaps", "persistentvolumeclaims", "services.nodeports", "services.loadbalancers",
-                                        "requests.cpu", "requests.memory", "requests.ephemeral-storage", "requests.storage",
-                                        "limits.cpu", "limits.memory", "limits.ephemeral-storage"};
+  static constexpr std::array kNames = {"storage",
+                                        "pods",
+                                        "services",
+                                        "replicationcontrollers",
+                                        "resourcequotas",
+                                        "secrets",
+                                        "configmaps",
+                                        "persistentvolumeclaims",
+                                        "services.nodeports",
+                                        "services.loadbalancers",
+                                        "requests.cpu",
+                                        "requests.memory",
+                                        "requests.ephemeral-storage",
+                                        "requests.storage",
+                                        "limits.cpu",
+                                        "limits.memory",
+                                        "limits.ephemeral-storage"};
   for (const std::string_view known : kNames) {
     if (name == known) return true;
   }
@@ -34,7 +49,9 @@ bool is_extended(std::string_view name) {
   return !is_native(name) && !name.starts_with("requests.") && check_label_key("requests." + std::string(name)).empty();
 }
 
-bool overcommits(std::string_view name) { return is_native(name) && !is_huge_page(name); }
+bool overcommits(std::string_view name) {
+  return is_native(name) && !is_huge_page(name);
+}
 
 void check_resource_name(const Field& at, const std::string& name, bool container) {
   const std::vector<std::string> problems = check_label_key(name);
@@ -49,8 +66,15 @@ void check_resource_name(const Field& at, const std::string& name, bool containe
 }
 
 bool counted(std::string_view name) {
-  static constexpr std::array kNames = {"pods", "services", "replicationcontrollers", "resourcequotas", "secrets", "configmaps",
-                                        "persistentvolumeclaims", "services.nodeports", "services.loadbalancers"};
+  static constexpr std::array kNames = {"pods",
+                                        "services",
+                                        "replicationcontrollers",
+                                        "resourcequotas",
+                                        "secrets",
+                                        "configmaps",
+                                        "persistentvolumeclaims",
+                                        "services.nodeports",
+                                        "services.loadbalancers"};
   for (const std::string_view known : kNames) {
     if (name == known) return true;
   }
@@ -81,8 +105,8 @@ void check_resource_requirements(const Field& resources, bool container) {
       return;
     }
     const auto refuse = [&](const char* relation) {
-      requests.invalid_as(quote(request.quantity().to_string()), std::string("must be ") + relation + " " + name + " limit of " +
-                                                                     limit.quantity().to_string());
+      requests.invalid_as(quote(request.quantity().to_string()), std::string("must be ") + relation + " " + name +
+                                                                     " limit of " + limit.quantity().to_string());
     };
     if (container && !overcommits(name) && request.quantity() != limit.quantity()) {
       refuse("equal to");

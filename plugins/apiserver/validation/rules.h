@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The hand-written rules of each kind (upstream's pkg/apis/*/validation), beside what the schema's markers say (schema::validate).
+// The hand-written rules of each kind (upstream's pkg/apis/*/validation), beside what the schema's markers say
+// (schema::validate).
 
 #pragma once
 
@@ -22,7 +23,8 @@ struct Rules {
 /// The rules of a resource; all null for one that has none. Threads: any.
 const Rules& find_rules(std::string_view group, std::string_view plural);
 
-/// Sorts the causes into the order of the type's fields and drops what is said twice: the markers and the hand-written rules overlap.
+/// Sorts the causes into the order of the type's fields and drops what is said twice: the markers and the hand-written
+/// rules overlap.
 void arrange(const schema::Type& type, Causes& causes);
 
 // One function for each kind and occasion, grouped by the file they are in.

@@ -11,7 +11,8 @@ namespace kubernel::apiserver::validation {
 namespace {
 
 bool headless(const Field& spec) {
-  return spec["clusterIP"].text() == "None" || (spec["clusterIPs"].size() == 1 && spec["clusterIPs"].at(0).text() == "None");
+  return spec["clusterIP"].text() == "None" ||
+         (spec["clusterIPs"].size() == 1 && spec["clusterIPs"].at(0).text() == "None");
 }
 
 void check_port(const Field& port, bool needs_name, std::set<std::string>& names) {
@@ -59,7 +60,8 @@ void check_external_name(const Field& spec) {
     spec["externalName"].required();
     return;
   }
-  for (const std::string& why : check_name(NameRule::Subdomain, name, false)) spec["externalName"].invalid_as(quote(name), why);
+  for (const std::string& why : check_name(NameRule::Subdomain, name, false))
+    spec["externalName"].invalid_as(quote(name), why);
 }
 
 void check_addresses(const Field& spec, const std::string& type) {
@@ -100,13 +102,15 @@ void check_affinity(const Field& spec) {
 }
 
 void check_traffic(const Field& spec, const std::string& type) {
-  const bool outside = type == "NodePort" || type == "LoadBalancer" || (type == "ClusterIP" && !spec["externalIPs"].zero());
+  const bool outside =
+      type == "NodePort" || type == "LoadBalancer" || (type == "ClusterIP" && !spec["externalIPs"].zero());
   if (!spec["externalTrafficPolicy"].zero() && !outside) {
     spec["externalTrafficPolicy"].invalid("may only be set for externally-accessible services");
   }
   const bool health = type == "LoadBalancer" && spec["externalTrafficPolicy"].text() == "Local";
   if (!spec["healthCheckNodePort"].zero() && !health) {
-    spec["healthCheckNodePort"].invalid("may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'");
+    spec["healthCheckNodePort"].invalid(
+        "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'");
   }
   for (const char* field : {"allocateLoadBalancerNodePorts", "loadBalancerClass", "loadBalancerSourceRanges"}) {
     if (type == "LoadBalancer" || !spec[field].set()) continue;
@@ -138,10 +142,12 @@ void check_service_update(const Field& service, const json& old) {
   if (text(before, {"type"}) != "ExternalName" && spec["type"].text() != "ExternalName") {
     const std::string was = text(before, {"clusterIP"});
     const std::string now = spec["clusterIP"].text();
-    if (!was.empty() && was != now) spec["clusterIPs"].at(0).invalid_as(json::array({now}).dump(), "may not change once set");
+    if (!was.empty() && was != now)
+      spec["clusterIPs"].at(0).invalid_as(json::array({now}).dump(), "may not change once set");
   }
   const json& kind = member(before, {"loadBalancerClass"});
-  if (text(before, {"type"}) == "LoadBalancer" && spec["type"].text() == "LoadBalancer" && spec["loadBalancerClass"].value() != kind) {
+  if (text(before, {"type"}) == "LoadBalancer" && spec["type"].text() == "LoadBalancer" &&
+      spec["loadBalancerClass"].value() != kind) {
     spec["loadBalancerClass"].invalid("may not change once set");
   }
 }

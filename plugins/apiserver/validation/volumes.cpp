@@ -11,11 +11,36 @@ namespace kubernel::apiserver::validation {
 namespace {
 
 // In the order in which upstream looks at them: the first one set counts, the others are too many.
-constexpr std::array kSources = {
-    "emptyDir", "hostPath", "gitRepo", "gcePersistentDisk", "awsElasticBlockStore", "secret", "nfs", "iscsi", "glusterfs",
-    "persistentVolumeClaim", "rbd", "cinder", "cephfs", "flocker", "downwardAPI", "fc", "flexVolume", "configMap", "azureFile",
-    "vsphereVolume", "quobyte", "photonPersistentDisk", "portworxVolume", "azureDisk", "storageos", "projected", "scaleIO", "csi",
-    "ephemeral", "image"};
+constexpr std::array kSources = {"emptyDir",
+                                 "hostPath",
+                                 "gitRepo",
+                                 "gcePersistentDisk",
+                                 "awsElasticBlockStore",
+                                 "secret",
+                                 "nfs",
+                                 "iscsi",
+                                 "glusterfs",
+                                 "persistentVolumeClaim",
+                                 "rbd",
+                                 "cinder",
+                                 "cephfs",
+                                 "flocker",
+                                 "downwardAPI",
+                                 "fc",
+                                 "flexVolume",
+                                 "configMap",
+                                 "azureFile",
+                                 "vsphereVolume",
+                                 "quobyte",
+                                 "photonPersistentDisk",
+                                 "portworxVolume",
+                                 "azureDisk",
+                                 "storageos",
+                                 "projected",
+                                 "scaleIO",
+                                 "csi",
+                                 "ephemeral",
+                                 "image"};
 
 void check_mode(const Field& mode) {
   if (mode.set() && (mode.number() < 0 || mode.number() > 0777)) {
@@ -42,9 +67,10 @@ void check_downward_items(const Field& items) {
     const bool field = item["fieldRef"].set();
     const bool resource = item["resourceFieldRef"].set();
     if (field) {
-      check_field_reference(item["fieldRef"], {"metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace",
-                                               "metadata.uid"});
-      if (resource) item.invalid_as("\"resource\"", "fieldRef and resourceFieldRef can not be specified simultaneously");
+      check_field_reference(item["fieldRef"], {"metadata.annotations", "metadata.labels", "metadata.name",
+                                               "metadata.namespace", "metadata.uid"});
+      if (resource)
+        item.invalid_as("\"resource\"", "fieldRef and resourceFieldRef can not be specified simultaneously");
     } else if (resource) {
       check_resource_reference(item["resourceFieldRef"], true);
     } else {
@@ -57,7 +83,8 @@ void check_downward_items(const Field& items) {
 void check_token_projection(const Field& token) {
   const Field seconds = token["expirationSeconds"];
   if (seconds.set() && seconds.number() < 600) seconds.invalid("may not specify a duration less than 10 minutes");
-  if (seconds.set() && seconds.number() > (std::int64_t{1} << 32)) seconds.invalid("may not specify a duration larger than 2^32 seconds");
+  if (seconds.set() && seconds.number() > (std::int64_t{1} << 32))
+    seconds.invalid("may not specify a duration larger than 2^32 seconds");
   check_own_path(token["path"]);
 }
 
@@ -65,7 +92,8 @@ void check_projected(const Field& projected) {
   check_mode(projected["defaultMode"]);
   projected["sources"].each([](const Field& source, std::size_t) {
     int kinds = 0;
-    for (const char* kind : {"secret", "configMap", "downwardAPI", "serviceAccountToken", "clusterTrustBundle", "podCertificate"}) {
+    for (const char* kind :
+         {"secret", "configMap", "downwardAPI", "serviceAccountToken", "clusterTrustBundle", "podCertificate"}) {
       const Field projection = source[kind];
       if (!projection.set()) continue;
       if (kinds++ > 0) {
@@ -82,7 +110,9 @@ void check_projected(const Field& projected) {
         check_token_projection(projection);
       }
     }
-    if (kinds == 0) source.required("must specify exactly one of: secret, configMap, downwardAPI, serviceAccountToken, clusterTrustBundle");
+    if (kinds == 0)
+      source.required(
+          "must specify exactly one of: secret, configMap, downwardAPI, serviceAccountToken, clusterTrustBundle");
   });
 }
 
@@ -103,7 +133,8 @@ void check_source(const Field& volume, std::string_view name) {
     check_mode(source["defaultMode"]);
     check_items(source["items"]);
   } else if (name == "nfs") {
-    if (!source["path"].zero() && !source["path"].text().starts_with('/')) source["path"].invalid("must be an absolute path");
+    if (!source["path"].zero() && !source["path"].text().starts_with('/'))
+      source["path"].invalid("must be an absolute path");
   } else if (name == "downwardAPI") {
     check_mode(source["defaultMode"]);
     check_downward_items(source["items"]);

@@ -39,7 +39,8 @@ void check_resources(const Field& resources) {
     }
     const std::string name = text.substr(0, slash);
     const std::string sub = text.substr(slash + 1);
-    if (all_subresources_of.contains(name)) resource.invalid("if '" + name + "/*' is present, must not specify " + text);
+    if (all_subresources_of.contains(name))
+      resource.invalid("if '" + name + "/*' is present, must not specify " + text);
     if (subresource_of_all.contains(sub)) resource.invalid("if '*/" + sub + "' is present, must not specify " + text);
     if (sub == "*") all_subresources_of.insert(name);
     if (name == "*") subresource_of_all.insert(sub);
@@ -86,7 +87,8 @@ void check_url(const Field& url) {
     rest.resize(hash);
   }
   if (const std::size_t query = rest.find('?'); query != std::string::npos) {
-    if (query + 1 < rest.size()) url.invalid_as(quote(rest.substr(query + 1)), "query parameters are not permitted in the URL");
+    if (query + 1 < rest.size())
+      url.invalid_as(quote(rest.substr(query + 1)), "query parameters are not permitted in the URL");
     rest.resize(query);
   }
   std::string host = colon == std::string::npos ? "" : rest.substr(0, rest.find('/'));

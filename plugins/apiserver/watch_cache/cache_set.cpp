@@ -33,7 +33,9 @@ struct CacheSet::Lent {
 CacheSet::CacheSet(storage::Backend& backend, Clock& clock, Executor& blocking, Logger& log)
     : backend_(backend), clock_(clock), blocking_(blocking), log_(log), lent_(std::make_shared<Lent>()) {}
 
-CacheSet::~CacheSet() { stop(); }
+CacheSet::~CacheSet() {
+  stop();
+}
 
 ResourceCache& CacheSet::add(std::string prefix, CacheOptions options) {
   prefix += '/';

@@ -27,7 +27,8 @@ std::string_view field_of(const Entry& entry, std::string_view field) {
 }
 
 Error expired(Revision from, Revision floor) {
-  return Error(Reason::Expired, "too old resource version: " + std::to_string(from) + " (" + std::to_string(floor) + ")");
+  return Error(Reason::Expired,
+               "too old resource version: " + std::to_string(from) + " (" + std::to_string(floor) + ")");
 }
 
 }  // namespace
@@ -215,8 +216,7 @@ ResourceCache::Snapshot ResourceCache::list(const Filter& filter, std::size_t li
     out.last_key = key;
   };
 
-  const auto exact =
-      options_.indexed_field.empty() ? std::nullopt : filter.fields.exact(options_.indexed_field);
+  const auto exact = options_.indexed_field.empty() ? std::nullopt : filter.fields.exact(options_.indexed_field);
   if (exact) {
     const auto keys = by_field_.find(*exact);
     if (keys == by_field_.end()) return out;
@@ -242,15 +242,17 @@ Result<std::shared_ptr<Watcher>> ResourceCache::watch(WatchStart start) {
   const bool from_state = wanted.from == 0 || wanted.replay;
   if (from_state) {
     Snapshot snapshot = list(wanted.filter, 0);
-    watcher->initial_.assign(std::make_move_iterator(snapshot.items.begin()), std::make_move_iterator(snapshot.items.end()));
+    watcher->initial_.assign(std::make_move_iterator(snapshot.items.begin()),
+                             std::make_move_iterator(snapshot.items.end()));
     watcher->initial_revision_ = snapshot.revision;
     watcher->initial_end_due_ = wanted.initial_end;
   }
   const Revision from = from_state ? watcher->initial_revision_ : wanted.from;
   const std::unique_lock lock(mutex_);
   if (from < floor_) return expired(from, floor_);
-  const auto first = std::upper_bound(ring_.begin(), ring_.end(), from,
-                                      [](Revision revision, const Record& record) { return revision < record.revision; });
+  const auto first = std::upper_bound(ring_.begin(), ring_.end(), from, [](Revision revision, const Record& record) {
+    return revision < record.revision;
+  });
   watcher->next_ = ring_begin_ + static_cast<std::uint64_t>(first - ring_.begin());
   watcher->epoch_ = epoch_;
   watchers_.insert(watcher.get());

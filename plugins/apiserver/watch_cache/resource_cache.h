@@ -2,8 +2,8 @@
 //
 // ResourceCache: the current objects of one resource and its recent events.
 //
-// All watchers read one shared ring of events, each through a cursor of its own. A slow reader costs the others nothing: it
-// resumes where it stopped, or gets Expired when its place has left the ring.
+// All watchers read one shared ring of events, each through a cursor of its own. A slow reader costs the others
+// nothing: it resumes where it stopped, or gets Expired when its place has left the ring.
 
 #pragma once
 
@@ -53,10 +53,10 @@ struct Filter {
 };
 
 struct CacheOptions {
-  api::GroupVersionKind kind;        ///< As stored; what bookmarks say.
+  api::GroupVersionKind kind;  ///< As stored; what bookmarks say.
   bool namespaced = false;
   FieldReader read_fields = nullptr;
-  std::string indexed_field;         ///< Lists that require this field to equal a value read an index. Empty: none.
+  std::string indexed_field;  ///< Lists that require this field to equal a value read an index. Empty: none.
 };
 
 class Watcher;
@@ -89,19 +89,19 @@ class ResourceCache {
   struct Snapshot {
     std::vector<api::Object> items;  ///< In key order.
     Revision revision = 0;
-    bool more = false;               ///< The limit cut it; last_key says where.
+    bool more = false;  ///< The limit cut it; last_key says where.
     std::string last_key;
-    std::int64_t remaining = 0;      ///< When cut and nothing was filtered out by a selector: how many follow.
+    std::int64_t remaining = 0;  ///< When cut and nothing was filtered out by a selector: how many follow.
   };
   Snapshot list(const Filter& filter, std::size_t limit) const;
   std::size_t size() const;
 
   struct WatchStart {
     Filter filter;
-    Revision from = 0;          ///< Events after it; 0: ADDED for what exists, then events.
+    Revision from = 0;  ///< Events after it; 0: ADDED for what exists, then events.
     bool bookmarks = false;
-    bool initial_end = false;   ///< Sends the bookmark that ends the initial events (sendInitialEvents).
-    bool replay = false;        ///< With `from`: initial events as for 0, from a state at least that new.
+    bool initial_end = false;  ///< Sends the bookmark that ends the initial events (sendInitialEvents).
+    bool replay = false;       ///< With `from`: initial events as for 0, from a state at least that new.
   };
   /// Errors: Expired when `from` is older than the ring.
   Result<std::shared_ptr<Watcher>> watch(WatchStart start);
@@ -133,9 +133,9 @@ class ResourceCache {
   std::deque<Record> ring_;
   std::uint64_t ring_begin_ = 0;  // Sequence number of ring_.front().
   std::size_t capacity_;
-  Revision floor_ = 0;            // Events up to it are not in the ring.
+  Revision floor_ = 0;  // Events up to it are not in the ring.
   Revision last_ = 0;
-  std::uint64_t epoch_ = 0;       // Grows with reset().
+  std::uint64_t epoch_ = 0;  // Grows with reset().
   std::set<Watcher*> watchers_;
 
   std::mutex wake_mutex_;
@@ -166,7 +166,7 @@ class Watcher : public client::Watch, public std::enable_shared_from_this<Watche
   // Guarded by the cache's mutex.
   std::uint64_t next_ = 0;
   std::uint64_t epoch_ = 0;
-  std::atomic<bool> idle_{false};          // Drained: the publisher moves the cursor past what does not match.
+  std::atomic<bool> idle_{false};  // Drained: the publisher moves the cursor past what does not match.
   std::atomic<bool> bookmark_due_{false};
 
   std::recursive_mutex callback_mutex_;

@@ -9,7 +9,9 @@ namespace kubernel::apiserver {
 
 namespace {
 
-bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
+bool is_space(char c) {
+  return c == ' ' || c == '\n' || c == '\t' || c == '\r';
+}
 
 // Walks over valid JSON text. Every function returns npos-like failure as false and leaves the place undefined.
 class Scanner {

@@ -2,8 +2,8 @@
 //
 // Edits of canonical JSON text that need no parse of the whole object.
 //
-// The store keeps an object without its resourceVersion, which is the store's own revision. What is served has it. These functions read
-// only the first members of the text, whatever the object's size.
+// The store keeps an object without its resourceVersion, which is the store's own revision. What is served has it.
+// These functions read only the first members of the text, whatever the object's size.
 
 #pragma once
 

@@ -18,7 +18,9 @@ using nlohmann::json;
 
 const api::Resource kClusterRoles{"rbac.authorization.k8s.io", "v1", "clusterroles"};
 
-bool aggregates(const Object& role) { return static_cast<bool>(role["aggregationRule"]); }
+bool aggregates(const Object& role) {
+  return static_cast<bool>(role["aggregationRule"]);
+}
 
 class ClusterRoleAggregation final : public controller::Reconciler {
  public:
@@ -51,7 +53,8 @@ class ClusterRoleAggregation final : public controller::Reconciler {
   }
 
  private:
-  // In the order of the selectors, and of the names of the roles each chooses; a rule that is there already is not added again.
+  // In the order of the selectors, and of the names of the roles each chooses; a rule that is there already is not
+  // added again.
   Result<json> gather(const Object& role) const {
     json out = json::array();
     for (const api::Value one : role["aggregationRule"]["clusterRoleSelectors"]) {

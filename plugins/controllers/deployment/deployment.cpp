@@ -33,9 +33,10 @@ class DeploymentReconciler final : public controller::Reconciler {
     const auto add = [this](const Object& deployment) { queue_->add(deployment.key()); };
     on_deployments_ = deployments_->add_handler(
         {.added = add, .updated = [add](const Object&, const Object& after) { add(after); }, .deleted = add});
-    on_sets_ = sets_->add_handler({.added = [this](const Object& set) { set_seen(set); },
-                                   .updated = [this](const Object& before, const Object& after) { set_updated(before, after); },
-                                   .deleted = [this](const Object& set) { add_owner(set); }});
+    on_sets_ = sets_->add_handler(
+        {.added = [this](const Object& set) { set_seen(set); },
+         .updated = [this](const Object& before, const Object& after) { set_updated(before, after); },
+         .deleted = [this](const Object& set) { add_owner(set); }});
     on_pods_ = pods_->add_handler({.deleted = [this](const Object& pod) { pod_deleted(pod); }});
     return {};
   }
@@ -48,7 +49,8 @@ class DeploymentReconciler final : public controller::Reconciler {
     if (!selector || selector->matches_everything()) return refuse_selector(ctx, deployment);
     KUBERNEL_TRY(auto sets, controller::claim(ctx, context_.api, kDeployments, deployment, kReplicaSets, *selector,
                                               sets_->list(deployment.ns(), {})));
-    Rollout rollout(ctx, context_, deployment, std::move(sets), [this](const Object& set) { return pods_->owned_by(set.uid()); });
+    Rollout rollout(ctx, context_, deployment, std::move(sets),
+                    [this](const Object& set) { return pods_->owned_by(set.uid()); });
     return rollout.run();
   }
 

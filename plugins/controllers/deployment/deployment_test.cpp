@@ -30,17 +30,20 @@ class DeploymentTest : public ::testing::Test {
  protected:
   const ObjectKey kWeb{"shop", "web"};
 
-  void deploy(int replicas, const json& strategy = {{"type", "RollingUpdate"}, {"rollingUpdate", {{"maxSurge", "25%"}, {"maxUnavailable", "25%"}}}}) {
-    bench_.cluster.put(kDeployments, {{"metadata", {{"name", "web"}, {"namespace", "shop"}, {"annotations", {{"team", "red"}}}}},
-                                      {"spec",
-                                       {{"replicas", replicas},
-                                        {"strategy", strategy},
-                                        {"progressDeadlineSeconds", 600},
-                                        {"revisionHistoryLimit", 2},
-                                        {"selector", {{"matchLabels", {{"app", "web"}}}}},
-                                        {"template",
-                                         {{"metadata", {{"labels", {{"app", "web"}}}}},
-                                          {"spec", {{"containers", {{{"name", "c"}, {"image", "v1"}}}}}}}}}}});
+  void deploy(int replicas,
+              const json& strategy = {{"type", "RollingUpdate"},
+                                      {"rollingUpdate", {{"maxSurge", "25%"}, {"maxUnavailable", "25%"}}}}) {
+    bench_.cluster.put(kDeployments,
+                       {{"metadata", {{"name", "web"}, {"namespace", "shop"}, {"annotations", {{"team", "red"}}}}},
+                        {"spec",
+                         {{"replicas", replicas},
+                          {"strategy", strategy},
+                          {"progressDeadlineSeconds", 600},
+                          {"revisionHistoryLimit", 2},
+                          {"selector", {{"matchLabels", {{"app", "web"}}}}},
+                          {"template",
+                           {{"metadata", {{"labels", {{"app", "web"}}}}},
+                            {"spec", {{"containers", {{{"name", "c"}, {"image", "v1"}}}}}}}}}}});
   }
   void edit(const std::function<void(json&)>& change) { bench_.cluster.edit(kDeployments, kWeb, change); }
   void set_image(const std::string& image) {
@@ -74,14 +77,18 @@ class DeploymentTest : public ::testing::Test {
     const auto replicas = set->pointer("/spec/replicas").integer();
     const auto working = available < 0 ? replicas : std::min(available, replicas);
     bench_.cluster.edit(kReplicaSets, set->key(), [&](json& s) {
-      s["status"] = {{"replicas", replicas}, {"readyReplicas", working}, {"availableReplicas", working},
-                     {"terminatingReplicas", 0}, {"observedGeneration", s["metadata"]["generation"]}};
+      s["status"] = {{"replicas", replicas},
+                     {"readyReplicas", working},
+                     {"availableReplicas", working},
+                     {"terminatingReplicas", 0},
+                     {"observedGeneration", s["metadata"]["generation"]}};
     });
     bench_.settle();
   }
   void play_until_done() {
     for (int round = 0; round < 30; ++round) {
-      for (const Object& set : sets()) play_set(std::string(set.pointer("/spec/template/spec/containers/0/image").string()));
+      for (const Object& set : sets())
+        play_set(std::string(set.pointer("/spec/template/spec/containers/0/image").string()));
     }
   }
 
@@ -105,7 +112,8 @@ TEST_F(DeploymentTest, CreatesAReplicaSetForItsTemplate) {
   EXPECT_EQ(set.annotations()["deployment.kubernetes.io/max-replicas"].string(), "4");
   EXPECT_EQ(web().annotations()["deployment.kubernetes.io/revision"].string(), "1");
   EXPECT_EQ(web().head().generation, 1) << "what the controller writes is no change of the user's";
-  EXPECT_THAT(bench_.events.lines(), Contains("Normal ScalingReplicaSet Scaled up replica set " + set.name() + " from 0 to 3"));
+  EXPECT_THAT(bench_.events.lines(),
+              Contains("Normal ScalingReplicaSet Scaled up replica set " + set.name() + " from 0 to 3"));
 }
 
 TEST_F(DeploymentTest, ReportsItsProgress) {
@@ -136,7 +144,8 @@ TEST_F(DeploymentTest, RollsOutWithinSurgeAndUnavailability) {
     std::int64_t wanted = 0, available = 0;
     for (const Object& set : sets()) {
       wanted += set.pointer("/spec/replicas").integer();
-      available += std::min(set.pointer("/status/availableReplicas").integer(), set.pointer("/spec/replicas").integer());
+      available +=
+          std::min(set.pointer("/status/availableReplicas").integer(), set.pointer("/spec/replicas").integer());
     }
     ASSERT_LE(wanted, 5);
     ASSERT_GE(available, 3);
@@ -197,7 +206,12 @@ TEST_F(DeploymentTest, RecreateStartsNothingNewBeforeTheLastOldPodIsGone) {
   const auto pod = bench_.cluster.put(kPods, {{"metadata",
                                                {{"name", "web-1"},
                                                 {"namespace", "shop"},
-                                                {"ownerReferences", {{{"apiVersion", "apps/v1"}, {"kind", "ReplicaSet"}, {"name", old.name()}, {"uid", old.uid()}, {"controller", true}}}}}},
+                                                {"ownerReferences",
+                                                 {{{"apiVersion", "apps/v1"},
+                                                   {"kind", "ReplicaSet"},
+                                                   {"name", old.name()},
+                                                   {"uid", old.uid()},
+                                                   {"controller", true}}}}}},
                                               {"status", {{"phase", "Running"}}}});
   bench_.settle();
   set_image("v2");
@@ -314,8 +328,10 @@ TEST_F(DeploymentTest, ANameTakenBySomethingElseMakesAnotherHash) {
   bench_.cluster.erase(kDeployments, kWeb);
   bench_.cluster.erase(kReplicaSets, {"shop", name});
   bench_.settle();
-  bench_.cluster.put(kReplicaSets, {{"metadata", {{"name", name}, {"namespace", "shop"}}},
-                                    {"spec", {{"replicas", 0}, {"selector", {{"matchLabels", {{"x", "y"}}}}}, {"template", json::object()}}}});
+  bench_.cluster.put(
+      kReplicaSets,
+      {{"metadata", {{"name", name}, {"namespace", "shop"}}},
+       {"spec", {{"replicas", 0}, {"selector", {{"matchLabels", {{"x", "y"}}}}}, {"template", json::object()}}}});
   deploy(1);
   bench_.settle();
   bench_.advance(1s);
@@ -328,7 +344,10 @@ TEST_F(DeploymentTest, TellsWhenItsSetCannotMakePods) {
   deploy(1);
   bench_.start();
   bench_.cluster.edit(kReplicaSets, sets().at(0).key(), [](json& s) {
-    s["status"] = {{"replicas", 0}, {"conditions", {{{"type", "ReplicaFailure"}, {"status", "True"}, {"reason", "FailedCreate"}, {"message", "quota"}}}}};
+    s["status"] = {
+        {"replicas", 0},
+        {"conditions",
+         {{{"type", "ReplicaFailure"}, {"status", "True"}, {"reason", "FailedCreate"}, {"message", "quota"}}}}};
   });
   bench_.settle();
   EXPECT_EQ(reason("ReplicaFailure"), "FailedCreate");

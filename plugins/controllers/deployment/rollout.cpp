@@ -92,8 +92,10 @@ Result<Object> Rollout::refresh_newest(const Object& set, std::int64_t revision)
     }
   }
   KUBERNEL_CHECK_OK(adopt_revision(current));
-  if (has_progress_deadline() && !controller::find_condition(deployment_.pointer("/status/conditions"), "Progressing")) {
-    KUBERNEL_CHECK_OK(add_condition("Progressing", "True", "FoundNewReplicaSet", "Found new replica set \"" + set.name() + "\""));
+  if (has_progress_deadline() &&
+      !controller::find_condition(deployment_.pointer("/status/conditions"), "Progressing")) {
+    KUBERNEL_CHECK_OK(
+        add_condition("Progressing", "True", "FoundNewReplicaSet", "Found new replica set \"" + set.name() + "\""));
   }
   return current;
 }
@@ -106,14 +108,15 @@ Result<std::optional<Object>> Rollout::create_newest(const Split& sets, std::int
   pod_template["metadata"]["labels"]["pod-template-hash"] = hash;
   json selector = deployment_.pointer("/spec/selector").to_json();
   selector["matchLabels"]["pod-template-hash"] = hash;
-  json document = {{"apiVersion", "apps/v1"},
-                   {"kind", "ReplicaSet"},
-                   {"metadata",
-                    {{"name", name},
-                     {"namespace", deployment_.ns()},
-                     {"labels", pod_template["metadata"]["labels"]},
-                     {"ownerReferences", json::array({controller::controller_reference(deployment_)})}}},
-                   {"spec", {{"replicas", 0}, {"selector", std::move(selector)}, {"template", std::move(pod_template)}}}};
+  json document = {
+      {"apiVersion", "apps/v1"},
+      {"kind", "ReplicaSet"},
+      {"metadata",
+       {{"name", name},
+        {"namespace", deployment_.ns()},
+        {"labels", pod_template["metadata"]["labels"]},
+        {"ownerReferences", json::array({controller::controller_reference(deployment_)})}}},
+      {"spec", {{"replicas", 0}, {"selector", std::move(selector)}, {"template", std::move(pod_template)}}}};
   if (const auto seconds = deployment_.pointer("/spec/minReadySeconds").integer(); seconds > 0) {
     document["spec"]["minReadySeconds"] = seconds;
   }
@@ -134,7 +137,8 @@ Result<std::optional<Object>> Rollout::create_newest(const Split& sets, std::int
   }
   KUBERNEL_CHECK_OK(adopt_revision(*created));
   if (has_progress_deadline()) {
-    KUBERNEL_CHECK_OK(add_condition("Progressing", "True", "NewReplicaSetCreated", "Created new replica set \"" + name + "\""));
+    KUBERNEL_CHECK_OK(
+        add_condition("Progressing", "True", "NewReplicaSetCreated", "Created new replica set \"" + name + "\""));
   }
   return std::optional<Object>(*std::move(created));
 }
@@ -169,7 +173,8 @@ Result<void> Rollout::adopt_revision(const Object& set) {
   // A write of the status: it does not count as a new generation of the deployment.
   json document = deployment_.to_json();
   document["metadata"]["annotations"][std::string(kRevision)] = std::string(revision);
-  KUBERNEL_TRY(deployment_, services_.api.update(ctx_, kDeployments, deployment_.key(), document, {.subresource = "status"}));
+  KUBERNEL_TRY(deployment_,
+               services_.api.update(ctx_, kDeployments, deployment_.key(), document, {.subresource = "status"}));
   return {};
 }
 
@@ -232,9 +237,10 @@ Result<void> Rollout::scale_all(const Split& sets) {
     KUBERNEL_CHECK_OK(scale_to(*only, spec_replicas(deployment_)));
     return {};
   }
-  const bool saturated = sets.newest && spec_replicas(*sets.newest) == spec_replicas(deployment_) &&
-                         sets.newest->annotations()[kDesiredReplicas].string() == std::to_string(spec_replicas(deployment_)) &&
-                         status_count(*sets.newest, "availableReplicas") == spec_replicas(deployment_);
+  const bool saturated =
+      sets.newest && spec_replicas(*sets.newest) == spec_replicas(deployment_) &&
+      sets.newest->annotations()[kDesiredReplicas].string() == std::to_string(spec_replicas(deployment_)) &&
+      status_count(*sets.newest, "availableReplicas") == spec_replicas(deployment_);
   if (saturated) {
     for (const Object& set : active(sets.old)) KUBERNEL_CHECK_OK(scale_to(set, 0));
     return {};
@@ -310,9 +316,10 @@ Result<Next> Rollout::recreate() {
   }
   if (shrunk) return write_rollout_status(split());
   // Not one new pod before the last old one is gone, whatever a status says.
-  const bool old_pods = total_status(sets.old, "replicas") > 0 || std::ranges::any_of(sets.old, [&](const Object& set) {
-    return std::ranges::any_of(pods_of_(set), [](const Object& pod) { return !controller::pod_terminal(pod); });
-  });
+  const bool old_pods =
+      total_status(sets.old, "replicas") > 0 || std::ranges::any_of(sets.old, [&](const Object& set) {
+        return std::ranges::any_of(pods_of_(set), [](const Object& pod) { return !controller::pod_terminal(pod); });
+      });
   if (old_pods) return write_rollout_status(sets);
   KUBERNEL_TRY(sets, current_sets(true));
   if (sets.newest) {
@@ -328,7 +335,8 @@ Result<bool> Rollout::scale_to(const Object& set, std::int64_t replicas, Object*
   const std::int64_t before = spec_replicas(set);
   const std::string desired = std::to_string(spec_replicas(deployment_));
   const std::string most = std::to_string(spec_replicas(deployment_) + fenceposts(deployment_).surge);
-  const bool annotated = set.annotations()[kDesiredReplicas].string() == desired && set.annotations()[kMaxReplicas].string() == most;
+  const bool annotated =
+      set.annotations()[kDesiredReplicas].string() == desired && set.annotations()[kMaxReplicas].string() == most;
   if (before == replicas && annotated) return false;
   json document = set.to_json();
   document["spec"]["replicas"] = replicas;
@@ -337,8 +345,8 @@ Result<bool> Rollout::scale_to(const Object& set, std::int64_t replicas, Object*
   KUBERNEL_TRY(const Object written, services_.api.update(ctx_, kReplicaSets, set.key(), document, {}));
   if (before != replicas) {
     services_.events.record(deployment_, "Normal", "ScalingReplicaSet",
-                            std::string("Scaled ") + (before < replicas ? "up" : "down") + " replica set " + set.name() + " from " +
-                                std::to_string(before) + " to " + std::to_string(replicas));
+                            std::string("Scaled ") + (before < replicas ? "up" : "down") + " replica set " +
+                                set.name() + " from " + std::to_string(before) + " to " + std::to_string(replicas));
   }
   for (Object& known : sets_) {
     if (known.uid() == written.uid()) known = written;

@@ -21,8 +21,8 @@ class Rollout {
  public:
   using PodsOf = std::function<std::vector<api::Object>(const api::Object& set)>;
 
-  Rollout(const CallContext& ctx, const controller::ControllerContext& services, api::Object deployment, ReplicaSets sets,
-          PodsOf pods_of)
+  Rollout(const CallContext& ctx, const controller::ControllerContext& services, api::Object deployment,
+          ReplicaSets sets, PodsOf pods_of)
       : ctx_(ctx),
         services_(services),
         deployment_(std::move(deployment)),

@@ -94,7 +94,8 @@ std::map<std::string, std::int64_t> proportional_sizes(const Object& deployment,
   // The largest first; of equals, the newer one grows first and the older one shrinks first.
   sort_by_age(active);
   if (to_add > 0) std::ranges::reverse(active);
-  std::ranges::stable_sort(active, [](const Object& a, const Object& b) { return spec_replicas(a) > spec_replicas(b); });
+  std::ranges::stable_sort(active,
+                           [](const Object& a, const Object& b) { return spec_replicas(a) > spec_replicas(b); });
 
   std::map<std::string, std::int64_t> sizes;
   std::int64_t added = 0;

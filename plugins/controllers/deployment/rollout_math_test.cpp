@@ -14,12 +14,12 @@ using ::testing::ElementsAre;
 using ::testing::Pair;
 
 Object deployment(int replicas, const json& surge, const json& unavailable) {
-  return *Object::from_json({{"metadata", {{"name", "web"}, {"namespace", "shop"}}},
-                             {"spec",
-                              {{"replicas", replicas},
-                               {"strategy",
-                                {{"type", "RollingUpdate"},
-                                 {"rollingUpdate", {{"maxSurge", surge}, {"maxUnavailable", unavailable}}}}}}}});
+  return *Object::from_json(
+      {{"metadata", {{"name", "web"}, {"namespace", "shop"}}},
+       {"spec",
+        {{"replicas", replicas},
+         {"strategy",
+          {{"type", "RollingUpdate"}, {"rollingUpdate", {{"maxSurge", surge}, {"maxUnavailable", unavailable}}}}}}}});
 }
 
 Object set(const std::string& name, int replicas, int max_replicas = 0) {
@@ -79,10 +79,12 @@ TEST(ProportionalSizes, GoToZeroTogether) {
 }
 
 TEST(SameTemplate, DoesNotCountTheHash) {
-  const auto d = *Object::from_json(json::parse(R"({"metadata":{"name":"d"},"spec":{"template":{"metadata":{"labels":{"a":"b"}},"spec":{"x":1}}}})"));
+  const auto d = *Object::from_json(
+      json::parse(R"({"metadata":{"name":"d"},"spec":{"template":{"metadata":{"labels":{"a":"b"}},"spec":{"x":1}}}})"));
   const auto same = *Object::from_json(json::parse(
       R"({"metadata":{"name":"r"},"spec":{"template":{"metadata":{"creationTimestamp":null,"labels":{"a":"b","pod-template-hash":"h"}},"spec":{"x":1}}}})"));
-  const auto other = *Object::from_json(json::parse(R"({"metadata":{"name":"r"},"spec":{"template":{"metadata":{"labels":{"a":"c"}},"spec":{"x":1}}}})"));
+  const auto other = *Object::from_json(
+      json::parse(R"({"metadata":{"name":"r"},"spec":{"template":{"metadata":{"labels":{"a":"c"}},"spec":{"x":1}}}})"));
   EXPECT_TRUE(same_template(d, same));
   EXPECT_FALSE(same_template(d, other));
 }

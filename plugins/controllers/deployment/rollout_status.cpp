@@ -20,7 +20,7 @@ using std::chrono::seconds;
 
 json Rollout::condition(const char* type, const char* status, const char* reason, const std::string& message) const {
   const std::string now = api::format_time(services_.clock.wall_now());
-  return {{"type", type},     {"status", status},       {"reason", reason},
+  return {{"type", type},       {"status", status},      {"reason", reason},
           {"message", message}, {"lastUpdateTime", now}, {"lastTransitionTime", now}};
 }
 
@@ -44,17 +44,20 @@ json Rollout::status_of(const Split& sets) const {
   count("readyReplicas", total_status(all, "readyReplicas"));
   count("availableReplicas", available);
   count("unavailableReplicas", std::max<std::int64_t>(total_spec_replicas(all) - available, 0));
-  const bool all_tell = std::ranges::all_of(all, [](const Object& set) { return set.pointer("/status/terminatingReplicas").kind() == Value::Kind::Integer; });
+  const bool all_tell = std::ranges::all_of(
+      all, [](const Object& set) { return set.pointer("/status/terminatingReplicas").kind() == Value::Kind::Integer; });
   if (all_tell) status["terminatingReplicas"] = total_status(all, "terminatingReplicas");
-  if (const Value collisions = deployment_.pointer("/status/collisionCount")) status["collisionCount"] = collisions.to_json();
+  if (const Value collisions = deployment_.pointer("/status/collisionCount"))
+    status["collisionCount"] = collisions.to_json();
 
   const Value before = deployment_.pointer("/status/conditions");
   json conditions = before.is_array() ? before.to_json() : json::array();
   if (available >= spec_replicas(deployment_) - fenceposts(deployment_).unavailable) {
-    controller::set_condition(conditions, condition("Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability."));
+    controller::set_condition(
+        conditions, condition("Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability."));
   } else {
-    controller::set_condition(conditions,
-                              condition("Available", "False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability."));
+    controller::set_condition(conditions, condition("Available", "False", "MinimumReplicasUnavailable",
+                                                    "Deployment does not have minimum availability."));
   }
   status["conditions"] = std::move(conditions);
   return status;
@@ -62,7 +65,8 @@ json Rollout::status_of(const Split& sets) const {
 
 bool Rollout::complete(const json& status) const {
   const std::int64_t wanted = spec_replicas(deployment_);
-  return status.value("updatedReplicas", std::int64_t{0}) == wanted && status.value("replicas", std::int64_t{0}) == wanted &&
+  return status.value("updatedReplicas", std::int64_t{0}) == wanted &&
+         status.value("replicas", std::int64_t{0}) == wanted &&
          status.value("availableReplicas", std::int64_t{0}) == wanted &&
          status.value("observedGeneration", std::int64_t{0}) >= deployment_.head().generation;
 }
@@ -100,7 +104,8 @@ void Rollout::tell_progress(const Split& sets, json& status) const {
   const std::string subject =
       sets.newest ? "ReplicaSet \"" + sets.newest->name() + "\"" : "Deployment \"" + deployment_.name() + "\"";
   if (complete(status)) {
-    controller::set_condition(conditions, condition("Progressing", "True", "NewReplicaSetAvailable", subject + " has successfully progressed."));
+    controller::set_condition(conditions, condition("Progressing", "True", "NewReplicaSetAvailable",
+                                                    subject + " has successfully progressed."));
   } else if (progressing(status)) {
     json updated = condition("Progressing", "True", "ReplicaSetUpdated", subject + " is progressing.");
     // Its update time moves with every step, which set_condition() would not do for an equal reason.
@@ -110,8 +115,8 @@ void Rollout::tell_progress(const Split& sets, json& status) const {
     controller::remove_condition(conditions, "Progressing");
     controller::set_condition(conditions, std::move(updated));
   } else if (timed_out(status)) {
-    controller::set_condition(conditions,
-                              condition("Progressing", "False", "ProgressDeadlineExceeded", subject + " has timed out progressing."));
+    controller::set_condition(conditions, condition("Progressing", "False", "ProgressDeadlineExceeded",
+                                                    subject + " has timed out progressing."));
   }
 }
 
@@ -154,7 +159,8 @@ Next Rollout::look_again(const json& status) const {
   if (!has_progress_deadline() || !status.contains("conditions")) return Next::done();
   json conditions = status["conditions"];
   const json* progress = controller::find_condition(conditions, "Progressing");
-  if (progress == nullptr || complete(status) || progress->value("reason", "") == "ProgressDeadlineExceeded") return Next::done();
+  if (progress == nullptr || complete(status) || progress->value("reason", "") == "ProgressDeadlineExceeded")
+    return Next::done();
   if (progress->value("reason", "") == "NewReplicaSetAvailable") return Next::done();
   const auto from = api::parse_time(progress->value("lastUpdateTime", ""));
   if (!from) return Next::done();
@@ -175,7 +181,8 @@ Result<void> Rollout::mark_paused() {
   return {};
 }
 
-Result<void> Rollout::add_condition(const char* type, const char* status, const char* reason, const std::string& message) {
+Result<void> Rollout::add_condition(const char* type, const char* status, const char* reason,
+                                    const std::string& message) {
   json document = deployment_["status"].is_object() ? deployment_["status"].to_json() : json::object();
   controller::set_condition(document["conditions"], condition(type, status, reason, message));
   return write_status(document);
@@ -184,7 +191,8 @@ Result<void> Rollout::add_condition(const char* type, const char* status, const 
 Result<void> Rollout::write_status(const json& status) {
   json document = deployment_.to_json();
   document["status"] = status;
-  KUBERNEL_TRY(deployment_, services_.api.update(ctx_, kDeployments, deployment_.key(), document, {.subresource = "status"}));
+  KUBERNEL_TRY(deployment_,
+               services_.api.update(ctx_, kDeployments, deployment_.key(), document, {.subresource = "status"}));
   return {};
 }
 

@@ -50,7 +50,8 @@ class EndpointsReconciler final : public controller::Reconciler {
     pods_ = informers.informer(kPods, {});
     endpoints_ = informers.informer(kEndpoints, {});
     const auto add = [this](const Object& object) { queue_->add(object.key()); };
-    on_services_ = services_->add_handler({.added = add, .updated = [add](const Object&, const Object& after) { add(after); }, .deleted = add});
+    on_services_ = services_->add_handler(
+        {.added = add, .updated = [add](const Object&, const Object& after) { add(after); }, .deleted = add});
     on_pods_ = pods_->add_handler({.added = [this](const Object& pod) { add_services(pod); },
                                    .updated =
                                        [this](const Object& before, const Object& after) {
@@ -63,7 +64,8 @@ class EndpointsReconciler final : public controller::Reconciler {
     const auto add_known = [this](const Object& object) {
       if (services_->find(object.key())) queue_->add(object.key());
     };
-    on_endpoints_ = endpoints_->add_handler({.updated = [add_known](const Object&, const Object& after) { add_known(after); }, .deleted = add_known});
+    on_endpoints_ = endpoints_->add_handler(
+        {.updated = [add_known](const Object&, const Object& after) { add_known(after); }, .deleted = add_known});
     queue.add(kLeftovers);
     return {};
   }
@@ -106,9 +108,12 @@ class EndpointsReconciler final : public controller::Reconciler {
       for (json& port : ports) {
         if (port["name"] == "") port.erase("name");
       }
-      addresses.push_back({publish_all || controller::pod_ready(pod), ips.front(), entry(service, pod, ips.front()), std::move(ports)});
+      addresses.push_back(
+          {publish_all || controller::pod_ready(pod), ips.front(), entry(service, pod, ips.front()), std::move(ports)});
     }
-    std::ranges::sort(addresses, [](const Address& a, const Address& b) { return a.ip != b.ip ? a.ip < b.ip : a.entry.dump() < b.entry.dump(); });
+    std::ranges::sort(addresses, [](const Address& a, const Address& b) {
+      return a.ip != b.ip ? a.ip < b.ip : a.entry.dump() < b.entry.dump();
+    });
     truncated = addresses.size() > kMaxAddresses;
     if (truncated) {
       std::ranges::stable_partition(addresses, [](const Address& a) { return a.ready; });
@@ -118,9 +123,11 @@ class EndpointsReconciler final : public controller::Reconciler {
   }
 
   static json entry(const Object& service, const Object& pod, const std::string& ip) {
-    json out = {{"ip", ip}, {"targetRef", {{"kind", "Pod"}, {"namespace", pod.ns()}, {"name", pod.name()}, {"uid", pod.uid()}}}};
+    json out = {{"ip", ip},
+                {"targetRef", {{"kind", "Pod"}, {"namespace", pod.ns()}, {"name", pod.name()}, {"uid", pod.uid()}}}};
     if (const auto node = pod.pointer("/spec/nodeName").string(); !node.empty()) out["nodeName"] = std::string(node);
-    if (std::string hostname = controller::endpoint_hostname(service, pod); !hostname.empty()) out["hostname"] = std::move(hostname);
+    if (std::string hostname = controller::endpoint_hostname(service, pod); !hostname.empty())
+      out["hostname"] = std::move(hostname);
     return out;
   }
 
@@ -146,21 +153,24 @@ class EndpointsReconciler final : public controller::Reconciler {
   }
 
   Result<Next> create(const CallContext& ctx, const Object& service, const json& subsets, bool truncated) {
-    json document = {{"apiVersion", "v1"},
-                     {"kind", "Endpoints"},
-                     {"metadata", {{"name", service.name()}, {"namespace", service.ns()}, {"labels", labels_of(service)}}}};
+    json document = {
+        {"apiVersion", "v1"},
+        {"kind", "Endpoints"},
+        {"metadata", {{"name", service.name()}, {"namespace", service.ns()}, {"labels", labels_of(service)}}}};
     if (!subsets.empty()) document["subsets"] = subsets;
     if (truncated) document["metadata"]["annotations"][kOverCapacity] = "truncated";
     const auto created = context_.api.create(ctx, kEndpoints, {service.ns(), ""}, document, {});
     if (created || controller::namespace_terminating(created.error())) return Next::done();
     // The cache has not shown it yet: what it shows is compared then.
     if (created.error().reason() == Reason::AlreadyExists) return Next::after(std::chrono::seconds(1));
-    context_.events.record(service, "Warning", "FailedToCreateEndpoint",
-                           "Failed to create endpoint for service " + to_string(service.key()) + ": " + created.error().message());
+    context_.events.record(
+        service, "Warning", "FailedToCreateEndpoint",
+        "Failed to create endpoint for service " + to_string(service.key()) + ": " + created.error().message());
     return created.error();
   }
 
-  Result<Next> update(const CallContext& ctx, const Object& service, const Object& current, const json& subsets, bool truncated) {
+  Result<Next> update(const CallContext& ctx, const Object& service, const Object& current, const json& subsets,
+                      bool truncated) {
     json document = current.to_json();
     if (subsets.empty()) {
       document.erase("subsets");
@@ -179,8 +189,9 @@ class EndpointsReconciler final : public controller::Reconciler {
     const auto written = context_.api.update(ctx, kEndpoints, current.key(), document, {});
     if (!written) {
       if (written.error().reason() != Reason::Conflict) {
-        context_.events.record(service, "Warning", "FailedToUpdateEndpoint",
-                               "Failed to update endpoint " + to_string(service.key()) + ": " + written.error().message());
+        context_.events.record(
+            service, "Warning", "FailedToUpdateEndpoint",
+            "Failed to update endpoint " + to_string(service.key()) + ": " + written.error().message());
       }
       return written.error();
     }

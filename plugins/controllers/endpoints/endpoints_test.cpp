@@ -23,14 +23,21 @@ class EndpointsTest : public ::testing::Test {
 
   void serve(const json& extra = json::object()) {
     json service = {{"metadata", {{"name", "web"}, {"namespace", "shop"}, {"labels", {{"team", "red"}}}}},
-                    {"spec", {{"selector", {{"app", "web"}}}, {"clusterIP", "10.96.0.10"}, {"ports", {{{"port", 80}, {"protocol", "TCP"}, {"targetPort", 8080}}}}}}};
+                    {"spec",
+                     {{"selector", {{"app", "web"}}},
+                      {"clusterIP", "10.96.0.10"},
+                      {"ports", {{{"port", 80}, {"protocol", "TCP"}, {"targetPort", 8080}}}}}}};
     service["spec"].update(extra);
     bench_.cluster.put(kServices, service);
   }
   void run_pod(const std::string& name, const std::string& ip, bool ready = true) {
     bench_.cluster.put(kPods, {{"metadata", {{"name", name}, {"namespace", "shop"}, {"labels", {{"app", "web"}}}}},
                                {"spec", {{"nodeName", "n1"}}},
-                               {"status", {{"phase", "Running"}, {"podIP", ip}, {"podIPs", {{{"ip", ip}}}}, {"conditions", {{{"type", "Ready"}, {"status", ready ? "True" : "False"}}}}}}});
+                               {"status",
+                                {{"phase", "Running"},
+                                 {"podIP", ip},
+                                 {"podIPs", {{{"ip", ip}}}},
+                                 {"conditions", {{{"type", "Ready"}, {"status", ready ? "True" : "False"}}}}}}});
   }
   std::optional<Object> web() { return bench_.cluster.find(kEndpoints, kWeb); }
   json subsets() { return (*web())["subsets"].to_json(); }
@@ -89,7 +96,10 @@ TEST_F(EndpointsTest, GoesWithItsService) {
 
 TEST_F(EndpointsTest, RemovesAtTheStartWhatItsServiceLeft) {
   bench_.cluster.put(kEndpoints, {{"metadata", {{"name", "web"}, {"namespace", "shop"}}}});
-  bench_.cluster.put(kEndpoints, {{"metadata", {{"name", "leader"}, {"namespace", "shop"}, {"annotations", {{"control-plane.alpha.kubernetes.io/leader", "x"}}}}}});
+  bench_.cluster.put(kEndpoints, {{"metadata",
+                                   {{"name", "leader"},
+                                    {"namespace", "shop"},
+                                    {"annotations", {{"control-plane.alpha.kubernetes.io/leader", "x"}}}}}});
   bench_.start();
   EXPECT_FALSE(web());
   EXPECT_TRUE(bench_.cluster.find(kEndpoints, {"shop", "leader"}));
@@ -101,7 +111,8 @@ TEST_F(EndpointsTest, RemovesAtTheStartWhatItsServiceLeft) {
 
 TEST_F(EndpointsTest, LeavesAServiceWithoutASelectorAlone) {
   serve({{"selector", json::object()}});
-  bench_.cluster.put(kEndpoints, {{"metadata", {{"name", "web"}, {"namespace", "shop"}}}, {"subsets", {{{"addresses", {{{"ip", "1.2.3.4"}}}}}}}});
+  bench_.cluster.put(kEndpoints, {{"metadata", {{"name", "web"}, {"namespace", "shop"}}},
+                                  {"subsets", {{{"addresses", {{{"ip", "1.2.3.4"}}}}}}}});
   bench_.start();
   EXPECT_EQ(subsets()[0]["addresses"][0]["ip"], "1.2.3.4");
 }
@@ -109,7 +120,8 @@ TEST_F(EndpointsTest, LeavesAServiceWithoutASelectorAlone) {
 TEST_F(EndpointsTest, CutsAtAThousandReadyOnesFirst) {
   serve();
   run_pod("unready", "10.0.0.0", false);
-  for (int i = 0; i < 1000; ++i) run_pod("p" + std::to_string(i), "10.1." + std::to_string(i / 250) + "." + std::to_string(i % 250 + 1));
+  for (int i = 0; i < 1000; ++i)
+    run_pod("p" + std::to_string(i), "10.1." + std::to_string(i / 250) + "." + std::to_string(i % 250 + 1));
   bench_.start();
   EXPECT_EQ(subsets()[0]["addresses"].size(), 1000U);
   EXPECT_FALSE(subsets()[0].contains("notReadyAddresses"));

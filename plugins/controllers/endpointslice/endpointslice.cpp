@@ -56,7 +56,8 @@ class EndpointSliceReconciler final : public controller::Reconciler {
       return {to_string(service_key(slice))};
     });
     const auto add = [this](const Object& object) { queue_->add(object.key()); };
-    on_services_ = services_->add_handler({.added = add, .updated = [add](const Object&, const Object& after) { add(after); }, .deleted = add});
+    on_services_ = services_->add_handler(
+        {.added = add, .updated = [add](const Object&, const Object& after) { add(after); }, .deleted = add});
     on_pods_ = pods_->add_handler({.added = [this](const Object& pod) { add_services(pod); },
                                    .updated =
                                        [this](const Object& before, const Object& after) {
@@ -66,12 +67,14 @@ class EndpointSliceReconciler final : public controller::Reconciler {
                                        },
                                    .deleted = [this](const Object& pod) { add_services(pod); }});
     on_nodes_ = nodes_->add_handler({.added = [this](const Object& node) { node_changed(node); },
-                                     .updated = [this](const Object& before, const Object& after) {
-                                       if (before.labels()[kZone] != after.labels()[kZone]) node_changed(after);
-                                     }});
-    on_slices_ = slices_->add_handler({.added = [this](const Object& slice) { slice_seen(slice, true); },
-                                       .updated = [this](const Object&, const Object& after) { slice_seen(after, false); },
-                                       .deleted = [this](const Object& slice) { slice_seen(slice, false); }});
+                                     .updated =
+                                         [this](const Object& before, const Object& after) {
+                                           if (before.labels()[kZone] != after.labels()[kZone]) node_changed(after);
+                                         }});
+    on_slices_ =
+        slices_->add_handler({.added = [this](const Object& slice) { slice_seen(slice, true); },
+                              .updated = [this](const Object&, const Object& after) { slice_seen(after, false); },
+                              .deleted = [this](const Object& slice) { slice_seen(slice, false); }});
     return {};
   }
 
@@ -129,18 +132,22 @@ class EndpointSliceReconciler final : public controller::Reconciler {
                        const std::optional<Object>& node, bool publish_all) {
     const bool serving = controller::pod_ready(pod);
     const bool terminating = pod.head().deleting;
-    json out = {{"addresses", addresses},
-                {"conditions", {{"ready", publish_all || (serving && !terminating)}, {"serving", serving}, {"terminating", terminating}}},
-                {"targetRef", {{"kind", "Pod"}, {"namespace", pod.ns()}, {"name", pod.name()}, {"uid", pod.uid()}}}};
+    json out = {
+        {"addresses", addresses},
+        {"conditions",
+         {{"ready", publish_all || (serving && !terminating)}, {"serving", serving}, {"terminating", terminating}}},
+        {"targetRef", {{"kind", "Pod"}, {"namespace", pod.ns()}, {"name", pod.name()}, {"uid", pod.uid()}}}};
     if (const auto name = pod.pointer("/spec/nodeName").string(); !name.empty()) out["nodeName"] = std::string(name);
     if (node && node->labels()[kZone].is_string()) out["zone"] = std::string(node->labels()[kZone].string());
-    if (std::string hostname = controller::endpoint_hostname(service, pod); !hostname.empty()) out["hostname"] = std::move(hostname);
+    if (std::string hostname = controller::endpoint_hostname(service, pod); !hostname.empty())
+      out["hostname"] = std::move(hostname);
     return out;
   }
 
   Result<void> carry_out(const CallContext& ctx, const Object& service, const std::string& family, const Plan& plan) {
     const json labels = labels_of(service);
-    for (const auto& update : plan.update) KUBERNEL_CHECK_OK(write(ctx, update.slice, labels, update.ports, update.endpoints));
+    for (const auto& update : plan.update)
+      KUBERNEL_CHECK_OK(write(ctx, update.slice, labels, update.ports, update.endpoints));
     for (const Object& slice : plan.keep) {
       if (slice.labels().to_json() == labels) continue;
       KUBERNEL_CHECK_OK(write(ctx, slice, labels, slice["ports"].to_json(), slice["endpoints"].to_json()));
@@ -151,15 +158,17 @@ class EndpointSliceReconciler final : public controller::Reconciler {
     std::optional<Error> first;
     for (const auto& create : plan.create) {
       if (!first) {
-        const auto created = context_.api.create(ctx, kEndpointSlices, {service.ns(), ""}, document(service, family, labels, create), {});
+        const auto created = context_.api.create(ctx, kEndpointSlices, {service.ns(), ""},
+                                                 document(service, family, labels, create), {});
         if (created) continue;
         if (!controller::namespace_terminating(created.error())) first = created.error();
       }
       expectations_.creation_observed(service.key());
     }
     if (first) {
-      context_.events.record(service, "Warning", "FailedToUpdateEndpointSlices",
-                             "Error updating Endpoint Slices for Service " + to_string(service.key()) + ": " + first->message());
+      context_.events.record(
+          service, "Warning", "FailedToUpdateEndpointSlices",
+          "Error updating Endpoint Slices for Service " + to_string(service.key()) + ": " + first->message());
       return *first;
     }
     return {};
@@ -170,7 +179,8 @@ class EndpointSliceReconciler final : public controller::Reconciler {
     const Value own = service.labels();
     for (auto it = own.begin(); it != own.end(); ++it) {
       const auto name = it.key();
-      if (name != kServiceName && name != kManagedBy && name != kHeadless) out[std::string(name)] = std::string((*it).string());
+      if (name != kServiceName && name != kManagedBy && name != kHeadless)
+        out[std::string(name)] = std::string((*it).string());
     }
     if (controller::headless(service)) out[kHeadless] = "";
     out[kServiceName] = service.name();
@@ -178,7 +188,8 @@ class EndpointSliceReconciler final : public controller::Reconciler {
     return out;
   }
 
-  static json document(const Object& service, const std::string& family, const json& labels, const Plan::Create& create) {
+  static json document(const Object& service, const std::string& family, const json& labels,
+                       const Plan::Create& create) {
     return {{"apiVersion", "discovery.k8s.io/v1"},
             {"kind", "EndpointSlice"},
             {"metadata",
@@ -191,7 +202,8 @@ class EndpointSliceReconciler final : public controller::Reconciler {
             {"endpoints", create.endpoints}};
   }
 
-  Result<void> write(const CallContext& ctx, const Object& slice, const json& labels, const json& ports, const json& endpoints) {
+  Result<void> write(const CallContext& ctx, const Object& slice, const json& labels, const json& ports,
+                     const json& endpoints) {
     json document = slice.to_json();
     document["metadata"]["labels"] = labels;
     document["ports"] = ports.is_array() ? ports : json::array();

@@ -39,13 +39,16 @@ class EndpointSliceTest : public ::testing::Test {
     bench_.cluster.put(kServices, service);
   }
   void run_pod(const std::string& name, const std::string& ip, bool ready = true, int port = 8080) {
-    bench_.cluster.put(kPods, {{"metadata", {{"name", name}, {"namespace", "shop"}, {"labels", {{"app", "web"}}}}},
-                               {"spec", {{"nodeName", "n1"}, {"containers", {{{"name", "c"}, {"ports", {{{"name", "web"}, {"containerPort", port}}}}}}}}},
-                               {"status",
-                                {{"phase", "Running"},
-                                 {"podIP", ip},
-                                 {"podIPs", {{{"ip", ip}}}},
-                                 {"conditions", {{{"type", "Ready"}, {"status", ready ? "True" : "False"}}}}}}});
+    bench_.cluster.put(kPods,
+                       {{"metadata", {{"name", name}, {"namespace", "shop"}, {"labels", {{"app", "web"}}}}},
+                        {"spec",
+                         {{"nodeName", "n1"},
+                          {"containers", {{{"name", "c"}, {"ports", {{{"name", "web"}, {"containerPort", port}}}}}}}}},
+                        {"status",
+                         {{"phase", "Running"},
+                          {"podIP", ip},
+                          {"podIPs", {{{"ip", ip}}}},
+                          {"conditions", {{{"type", "Ready"}, {"status", ready ? "True" : "False"}}}}}}});
   }
   std::vector<Object> slices() const { return bench_.cluster.all(kEndpointSlices); }
   json endpoint(const std::string& pod) const {
@@ -72,8 +75,10 @@ TEST_F(EndpointSliceTest, AReadyPodIsAnEndpoint) {
   EXPECT_EQ(slice["addressType"].string(), "IPv4");
   EXPECT_EQ(slice["ports"].to_json(), json::parse(R"([{"name":"http","port":8080,"protocol":"TCP"}])"));
   const std::string uid = bench_.cluster.find(kPods, {"shop", "a"})->uid();
-  EXPECT_EQ(endpoint("a"), json::parse(R"({"addresses":["10.244.0.5"],"conditions":{"ready":true,"serving":true,"terminating":false},
-    "nodeName":"n1","zone":"z1","targetRef":{"kind":"Pod","namespace":"shop","name":"a","uid":")" + uid + R"("}})"));
+  EXPECT_EQ(endpoint("a"),
+            json::parse(R"({"addresses":["10.244.0.5"],"conditions":{"ready":true,"serving":true,"terminating":false},
+    "nodeName":"n1","zone":"z1","targetRef":{"kind":"Pod","namespace":"shop","name":"a","uid":")" +
+                        uid + R"("}})"));
   EXPECT_EQ(slice.head().controller_uid, bench_.cluster.find(kServices, kWeb)->uid());
 }
 
@@ -117,7 +122,8 @@ TEST_F(EndpointSliceTest, PodsWithDifferentPortNumbersAreInDifferentSlices) {
 TEST_F(EndpointSliceTest, APodWithoutThePortOrAddressIsNoEndpoint) {
   serve();
   run_pod("a", "10.244.0.5");
-  bench_.cluster.edit(kPods, {"shop", "a"}, [](json& pod) { pod["spec"]["containers"][0]["ports"][0]["name"] = "other"; });
+  bench_.cluster.edit(kPods, {"shop", "a"},
+                      [](json& pod) { pod["spec"]["containers"][0]["ports"][0]["name"] = "other"; });
   run_pod("b", "10.244.0.6");
   bench_.cluster.edit(kPods, {"shop", "b"}, [](json& pod) { pod["status"] = {{"phase", "Pending"}}; });
   bench_.start();
@@ -184,8 +190,10 @@ TEST_F(EndpointSliceTest, AStaleCacheMakesNoSecondSlice) {
 
 TEST_F(EndpointSliceTest, SlicesOfOthersAreLeftAlone) {
   serve();
-  bench_.cluster.put(kEndpointSlices, {{"metadata", {{"name", "mine"}, {"namespace", "shop"}, {"labels", {{"kubernetes.io/service-name", "web"}}}}},
-                                       {"addressType", "IPv4"}});
+  bench_.cluster.put(
+      kEndpointSlices,
+      {{"metadata", {{"name", "mine"}, {"namespace", "shop"}, {"labels", {{"kubernetes.io/service-name", "web"}}}}},
+       {"addressType", "IPv4"}});
   bench_.start();
   EXPECT_EQ(slices().size(), 2U);
 }

@@ -3,7 +3,8 @@
 
 #include "endpointslice.h"
 
-KUBERNEL_PLUGIN("endpointslice", "0.1.0", "Keeps the endpoint slices of services with a selector.", "controller/endpointslice") {
+KUBERNEL_PLUGIN("endpointslice", "0.1.0", "Keeps the endpoint slices of services with a selector.",
+                "controller/endpointslice") {
   kubernel::plugin::provide(registrar, "endpointslice",
                             kubernel::controller::Spec{.service_account = "endpointslice-controller",
                                                        .workers = 5,

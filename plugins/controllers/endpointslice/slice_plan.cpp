@@ -50,7 +50,8 @@ void place(const PortGroup& group, const std::vector<Object>& existing, Plan& pl
     drafts.push_back(std::move(draft));
   }
 
-  // Slices that change anyway are filled first, then the fullest that has room for all of the rest; else new ones are made.
+  // Slices that change anyway are filled first, then the fullest that has room for all of the rest; else new ones are
+  // made.
   const auto fill = [&](Draft& draft) {
     while (!missing.empty() && draft.endpoints.size() < kMaxEndpoints) {
       draft.endpoints.push_back(*missing.begin()->second);
@@ -137,7 +138,8 @@ Plan make_plan(const Wanted& wanted, const std::vector<Object>& existing) {
   }
   // A slice that would be deleted while another is created is rewritten instead: one write, and no moment without.
   while (!plan.create.empty() && !plan.remove.empty()) {
-    plan.update.push_back({std::move(plan.remove.back()), std::move(plan.create.back().ports), std::move(plan.create.back().endpoints)});
+    plan.update.push_back(
+        {std::move(plan.remove.back()), std::move(plan.create.back().ports), std::move(plan.create.back().endpoints)});
     plan.remove.pop_back();
     plan.create.pop_back();
   }

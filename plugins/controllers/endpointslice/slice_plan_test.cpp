@@ -16,7 +16,8 @@ json endpoint(int i, bool ready = true) {
 }
 
 Object slice(const std::string& name, int first, int count, const json& ports = kHttp) {
-  json document = {{"metadata", {{"name", name}, {"namespace", "shop"}}}, {"ports", ports}, {"endpoints", json::array()}};
+  json document = {
+      {"metadata", {{"name", name}, {"namespace", "shop"}}}, {"ports", ports}, {"endpoints", json::array()}};
   for (int i = first; i < first + count; ++i) document["endpoints"].push_back(endpoint(i));
   return *Object::from_json(document);
 }

@@ -58,7 +58,8 @@ class GarbageCollector final : public controller::Reconciler {
     if (node->deleting && !node->foreground) return Next::done();  // Its own finalizers or grace period hold it.
     const auto served = find_served(node->gvk.group, node->gvk.kind);
     if (!served) {
-      return Error(Reason::ServiceUnavailable, "owner reference to unknown kind " + node->gvk.api_version() + " " + node->gvk.kind);
+      return Error(Reason::ServiceUnavailable,
+                   "owner reference to unknown kind " + node->gvk.api_version() + " " + node->gvk.kind);
     }
     auto live = context_.api.get(ctx, served->resource, place(*served, node->key), {});
     if (!live && live.error().reason() != Reason::NotFound) return live.error();
@@ -72,7 +73,8 @@ class GarbageCollector final : public controller::Reconciler {
       return Next::done();
     }
     if (!node->observed) return Next::done();  // It lives; its watch will show it.
-    if (has_finalizer(*live, kForeground) && live->head().deleting) return wait_for_dependents(ctx, *served, *node, *live);
+    if (has_finalizer(*live, kForeground) && live->head().deleting)
+      return wait_for_dependents(ctx, *served, *node, *live);
     return judge(ctx, *served, *node, *live);
   }
 
@@ -101,9 +103,10 @@ class GarbageCollector final : public controller::Reconciler {
     if (monitors_.contains(resource)) return;
     Monitor& made = monitors_[resource];
     made.informer = informers_->informer(resource, {});
-    made.subscription = made.informer->add_handler({.added = [this, resource](const Object& object) { seen(object, resource); },
-                                                    .updated = [this, resource](const Object&, const Object& after) { seen(after, resource); },
-                                                    .deleted = [this, resource](const Object& last) { deleted(last, resource); }});
+    made.subscription = made.informer->add_handler(
+        {.added = [this, resource](const Object& object) { seen(object, resource); },
+         .updated = [this, resource](const Object&, const Object& after) { seen(after, resource); },
+         .deleted = [this, resource](const Object& last) { deleted(last, resource); }});
   }
 
   void seen(const Object& object, const Resource& resource) {
@@ -194,13 +197,15 @@ class GarbageCollector final : public controller::Reconciler {
 
   // Reads the owner live, unless its uid is known to be gone for good.
   Result<Standing> standing_of(const CallContext& ctx, const Owner& owner, const Object& dependent) {
-    const std::string reference = owner.uid + ' ' + owner.api_version + ' ' + owner.kind + ' ' + owner.name + ' ' + dependent.ns();
+    const std::string reference =
+        owner.uid + ' ' + owner.api_version + ' ' + owner.kind + ' ' + owner.name + ' ' + dependent.ns();
     if (known_absent(owner.uid) || known_absent(reference)) return Standing::Absent;
     const auto gvk = api::make_gvk(owner.api_version, owner.kind);
     const auto served = find_served(gvk.group, gvk.kind);
     if (!served) {
       queue_->add(kDiscovery);
-      return Error(Reason::ServiceUnavailable, to_string(dependent.key()) + ": owner of unknown kind " + owner.api_version + " " + owner.kind);
+      return Error(Reason::ServiceUnavailable,
+                   to_string(dependent.key()) + ": owner of unknown kind " + owner.api_version + " " + owner.kind);
     }
     if (served->namespaced && dependent.ns().empty()) {
       // Nobody can say which namespace is meant: never a reason to delete.
@@ -237,7 +242,8 @@ class GarbageCollector final : public controller::Reconciler {
       if (!served) continue;
       const auto live = context_.api.get(ctx, served->resource, dependent.key, {});
       if (!live && live.error().reason() != Reason::NotFound) return live.error();
-      if (live && live->uid() == dependent.uid) KUBERNEL_CHECK_OK(drop_owners(ctx, served->resource, *live, {node.uid}));
+      if (live && live->uid() == dependent.uid)
+        KUBERNEL_CHECK_OK(drop_owners(ctx, served->resource, *live, {node.uid}));
     }
     const auto live = context_.api.get(ctx, node.resource, node.key, {});
     if (!live && live.error().reason() == Reason::NotFound) return Next::done();
@@ -248,7 +254,8 @@ class GarbageCollector final : public controller::Reconciler {
 
   // --- Writes, each on exactly the version that was read.
 
-  Result<Object> write_metadata(const CallContext& ctx, const Resource& resource, const Object& live, const char* field, json value) {
+  Result<Object> write_metadata(const CallContext& ctx, const Resource& resource, const Object& live, const char* field,
+                                json value) {
     const json patch = {{"metadata",
                          {{"uid", live.uid()},
                           {"resourceVersion", std::to_string(live.head().resource_version)},
@@ -258,12 +265,14 @@ class GarbageCollector final : public controller::Reconciler {
     return written;
   }
 
-  Result<void> drop_owners(const CallContext& ctx, const Resource& resource, const Object& live, const std::vector<std::string>& uids) {
+  Result<void> drop_owners(const CallContext& ctx, const Resource& resource, const Object& live,
+                           const std::vector<std::string>& uids) {
     json references = live.pointer("/metadata/ownerReferences").to_json();
     if (!references.is_array()) return {};
     const auto before = references.size();
-    std::erase_if(references.get_ref<json::array_t&>(),
-                  [&](const json& reference) { return std::ranges::find(uids, reference.value("uid", "")) != uids.end(); });
+    std::erase_if(references.get_ref<json::array_t&>(), [&](const json& reference) {
+      return std::ranges::find(uids, reference.value("uid", "")) != uids.end();
+    });
     if (references.size() == before) return {};
     KUBERNEL_CHECK_OK(write_metadata(ctx, resource, live, "ownerReferences", std::move(references)));
     return {};
@@ -279,7 +288,8 @@ class GarbageCollector final : public controller::Reconciler {
     return write_metadata(ctx, resource, live, "ownerReferences", std::move(references));
   }
 
-  Result<void> drop_finalizer(const CallContext& ctx, const Resource& resource, const Object& live, std::string_view finalizer) {
+  Result<void> drop_finalizer(const CallContext& ctx, const Resource& resource, const Object& live,
+                              std::string_view finalizer) {
     json finalizers = live.pointer("/metadata/finalizers").to_json();
     if (!finalizers.is_array()) return {};
     std::erase(finalizers.get_ref<json::array_t&>(), json(std::string(finalizer)));

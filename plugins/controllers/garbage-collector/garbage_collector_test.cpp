@@ -25,14 +25,21 @@ class GarbageCollectorTest : public ::testing::Test {
  protected:
   static ObjectKey key(const std::string& name) { return {"shop", name}; }
   json reference(const Object& owner, bool blocks = true) {
-    return {{"apiVersion", owner.head().gvk.api_version()}, {"kind", owner.head().gvk.kind}, {"name", owner.name()}, {"uid", owner.uid()}, {"controller", true}, {"blockOwnerDeletion", blocks}};
+    return {{"apiVersion", owner.head().gvk.api_version()},
+            {"kind", owner.head().gvk.kind},
+            {"name", owner.name()},
+            {"uid", owner.uid()},
+            {"controller", true},
+            {"blockOwnerDeletion", blocks}};
   }
   Object put(const Resource& resource, const std::string& name, const std::vector<json>& owners = {}) {
     json document = {{"metadata", {{"name", name}, {"namespace", "shop"}}}};
     if (!owners.empty()) document["metadata"]["ownerReferences"] = owners;
     return bench_.cluster.put(resource, document);
   }
-  bool has(const Resource& resource, const std::string& name) { return bench_.cluster.find(resource, key(name)).has_value(); }
+  bool has(const Resource& resource, const std::string& name) {
+    return bench_.cluster.find(resource, key(name)).has_value();
+  }
   void remove(const Resource& resource, const std::string& name, Propagation propagation) {
     ASSERT_TRUE(bench_.cluster.remove({}, resource, key(name), {.propagation = propagation}));
     bench_.settle();
@@ -147,7 +154,8 @@ TEST_F(GarbageCollectorTest, OrphansStayAndLoseTheReference) {
 TEST_F(GarbageCollectorTest, TwoThatOwnEachOtherCanBeDeletedInTheForeground) {
   const Object a = put(kConfigMaps, "a");
   const Object b = put(kConfigMaps, "b", {reference(a)});
-  bench_.cluster.edit(kConfigMaps, key("a"), [&](json& map) { map["metadata"]["ownerReferences"] = json::array({reference(b)}); });
+  bench_.cluster.edit(kConfigMaps, key("a"),
+                      [&](json& map) { map["metadata"]["ownerReferences"] = json::array({reference(b)}); });
   bench_.start();
   remove(kConfigMaps, "a", Propagation::Foreground);
   EXPECT_FALSE(has(kConfigMaps, "a"));
@@ -178,7 +186,11 @@ TEST_F(GarbageCollectorTest, AnOwnerOfAnUnknownKindKeepsItsDependents) {
 }
 
 TEST_F(GarbageCollectorTest, AClusterScopedObjectWithANamespacedOwnerStays) {
-  bench_.cluster.put(kClusterRoles, {{"metadata", {{"name", "c"}, {"ownerReferences", {{{"apiVersion", "v1"}, {"kind", "ConfigMap"}, {"name", "gone"}, {"uid", "u"}}}}}}});
+  bench_.cluster.put(
+      kClusterRoles,
+      {{"metadata",
+        {{"name", "c"},
+         {"ownerReferences", {{{"apiVersion", "v1"}, {"kind", "ConfigMap"}, {"name", "gone"}, {"uid", "u"}}}}}}});
   bench_.start();
   bench_.advance(1min);
   EXPECT_TRUE(bench_.cluster.find(kClusterRoles, {"", "c"}));
@@ -191,7 +203,10 @@ TEST_F(GarbageCollectorTest, AnOwnerInAnotherNamespaceIsNone) {
   EXPECT_FALSE(has(kConfigMaps, "m"));
   EXPECT_TRUE(bench_.cluster.find(kConfigMaps, {"elsewhere", "far"}));
   // The one that points to it rightly is not taken for another of the same kind.
-  const auto near = bench_.cluster.put(kConfigMaps, {{"metadata", {{"name", "near"}, {"namespace", "elsewhere"}, {"ownerReferences", json::array({reference(far)})}}}});
+  const auto near = bench_.cluster.put(
+      kConfigMaps,
+      {{"metadata",
+        {{"name", "near"}, {"namespace", "elsewhere"}, {"ownerReferences", json::array({reference(far)})}}}});
   bench_.settle();
   bench_.runner->add({"", near.uid()});
   bench_.settle();

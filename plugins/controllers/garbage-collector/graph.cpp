@@ -56,12 +56,14 @@ std::vector<std::string> Graph::put(const Object& object, const api::Resource& r
       unlink(node.uid, old, look_at);
     } else if (old.blocks && !now->blocks) {
       // It may have been the last one its owner waited for.
-      if (const auto owner = nodes_.find(old.uid); owner != nodes_.end() && owner->second.foreground) look_at.push_back(old.uid);
+      if (const auto owner = nodes_.find(old.uid); owner != nodes_.end() && owner->second.foreground)
+        look_at.push_back(old.uid);
     }
   }
   link(node, look_at);
   if ((node.foreground && !before.foreground) || (node.orphan && !before.orphan)) look_at.push_back(node.uid);
-  if (node.foreground && !before.foreground) look_at.insert(look_at.end(), node.dependents.begin(), node.dependents.end());
+  if (node.foreground && !before.foreground)
+    look_at.insert(look_at.end(), node.dependents.begin(), node.dependents.end());
   return look_at;
 }
 

@@ -18,7 +18,8 @@ using ::testing::UnorderedElementsAre;
 const api::Resource kThings{"", "v1", "things"};
 
 Object thing(const std::string& name, const std::vector<std::string>& owners, const json& metadata = json::object()) {
-  json document = {{"apiVersion", "v1"}, {"kind", "Thing"}, {"metadata", {{"name", name}, {"namespace", "shop"}, {"uid", name}}}};
+  json document = {
+      {"apiVersion", "v1"}, {"kind", "Thing"}, {"metadata", {{"name", name}, {"namespace", "shop"}, {"uid", name}}}};
   for (const std::string& owner : owners) {
     document["metadata"]["ownerReferences"].push_back(
         {{"apiVersion", "v1"}, {"kind", "Thing"}, {"name", owner}, {"uid", owner}, {"blockOwnerDeletion", true}});
@@ -27,7 +28,8 @@ Object thing(const std::string& name, const std::vector<std::string>& owners, co
   return *Object::from_json(document);
 }
 
-const json kForegroundDeletion = {{"deletionTimestamp", "2026-01-01T00:00:00Z"}, {"finalizers", {"foregroundDeletion"}}};
+const json kForegroundDeletion = {{"deletionTimestamp", "2026-01-01T00:00:00Z"},
+                                  {"finalizers", {"foregroundDeletion"}}};
 
 TEST(Graph, AnOwnerNotSeenYetIsToBeLookedAt) {
   Graph graph;

@@ -32,12 +32,14 @@ class JobReconciler final : public controller::Reconciler {
     on_jobs_ = jobs_->add_handler({.added = [this](const Object& job) { queue_->add(job.key()); },
                                    .updated = [this](const Object&, const Object& after) { job_updated(after); },
                                    .deleted = [this](const Object& job) { job_gone(job); }});
-    on_pods_ = pods_->add_handler({.added = [this](const Object& pod) { pod_added(pod); },
-                                   .updated = [this](const Object& before, const Object& after) { pod_updated(before, after); },
-                                   .deleted = [this](const Object& pod) {
-                                     memory_.release_seen(pod.uid());
-                                     pod_going(pod);
-                                   }});
+    on_pods_ = pods_->add_handler(
+        {.added = [this](const Object& pod) { pod_added(pod); },
+         .updated = [this](const Object& before, const Object& after) { pod_updated(before, after); },
+         .deleted =
+             [this](const Object& pod) {
+               memory_.release_seen(pod.uid());
+               pod_going(pod);
+             }});
     return {};
   }
 
@@ -62,7 +64,8 @@ class JobReconciler final : public controller::Reconciler {
     const bool caught_up = memory_.expectations.satisfied(key);
     const auto selector = LabelSelector::from_api(job.pointer("/spec/selector"));
     if (!selector) return selector.error();
-    KUBERNEL_TRY(auto pods, controller::claim(ctx, context_.api, kJobs, job, kPods, *selector, pods_->list(job.ns(), {})));
+    KUBERNEL_TRY(auto pods,
+                 controller::claim(ctx, context_.api, kJobs, job, kPods, *selector, pods_->list(job.ns(), {})));
     return JobPass(ctx, context_, memory_, job, std::move(pods), caught_up).run();
   }
 

@@ -64,7 +64,8 @@ Clock::WallTime finish_time(const Object& pod, Clock::WallTime now) {
     if (ended && (!latest || *ended > *latest)) latest = ended;
   }
   if (latest) return *latest;
-  if (const auto ready = api::read_time(controller::find_condition(pod.pointer("/status/conditions"), "Ready")["lastTransitionTime"])) {
+  if (const auto ready = api::read_time(
+          controller::find_condition(pod.pointer("/status/conditions"), "Ready")["lastTransitionTime"])) {
     return *ready;
   }
   if (const auto deleted = api::read_time(pod.pointer("/metadata/deletionTimestamp"))) return std::min(*deleted, now);
@@ -120,7 +121,8 @@ Indexes parse_indexes(std::string_view text, std::int64_t completions) {
   return out;
 }
 
-Failures Failures::after(const std::vector<Clock::WallTime>& succeeded, const std::vector<Clock::WallTime>& failed) const {
+Failures Failures::after(const std::vector<Clock::WallTime>& succeeded,
+                         const std::vector<Clock::WallTime>& failed) const {
   Failures out = *this;
   if (!succeeded.empty()) {
     const auto last_success = std::ranges::max(succeeded);

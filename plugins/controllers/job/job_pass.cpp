@@ -175,7 +175,8 @@ void JobPass::count() {
   succeeded_ = indexed(job_) ? static_cast<std::int64_t>(done.size())
                              : status_.value("succeeded", std::int64_t{0}) +
                                    static_cast<std::int64_t>(new_succeeded.size() + uncounted_succeeded.size());
-  failed_ = status_.value("failed", std::int64_t{0}) + static_cast<std::int64_t>(new_failed.size() + uncounted_failed.size());
+  failed_ =
+      status_.value("failed", std::int64_t{0}) + static_cast<std::int64_t>(new_failed.size() + uncounted_failed.size());
   failures_ = memory_.failures(job_.key()).after(new_succeeded, new_failed);
 }
 
@@ -331,23 +332,26 @@ json JobPass::pod_for(std::optional<std::int64_t> index) const {
   metadata["labels"][kIndex] = text;
   metadata["generateName"] = job_.name() + "-" + text + "-";
   if (pod["spec"].value("hostname", "").empty()) pod["spec"]["hostname"] = job_.name() + "-" + text;
-  const json variable = {{"name", "JOB_COMPLETION_INDEX"},
-                         {"valueFrom", {{"fieldRef", {{"fieldPath", "metadata.labels['" + std::string(kIndex) + "']"}}}}}};
+  const json variable = {
+      {"name", "JOB_COMPLETION_INDEX"},
+      {"valueFrom", {{"fieldRef", {{"fieldPath", "metadata.labels['" + std::string(kIndex) + "']"}}}}}};
   for (const char* list : {"initContainers", "containers"}) {
     if (!pod["spec"].contains(list)) continue;
     for (json& container : pod["spec"][list]) {
       json& env = container["env"];
       if (env.is_null()) env = json::array();
-      const bool own = std::ranges::any_of(env, [](const json& v) { return v.value("name", "") == "JOB_COMPLETION_INDEX"; });
+      const bool own =
+          std::ranges::any_of(env, [](const json& v) { return v.value("name", "") == "JOB_COMPLETION_INDEX"; });
       if (!own) env.push_back(variable);
     }
   }
   return pod;
 }
 
-json JobPass::condition(const char* type, const char* status, const std::string& reason, const std::string& message) const {
+json JobPass::condition(const char* type, const char* status, const std::string& reason,
+                        const std::string& message) const {
   const std::string now = api::format_time(services_.clock.wall_now());
-  return {{"type", type},       {"status", status},        {"reason", reason},
+  return {{"type", type},       {"status", status},     {"reason", reason},
           {"message", message}, {"lastProbeTime", now}, {"lastTransitionTime", now}};
 }
 
@@ -368,11 +372,13 @@ void JobPass::tell_suspension() {
 }
 
 void JobPass::announce(const Target& target) {
-  controller::set_condition(status_["conditions"], condition(target.success ? "SuccessCriteriaMet" : "FailureTarget", "True", target.reason, target.message));
+  controller::set_condition(status_["conditions"], condition(target.success ? "SuccessCriteriaMet" : "FailureTarget",
+                                                             "True", target.reason, target.message));
 }
 
-// Counts what has ended: first it is written down whom we are about to count, then the pods are let go, then they are counted. A crash
-// in between is found by the next pass: a uid written down whose pod has no finalizer is counted then, and once.
+// Counts what has ended: first it is written down whom we are about to count, then the pods are let go, then they are
+// counted. A crash in between is found by the next pass: a uid written down whose pod has no finalizer is counted then,
+// and once.
 Result<Next> JobPass::track(const std::optional<Target>& target, const std::optional<Error>& failure) {
   set_count(status_, "active", active_count_);
   status_["ready"] = ready_;
@@ -403,11 +409,14 @@ Result<Next> JobPass::track(const std::optional<Target>& target, const std::opti
   KUBERNEL_CHECK_OK(write_status());
   for (const std::string& event : events_) {
     const auto space = event.find(' ');
-    services_.events.record(job_, over && !target->success ? "Warning" : "Normal", event.substr(0, space), event.substr(space + 1));
+    services_.events.record(job_, over && !target->success ? "Warning" : "Normal", event.substr(0, space),
+                            event.substr(space + 1));
   }
   if (over) memory_.forget(job_.key());
   if (first) return *first;
-  return wake_ ? Next::after(std::max(std::chrono::ceil<std::chrono::milliseconds>(*wake_), std::chrono::milliseconds(1))) : Next::done();
+  return wake_
+             ? Next::after(std::max(std::chrono::ceil<std::chrono::milliseconds>(*wake_), std::chrono::milliseconds(1)))
+             : Next::done();
 }
 
 // Writes down who is to be counted; returns the pods that can be let go.
@@ -464,7 +473,8 @@ void JobPass::settle_uncounted(const std::set<std::string>& still_held) {
 }
 
 void JobPass::finish(const Target& target) {
-  controller::set_condition(status_["conditions"], condition(target.success ? "Complete" : "Failed", "True", target.reason, target.message));
+  controller::set_condition(status_["conditions"],
+                            condition(target.success ? "Complete" : "Failed", "True", target.reason, target.message));
   if (target.success) {
     status_["completionTime"] = api::format_time(services_.clock.wall_now());
     events_.emplace_back("Completed Job completed");

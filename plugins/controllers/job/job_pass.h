@@ -55,7 +55,12 @@ class JobPass {
  public:
   JobPass(const CallContext& ctx, const controller::ControllerContext& services, Memory& memory, api::Object job,
           std::vector<api::Object> pods, bool caught_up)
-      : ctx_(ctx), services_(services), memory_(memory), job_(std::move(job)), pods_(std::move(pods)), caught_up_(caught_up) {}
+      : ctx_(ctx),
+        services_(services),
+        memory_(memory),
+        job_(std::move(job)),
+        pods_(std::move(pods)),
+        caught_up_(caught_up) {}
 
   Result<controller::Next> run();
 
@@ -85,7 +90,8 @@ class JobPass {
   void wake_in(std::chrono::nanoseconds delay);
   std::int64_t completions() const { return job_.pointer("/spec/completions").integer(1); }
   bool has_completions() const;
-  nlohmann::json condition(const char* type, const char* status, const std::string& reason, const std::string& message) const;
+  nlohmann::json condition(const char* type, const char* status, const std::string& reason,
+                           const std::string& message) const;
 
   const CallContext& ctx_;
   const controller::ControllerContext& services_;
@@ -99,7 +105,8 @@ class JobPass {
   std::int64_t active_count_ = 0, ready_ = 0, terminating_ = 0, succeeded_ = 0, failed_ = 0;
   Indexes completed_;
   Failures failures_;
-  std::vector<std::string> events_;  // To be told once the status that says the same is written: "Normal Reason message".
+  std::vector<std::string>
+      events_;  // To be told once the status that says the same is written: "Normal Reason message".
   std::optional<std::chrono::nanoseconds> wake_;
 };
 

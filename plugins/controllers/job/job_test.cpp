@@ -66,7 +66,8 @@ class JobTest : public ::testing::Test {
   void end(const Object& pod, const char* phase) {
     bench_.cluster.edit(kPods, pod.key(), [&](json& p) {
       p["status"] = {{"phase", phase},
-                     {"containerStatuses", {{{"state", {{"terminated", {{"finishedAt", api::format_time(bench_.clock.wall_now())}}}}}}}}};
+                     {"containerStatuses",
+                      {{{"state", {{"terminated", {{"finishedAt", api::format_time(bench_.clock.wall_now())}}}}}}}}};
     });
     bench_.settle();
   }
@@ -152,7 +153,8 @@ TEST_F(JobTest, GivesUpAfterTheBackoffLimit) {
   EXPECT_EQ(reason("Failed"), "BackoffLimitExceeded");
   EXPECT_EQ(status()["failed"], 2);
   EXPECT_FALSE(status().contains("completionTime"));
-  EXPECT_THAT(bench_.events.lines(), Contains("Warning BackoffLimitExceeded Job has reached the specified backoff limit"));
+  EXPECT_THAT(bench_.events.lines(),
+              Contains("Warning BackoffLimitExceeded Job has reached the specified backoff limit"));
   bench_.advance(1h);
   EXPECT_THAT(active(), IsEmpty());
 }
@@ -304,7 +306,8 @@ TEST_F(JobTest, APodCountsOnceWhateverFailsInBetween) {
 TEST_F(JobTest, ACrashBetweenWritingDownAndCountingIsMadeGood) {
   submit({{"completions", 2}});
   bench_.cluster.edit(kJobs, kSum, [](json& j) {
-    j["status"] = {{"startTime", "2026-01-01T00:00:00Z"}, {"uncountedTerminatedPods", {{"succeeded", {"uid-of-a-pod-that-is-gone"}}}}};
+    j["status"] = {{"startTime", "2026-01-01T00:00:00Z"},
+                   {"uncountedTerminatedPods", {{"succeeded", {"uid-of-a-pod-that-is-gone"}}}}};
   });
   bench_.start();
   EXPECT_EQ(status()["succeeded"], 1);

@@ -27,12 +27,14 @@ class NamespaceReconciler final : public controller::Reconciler {
     const auto add = [&queue](const Object& ns) {
       if (ns.head().deleting) queue.add(ns.key());
     };
-    on_namespaces_ = namespaces_->add_handler({.added = add, .updated = [add](const Object&, const Object& after) { add(after); }});
+    on_namespaces_ =
+        namespaces_->add_handler({.added = add, .updated = [add](const Object&, const Object& after) { add(after); }});
     return {};
   }
 
   Result<Next> reconcile(const CallContext& ctx, const ObjectKey& key) override {
-    // Read live: what follows cannot be undone, so a namespace of that name made anew must not be taken for the old one.
+    // Read live: what follows cannot be undone, so a namespace of that name made anew must not be taken for the old
+    // one.
     auto found = context_.api.get(ctx, kNamespaces, key, {});
     if (!found && found.error().reason() == Reason::NotFound) return Next::done();
     if (!found) return found.error();
@@ -50,7 +52,8 @@ class NamespaceReconciler final : public controller::Reconciler {
     KUBERNEL_CHECK_OK(report(ctx, ns, content));
     if (content.empty()) return finalize(ctx, ns);
     if (!content.discovery_errors.empty() || !content.delete_errors.empty()) {
-      return Error(Reason::Internal, content.discovery_errors.empty() ? content.delete_errors.front() : content.discovery_errors.front());
+      return Error(Reason::Internal,
+                   content.discovery_errors.empty() ? content.delete_errors.front() : content.discovery_errors.front());
     }
     return Next::after(content.estimate / 2 + std::chrono::seconds(1));
   }

@@ -38,7 +38,8 @@ class Deleter {
     bool collected = false;
     if (can("deletecollection")) {
       const auto removed = api_.remove_all(ctx_, resource, all, {.propagation = client::Propagation::Background});
-      if (!removed && removed.error().reason() != Reason::MethodNotAllowed && removed.error().reason() != Reason::NotFound) {
+      if (!removed && removed.error().reason() != Reason::MethodNotAllowed &&
+          removed.error().reason() != Reason::NotFound) {
         return failed(resource, removed.error());
       }
       collected = removed.has_value();
@@ -98,7 +99,8 @@ Content delete_content(const CallContext& ctx, ApiClient& api, const std::string
     return content;
   }
   Deleter deleter(ctx, api, ns, content);
-  // Pods first, and nothing else before they are gone: while they stop they may need their secrets, volumes and policies.
+  // Pods first, and nothing else before they are gone: while they stop they may need their secrets, volumes and
+  // policies.
   for (const auto& found : *discovered) {
     if (found.resource == api::resources::kPods) deleter.empty(found);
   }
@@ -107,7 +109,8 @@ Content delete_content(const CallContext& ctx, ApiClient& api, const std::string
     if (ctx.stopping()) break;
     if (!found.namespaced || found.resource == api::resources::kPods) continue;
     // What cannot be deleted (reviews, bindings) holds nothing.
-    const bool deletable = std::ranges::any_of(found.verbs, [](const std::string& verb) { return verb == "delete" || verb == "deletecollection"; });
+    const bool deletable = std::ranges::any_of(
+        found.verbs, [](const std::string& verb) { return verb == "delete" || verb == "deletecollection"; });
     if (deletable) deleter.empty(found);
   }
   if (ctx.stopping()) content.delete_errors.emplace_back("stopping");
@@ -126,7 +129,8 @@ std::string joined(const std::vector<std::string>& parts, const char* between) {
 
 json Content::conditions(const json& before, Clock::WallTime now) const {
   json out = before.is_array() ? before : json::array();
-  const auto set = [&](const char* type, bool bad, const char* reason, const char* good_reason, const std::string& bad_message, const char* good_message) {
+  const auto set = [&](const char* type, bool bad, const char* reason, const char* good_reason,
+                       const std::string& bad_message, const char* good_message) {
     json condition = {{"type", type},
                       {"status", bad ? "True" : "False"},
                       {"reason", bad ? reason : good_reason},
@@ -138,23 +142,30 @@ json Content::conditions(const json& before, Clock::WallTime now) const {
       return;
     }
     // The time is that of the last change of status; the message may change without it.
-    if (current->value("status", "") == condition["status"]) condition["lastTransitionTime"] = (*current)["lastTransitionTime"];
+    if (current->value("status", "") == condition["status"])
+      condition["lastTransitionTime"] = (*current)["lastTransitionTime"];
     *current = std::move(condition);
   };
   std::vector<std::string> resources, holders;
-  for (const auto& [resource, count] : remaining) resources.push_back(resource + " has " + std::to_string(count) + " resource instances");
-  for (const auto& [finalizer, count] : finalizers_remaining) holders.push_back(finalizer + " in " + std::to_string(count) + " resource instances");
+  for (const auto& [resource, count] : remaining)
+    resources.push_back(resource + " has " + std::to_string(count) + " resource instances");
+  for (const auto& [finalizer, count] : finalizers_remaining)
+    holders.push_back(finalizer + " in " + std::to_string(count) + " resource instances");
   set("NamespaceDeletionDiscoveryFailure", !discovery_errors.empty(), "DiscoveryFailed", "ResourcesDiscovered",
-      "Discovery failed for some groups, " + std::to_string(discovery_errors.size()) + " failing: " + joined(discovery_errors, ", "),
+      "Discovery failed for some groups, " + std::to_string(discovery_errors.size()) +
+          " failing: " + joined(discovery_errors, ", "),
       "All resources successfully discovered");
-  set("NamespaceDeletionGroupVersionParsingFailure", false, "", "ParsedGroupVersions", "", "All legacy kube types successfully parsed");
+  set("NamespaceDeletionGroupVersionParsingFailure", false, "", "ParsedGroupVersions", "",
+      "All legacy kube types successfully parsed");
   set("NamespaceDeletionContentFailure", !delete_errors.empty(), "ContentDeletionFailed", "ContentDeleted",
-      "Failed to delete all resource types, " + std::to_string(delete_errors.size()) + " remaining: " + joined(delete_errors, ", "),
+      "Failed to delete all resource types, " + std::to_string(delete_errors.size()) +
+          " remaining: " + joined(delete_errors, ", "),
       "All content successfully deleted, may be waiting on finalization");
   set("NamespaceContentRemaining", !remaining.empty(), "SomeResourcesRemain", "ContentRemoved",
       "Some resources are remaining: " + joined(resources, ", "), "All content successfully removed");
   set("NamespaceFinalizersRemaining", !finalizers_remaining.empty(), "SomeFinalizersRemain", "ContentHasNoFinalizers",
-      "Some content in the namespace has finalizers remaining: " + joined(holders, ", "), "All content-preserving finalizers finished");
+      "Some content in the namespace has finalizers remaining: " + joined(holders, ", "),
+      "All content-preserving finalizers finished");
   return out;
 }
 

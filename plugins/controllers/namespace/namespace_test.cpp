@@ -24,9 +24,12 @@ using ::testing::HasSubstr;
 class NamespaceTest : public ::testing::Test {
  protected:
   NamespaceTest() {
-    bench_.cluster.put(kNamespaces, {{"metadata", {{"name", "shop"}}}, {"spec", {{"finalizers", {"kubernetes"}}}}, {"status", {{"phase", "Active"}}}});
+    bench_.cluster.put(kNamespaces, {{"metadata", {{"name", "shop"}}},
+                                     {"spec", {{"finalizers", {"kubernetes"}}}},
+                                     {"status", {{"phase", "Active"}}}});
   }
-  void put(const Resource& resource, const std::string& name, const std::string& ns = "shop", const json& more = json::object()) {
+  void put(const Resource& resource, const std::string& name, const std::string& ns = "shop",
+           const json& more = json::object()) {
     json document = {{"metadata", {{"name", name}, {"namespace", ns}}}};
     document.merge_patch(more);
     bench_.cluster.put(resource, document);
@@ -73,7 +76,8 @@ TEST_F(NamespaceTest, PodsGoBeforeWhatTheyMayNeed) {
   bench_.settle();
   EXPECT_EQ(bench_.cluster.all(kSecrets).size(), 1U);
   EXPECT_EQ(condition("NamespaceContentRemaining", "status"), "True");
-  EXPECT_EQ(condition("NamespaceContentRemaining", "message"), "Some resources are remaining: pods. has 1 resource instances");
+  EXPECT_EQ(condition("NamespaceContentRemaining", "message"),
+            "Some resources are remaining: pods. has 1 resource instances");
   EXPECT_EQ(condition("NamespaceDeletionContentFailure", "status"), "False");
   EXPECT_EQ(shop()->pointer("/status/phase").string(), "Terminating");
   bench_.cluster.erase(kPods, {"shop", "p"});
@@ -87,7 +91,8 @@ TEST_F(NamespaceTest, TellsWhichFinalizersHoldIt) {
   remove_namespace();
   bench_.settle();
   EXPECT_EQ(condition("NamespaceFinalizersRemaining", "reason"), "SomeFinalizersRemain");
-  EXPECT_THAT(condition("NamespaceFinalizersRemaining", "message"), HasSubstr("example.com/hold in 1 resource instances"));
+  EXPECT_THAT(condition("NamespaceFinalizersRemaining", "message"),
+              HasSubstr("example.com/hold in 1 resource instances"));
   bench_.cluster.edit(kConfigMaps, {"shop", "held"}, [](json& map) { map["metadata"].erase("finalizers"); });
   bench_.advance(10s);
   EXPECT_FALSE(shop());
@@ -109,7 +114,9 @@ TEST_F(NamespaceTest, AFailureInOneResourceDoesNotKeepTheOthers) {
 }
 
 TEST_F(NamespaceTest, OtherFinalizersOfTheNamespaceAreNotItsAffair) {
-  bench_.cluster.edit(kNamespaces, {"", "shop"}, [](json& ns) { ns["spec"]["finalizers"] = {"kubernetes", "example.com/mine"}; });
+  bench_.cluster.edit(kNamespaces, {"", "shop"}, [](json& ns) {
+    ns["spec"]["finalizers"] = {"kubernetes", "example.com/mine"};
+  });
   bench_.start();
   remove_namespace();
   bench_.settle();

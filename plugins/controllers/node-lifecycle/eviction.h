@@ -15,7 +15,8 @@ namespace kubernel::plugins::node_lifecycle {
 // True when the toleration covers the taint.
 bool tolerates(api::Value toleration, api::Value taint);
 
-// Absent: the pod may stay for ever. A time in the past: at once. `since` says when a taint was first seen that tells no time itself.
+// Absent: the pod may stay for ever. A time in the past: at once. `since` says when a taint was first seen that tells
+// no time itself.
 std::optional<Clock::WallTime> leaves_at(const api::Object& pod, const api::Object& node,
                                          const std::function<Clock::WallTime(api::Value taint)>& since);
 

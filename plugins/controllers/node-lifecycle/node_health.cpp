@@ -15,9 +15,13 @@ using nlohmann::json;
 
 namespace {
 
-constexpr std::array<std::string_view, 7> kOurs = {
-    kNotReady, kUnreachable, "node.kubernetes.io/memory-pressure", "node.kubernetes.io/disk-pressure",
-    "node.kubernetes.io/pid-pressure", "node.kubernetes.io/network-unavailable", "node.kubernetes.io/unschedulable"};
+constexpr std::array<std::string_view, 7> kOurs = {kNotReady,
+                                                   kUnreachable,
+                                                   "node.kubernetes.io/memory-pressure",
+                                                   "node.kubernetes.io/disk-pressure",
+                                                   "node.kubernetes.io/pid-pressure",
+                                                   "node.kubernetes.io/network-unavailable",
+                                                   "node.kubernetes.io/unschedulable"};
 
 bool ours(const json& taint) {
   const std::string key = taint.value("key", ""), effect = taint.value("effect", "");
@@ -46,19 +50,21 @@ std::vector<std::string> no_schedule_keys(const Object& node) {
     const char* status;
     std::string_view key;
   };
-  static constexpr Rule kRules[] = {{"Ready", "False", kOurs[0]},        {"Ready", "Unknown", kOurs[1]},
+  static constexpr Rule kRules[] = {{"Ready", "False", kOurs[0]},         {"Ready", "Unknown", kOurs[1]},
                                     {"MemoryPressure", "True", kOurs[2]}, {"DiskPressure", "True", kOurs[3]},
                                     {"PIDPressure", "True", kOurs[4]},    {"NetworkUnavailable", "True", kOurs[5]}};
   std::vector<std::string> out;
   const Value conditions = node.pointer("/status/conditions");
   for (const Rule& rule : kRules) {
-    if (controller::find_condition(conditions, rule.condition)["status"].string() == rule.status) out.emplace_back(rule.key);
+    if (controller::find_condition(conditions, rule.condition)["status"].string() == rule.status)
+      out.emplace_back(rule.key);
   }
   if (node.pointer("/spec/unschedulable").boolean()) out.emplace_back(kOurs[6]);
   return out;
 }
 
-json taints_with(const Object& node, const std::vector<std::string>& no_schedule, std::string_view no_execute, Clock::WallTime now) {
+json taints_with(const Object& node, const std::vector<std::string>& no_schedule, std::string_view no_execute,
+                 Clock::WallTime now) {
   json out = json::array();
   std::vector<std::pair<std::string, std::string>> missing;
   for (const std::string& key : no_schedule) missing.emplace_back(key, "NoSchedule");

@@ -27,10 +27,10 @@ std::string ready_status(const api::Object& node);
 // The NoSchedule taints a node's conditions ask for, in a fixed order.
 std::vector<std::string> no_schedule_keys(const api::Object& node);
 
-// spec.taints with the NoSchedule taints of ours as `no_schedule`, and not-ready/unreachable NoExecute as `no_execute` (one of the
-// two keys, or empty for none). Other taints stay. A taint that is there already keeps its timeAdded.
-nlohmann::json taints_with(const api::Object& node, const std::vector<std::string>& no_schedule, std::string_view no_execute,
-                           Clock::WallTime now);
+// spec.taints with the NoSchedule taints of ours as `no_schedule`, and not-ready/unreachable NoExecute as `no_execute`
+// (one of the two keys, or empty for none). Other taints stay. A taint that is there already keeps its timeAdded.
+nlohmann::json taints_with(const api::Object& node, const std::vector<std::string>& no_schedule,
+                           std::string_view no_execute, Clock::WallTime now);
 
 // status.conditions with Ready and the pressures Unknown.
 nlohmann::json conditions_unknown(const api::Object& node, Clock::WallTime now);

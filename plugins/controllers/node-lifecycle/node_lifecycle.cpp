@@ -42,7 +42,9 @@ struct Settings {
 class NodeLifecycle final : public controller::Reconciler {
  public:
   NodeLifecycle(const controller::ControllerContext& context, Settings settings)
-      : context_(context), settings_(settings), health_(context.clock, settings.monitor_grace, settings.startup_grace) {}
+      : context_(context),
+        settings_(settings),
+        health_(context.clock, settings.monitor_grace, settings.startup_grace) {}
 
   Result<void> watch(client::InformerFactory& informers, controller::KeyQueue& queue) override {
     queue_ = &queue;
@@ -52,11 +54,13 @@ class NodeLifecycle final : public controller::Reconciler {
     pods_->add_index("node", [](const Object& pod) -> std::vector<std::string> {
       return {std::string(pod.pointer("/spec/nodeName").string())};
     });
-    on_nodes_ = nodes_->add_handler({.added = [this](const Object& node) { node_seen(std::nullopt, node); },
-                                     .updated = [this](const Object& before, const Object& after) { node_seen(before, after); },
-                                     .deleted = [this](const Object& node) { node_gone(node); }});
-    on_leases_ = leases_->add_handler({.added = [this](const Object& lease) { health_.lease_seen(lease); },
-                                       .updated = [this](const Object&, const Object& after) { health_.lease_seen(after); }});
+    on_nodes_ =
+        nodes_->add_handler({.added = [this](const Object& node) { node_seen(std::nullopt, node); },
+                             .updated = [this](const Object& before, const Object& after) { node_seen(before, after); },
+                             .deleted = [this](const Object& node) { node_gone(node); }});
+    on_leases_ =
+        leases_->add_handler({.added = [this](const Object& lease) { health_.lease_seen(lease); },
+                              .updated = [this](const Object&, const Object& after) { health_.lease_seen(after); }});
     const auto add = [this](const Object& pod) {
       if (!pod.pointer("/spec/nodeName").string().empty()) queue_->add(pod.key());
     };
@@ -137,8 +141,8 @@ class NodeLifecycle final : public controller::Reconciler {
     return false;
   }
 
-  // A node that has just fallen silent does not count, although its condition is not written yet: when all fall silent together, none
-  // of them is to lose its pods.
+  // A node that has just fallen silent does not count, although its condition is not written yet: when all fall silent
+  // together, none of them is to lose its pods.
   bool working(const Object& node) {
     return ready_status(node) == "True" && health_.time_left(node) > std::chrono::nanoseconds::zero();
   }
@@ -163,11 +167,13 @@ class NodeLifecycle final : public controller::Reconciler {
     }
     double rate = settings_.eviction_rate;
     const bool full = failed == in_zone;
-    const bool partial = !full && failed > 2 && static_cast<double>(failed) >= kUnhealthyZone * static_cast<double>(in_zone);
+    const bool partial =
+        !full && failed > 2 && static_cast<double>(failed) >= kUnhealthyZone * static_cast<double>(in_zone);
     if (partial) rate = all > kLargeCluster ? rate * kSecondaryRate : 0;
     const std::lock_guard lock(mutex_);
     waiting_.insert(node.name());
-    if (rate <= 0) return milliseconds(5'000);  // Asked again while the zone is in this state; a node's change asks at once.
+    if (rate <= 0)
+      return milliseconds(5'000);  // Asked again while the zone is in this state; a node's change asks at once.
     const auto now = context_.clock.now();
     auto& next = next_turn_[zone];
     if (next > now) return std::chrono::ceil<milliseconds>(next - now);

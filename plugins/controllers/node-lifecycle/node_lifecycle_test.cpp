@@ -31,10 +31,13 @@ using ::testing::UnorderedElementsAre;
 class NodeLifecycleTest : public ::testing::Test {
  protected:
   void put_node(const std::string& name, const std::string& ready = "True", const json& spec = json::object()) {
-    bench_.cluster.put(kNodes, {{"metadata", {{"name", name}}},
-                                {"spec", spec},
-                                {"status", {{"conditions", {{{"type", "Ready"}, {"status", ready}, {"lastHeartbeatTime", "2026-01-01T00:00:00Z"}},
-                                                            {{"type", "MemoryPressure"}, {"status", "False"}}}}}}});
+    bench_.cluster.put(kNodes,
+                       {{"metadata", {{"name", name}}},
+                        {"spec", spec},
+                        {"status",
+                         {{"conditions",
+                           {{{"type", "Ready"}, {"status", ready}, {"lastHeartbeatTime", "2026-01-01T00:00:00Z"}},
+                            {{"type", "MemoryPressure"}, {"status", "False"}}}}}}});
   }
   void renew(const std::string& name) {
     bench_.cluster.put(kLeases, {{"metadata", {{"name", name}, {"namespace", "kube-node-lease"}}},
@@ -55,9 +58,10 @@ class NodeLifecycleTest : public ::testing::Test {
     bench_.settle();
   }
   void put_pod(const std::string& name, const std::string& node, const json& tolerations = json::array()) {
-    bench_.cluster.put(kPods, {{"metadata", {{"name", name}, {"namespace", "shop"}}},
-                               {"spec", {{"nodeName", node}, {"tolerations", tolerations}}},
-                               {"status", {{"phase", "Running"}, {"conditions", {{{"type", "Ready"}, {"status", "True"}}}}}}});
+    bench_.cluster.put(kPods,
+                       {{"metadata", {{"name", name}, {"namespace", "shop"}}},
+                        {"spec", {{"nodeName", node}, {"tolerations", tolerations}}},
+                        {"status", {{"phase", "Running"}, {"conditions", {{{"type", "Ready"}, {"status", "True"}}}}}}});
   }
   static json tolerate(const char* key, int seconds) {
     return {{"key", key}, {"operator", "Exists"}, {"effect", "NoExecute"}, {"tolerationSeconds", seconds}};
@@ -65,7 +69,8 @@ class NodeLifecycleTest : public ::testing::Test {
   std::vector<std::string> taints(const std::string& name) {
     std::vector<std::string> out;
     const Object node = *bench_.cluster.find(kNodes, {"", name});
-    for (const Value taint : node.pointer("/spec/taints")) out.push_back(std::string(taint["key"].string()) + ":" + std::string(taint["effect"].string()));
+    for (const Value taint : node.pointer("/spec/taints"))
+      out.push_back(std::string(taint["key"].string()) + ":" + std::string(taint["effect"].string()));
     return out;
   }
   std::string condition(const std::string& name, const char* type, const char* field = "status") {
@@ -111,7 +116,8 @@ TEST_F(NodeLifecycleTest, ASilentNodeBecomesUnknownAfterTheGracePeriod) {
   EXPECT_EQ(condition("a", "MemoryPressure"), "Unknown");
   EXPECT_EQ(condition("a", "DiskPressure", "reason"), "NodeStatusNeverUpdated");
   EXPECT_EQ(condition("b", "Ready"), "True");
-  EXPECT_THAT(taints("a"), UnorderedElementsAre("node.kubernetes.io/unreachable:NoSchedule", "node.kubernetes.io/unreachable:NoExecute"));
+  EXPECT_THAT(taints("a"), UnorderedElementsAre("node.kubernetes.io/unreachable:NoSchedule",
+                                                "node.kubernetes.io/unreachable:NoExecute"));
   EXPECT_THAT(bench_.events.lines(), Contains(HasSubstr("NodeNotReady")));
 }
 
@@ -136,12 +142,18 @@ TEST_F(NodeLifecycleTest, ANodeThatNeverReportedHasALongerGracePeriod) {
 }
 
 TEST_F(NodeLifecycleTest, ConditionsBecomeTaintsAndOtherTaintsStay) {
-  put_node("a", "False", {{"unschedulable", true}, {"taints", {{{"key", "gpu"}, {"effect", "NoSchedule"}}, {{"key", "node.kubernetes.io/disk-pressure"}, {"effect", "NoSchedule"}}}}});
+  put_node("a", "False",
+           {{"unschedulable", true},
+            {"taints",
+             {{{"key", "gpu"}, {"effect", "NoSchedule"}},
+              {{"key", "node.kubernetes.io/disk-pressure"}, {"effect", "NoSchedule"}}}}});
   put_node("b");
   bench_.cluster.edit(kNodes, {"", "a"}, [](json& node) { node["status"]["conditions"][1]["status"] = "True"; });
   bench_.start();
-  EXPECT_THAT(taints("a"), UnorderedElementsAre("gpu:NoSchedule", "node.kubernetes.io/not-ready:NoSchedule", "node.kubernetes.io/memory-pressure:NoSchedule",
-                                                "node.kubernetes.io/unschedulable:NoSchedule", "node.kubernetes.io/not-ready:NoExecute"));
+  EXPECT_THAT(taints("a"), UnorderedElementsAre("gpu:NoSchedule", "node.kubernetes.io/not-ready:NoSchedule",
+                                                "node.kubernetes.io/memory-pressure:NoSchedule",
+                                                "node.kubernetes.io/unschedulable:NoSchedule",
+                                                "node.kubernetes.io/not-ready:NoExecute"));
 }
 
 TEST_F(NodeLifecycleTest, PodsOfASilentNodeAreMarkedNotReady) {
@@ -174,7 +186,8 @@ TEST_F(NodeLifecycleTest, PodsLeaveWhenTheirTolerationIsOver) {
   EXPECT_FALSE(evicted("ever"));
   EXPECT_FALSE(evicted("elsewhere"));
   const Object pod = *bench_.cluster.find(kPods, {"shop", "long"});
-  EXPECT_EQ(controller::find_condition(pod.pointer("/status/conditions"), "DisruptionTarget")["reason"].string(), "DeletionByTaintManager");
+  EXPECT_EQ(controller::find_condition(pod.pointer("/status/conditions"), "DisruptionTarget")["reason"].string(),
+            "DeletionByTaintManager");
 }
 
 TEST_F(NodeLifecycleTest, APodStaysWhenItsNodeComesBackInTime) {
@@ -190,10 +203,17 @@ TEST_F(NodeLifecycleTest, APodStaysWhenItsNodeComesBackInTime) {
 
 TEST_F(NodeLifecycleTest, ATaintSomebodyElseSetsEvictsToo) {
   put_node("a");
-  put_pod("p", "a", {{{"key", "repair"}, {"operator", "Equal"}, {"value", "disk"}, {"effect", "NoExecute"}, {"tolerationSeconds", 20}}});
+  put_pod("p", "a",
+          {{{"key", "repair"},
+            {"operator", "Equal"},
+            {"value", "disk"},
+            {"effect", "NoExecute"},
+            {"tolerationSeconds", 20}}});
   put_pod("q", "a", {{{"key", "repair"}, {"operator", "Equal"}, {"value", "cpu"}, {"effect", "NoExecute"}}});
   bench_.start();
-  bench_.cluster.edit(kNodes, {"", "a"}, [](json& node) { node["spec"]["taints"] = {{{"key", "repair"}, {"value", "disk"}, {"effect", "NoExecute"}}}; });
+  bench_.cluster.edit(kNodes, {"", "a"}, [](json& node) {
+    node["spec"]["taints"] = {{{"key", "repair"}, {"value", "disk"}, {"effect", "NoExecute"}}};
+  });
   bench_.settle();
   EXPECT_TRUE(evicted("q"));
   EXPECT_FALSE(evicted("p"));

@@ -3,7 +3,8 @@
 
 #include "node_lifecycle.h"
 
-KUBERNEL_PLUGIN("node-lifecycle", "0.1.0", "Notices nodes that fail, taints them and evicts their pods.", "controller/node-lifecycle") {
+KUBERNEL_PLUGIN("node-lifecycle", "0.1.0", "Notices nodes that fail, taints them and evicts their pods.",
+                "controller/node-lifecycle") {
   kubernel::plugin::provide(registrar, "node-lifecycle",
                             kubernel::controller::Spec{.service_account = "node-controller",
                                                        .workers = 4,

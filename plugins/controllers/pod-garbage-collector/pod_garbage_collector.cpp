@@ -82,7 +82,8 @@ class PodGarbageCollector final : public controller::Reconciler {
     }
     const auto since = missing_since(node_name);
     const auto left = since + kQuarantine - context_.clock.now();
-    if (left > Clock::TimePoint::duration::zero()) return Next::after(std::chrono::ceil<std::chrono::milliseconds>(left));
+    if (left > Clock::TimePoint::duration::zero())
+      return Next::after(std::chrono::ceil<std::chrono::milliseconds>(left));
     const auto live = context_.api.get(ctx, kNodes, {"", node_name}, {});
     if (live) return Next::done();  // The cache is behind.
     if (live.error().reason() != Reason::NotFound) return live.error();
@@ -114,7 +115,8 @@ class PodGarbageCollector final : public controller::Reconciler {
   // `disruption`: told in the condition DisruptionTarget; empty for none.
   Result<Next> remove(const CallContext& ctx, const Object& pod, const std::string& disruption) {
     if (!controller::pod_terminal(pod)) KUBERNEL_CHECK_OK(mark_failed(ctx, pod, disruption));
-    const auto removed = context_.api.remove(ctx, kPods, pod.key(), {.grace_period_seconds = 0, .precondition_uid = pod.uid()});
+    const auto removed =
+        context_.api.remove(ctx, kPods, pod.key(), {.grace_period_seconds = 0, .precondition_uid = pod.uid()});
     if (!removed && removed.error().reason() != Reason::NotFound) return removed.error();
     return Next::done();
   }
@@ -131,10 +133,13 @@ class PodGarbageCollector final : public controller::Reconciler {
                                              {"lastTransitionTime", api::format_time(context_.clock.wall_now())}});
       status["conditions"] = std::move(conditions);
     }
-    // A patch, not an update: that is what this controller's role allows. Of exactly the version seen, for it replaces the list.
-    const json patch = {{"metadata", {{"uid", pod.uid()}, {"resourceVersion", std::to_string(pod.head().resource_version)}}},
-                        {"status", std::move(status)}};
-    const auto written = context_.api.patch(ctx, kPods, pod.key(), client::PatchType::Merge, patch, {.subresource = "status"});
+    // A patch, not an update: that is what this controller's role allows. Of exactly the version seen, for it replaces
+    // the list.
+    const json patch = {
+        {"metadata", {{"uid", pod.uid()}, {"resourceVersion", std::to_string(pod.head().resource_version)}}},
+        {"status", std::move(status)}};
+    const auto written =
+        context_.api.patch(ctx, kPods, pod.key(), client::PatchType::Merge, patch, {.subresource = "status"});
     if (!written && written.error().reason() != Reason::NotFound) return written.error();
     return {};
   }

@@ -19,8 +19,11 @@ using nlohmann::json;
 class PodGarbageCollectorTest : public ::testing::Test {
  protected:
   void put_node(const std::string& name) { bench_.cluster.put(kNodes, {{"metadata", {{"name", name}}}}); }
-  void put_pod(const std::string& name, const std::string& node, const std::string& phase = "Running", const json& more = json::object()) {
-    json pod = {{"metadata", {{"name", name}, {"namespace", "shop"}}}, {"spec", json::object()}, {"status", {{"phase", phase}}}};
+  void put_pod(const std::string& name, const std::string& node, const std::string& phase = "Running",
+               const json& more = json::object()) {
+    json pod = {{"metadata", {{"name", name}, {"namespace", "shop"}}},
+                {"spec", json::object()},
+                {"status", {{"phase", phase}}}};
     if (!node.empty()) pod["spec"]["nodeName"] = node;
     pod.merge_patch(more);
     bench_.cluster.put(kPods, pod);
@@ -47,7 +50,8 @@ TEST_F(PodGarbageCollectorTest, PodsOfANodeThatIsGoneGoAfterAWhile) {
   ASSERT_TRUE(pod("p")->head().deleting);
   EXPECT_EQ(pod("p")->pointer("/status/phase").string(), "Failed");
   const Object held = *pod("p");
-  EXPECT_EQ(controller::find_condition(held.pointer("/status/conditions"), "DisruptionTarget")["reason"].string(), "DeletionByPodGC");
+  EXPECT_EQ(controller::find_condition(held.pointer("/status/conditions"), "DisruptionTarget")["reason"].string(),
+            "DeletionByPodGC");
   EXPECT_FALSE(pod("q")->head().deleting);
 }
 
@@ -80,9 +84,7 @@ TEST_F(PodGarbageCollectorTest, TheCacheAloneIsNoReasonToDelete) {
 
 TEST_F(PodGarbageCollectorTest, ADeletedPodThatWasNeverBoundGoes) {
   put_pod("p", "", "Pending");
-  bench_.cluster.edit(kPods, {"shop", "p"}, [](json& p) {
-    p["metadata"]["finalizers"] = {"example.com/hold"};
-  });
+  bench_.cluster.edit(kPods, {"shop", "p"}, [](json& p) { p["metadata"]["finalizers"] = {"example.com/hold"}; });
   ASSERT_TRUE(bench_.cluster.remove({}, kPods, {"shop", "p"}, {}));
   bench_.start();
   EXPECT_EQ(pod("p")->pointer("/status/phase").string(), "Failed");

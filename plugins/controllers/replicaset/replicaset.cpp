@@ -43,15 +43,18 @@ class ReplicaSetReconciler final : public controller::Reconciler {
     queue_ = &queue;
     sets_ = informers.informer(kReplicaSets, {});
     pods_ = informers.informer(kPods, {});
-    on_sets_ = sets_->add_handler({.added = [this](const Object& set) { queue_->add(set.key()); },
-                                   .updated = [this](const Object& before, const Object& after) { set_updated(before, after); },
-                                   .deleted = [this](const Object& set) {
-                                     expectations_.forget(set.key());
-                                     queue_->add(set.key());
-                                   }});
-    on_pods_ = pods_->add_handler({.added = [this](const Object& pod) { pod_added(pod); },
-                                   .updated = [this](const Object& before, const Object& after) { pod_updated(before, after); },
-                                   .deleted = [this](const Object& pod) { pod_going(pod); }});
+    on_sets_ = sets_->add_handler(
+        {.added = [this](const Object& set) { queue_->add(set.key()); },
+         .updated = [this](const Object& before, const Object& after) { set_updated(before, after); },
+         .deleted =
+             [this](const Object& set) {
+               expectations_.forget(set.key());
+               queue_->add(set.key());
+             }});
+    on_pods_ = pods_->add_handler(
+        {.added = [this](const Object& pod) { pod_added(pod); },
+         .updated = [this](const Object& before, const Object& after) { pod_updated(before, after); },
+         .deleted = [this](const Object& pod) { pod_going(pod); }});
     return {};
   }
 
@@ -66,7 +69,8 @@ class ReplicaSetReconciler final : public controller::Reconciler {
     const bool caught_up = expectations_.satisfied(key);
     const auto selector = LabelSelector::from_api(set.pointer("/spec/selector"));
     if (!selector) {
-      log_error(context_.log, "replica set has an unusable selector", {{"key", to_string(key)}, {"error", selector.error()}});
+      log_error(context_.log, "replica set has an unusable selector",
+                {{"key", to_string(key)}, {"error", selector.error()}});
       return Next::done();
     }
     KUBERNEL_TRY(const auto pods, claimed_pods(ctx, set, *selector));
@@ -107,7 +111,8 @@ class ReplicaSetReconciler final : public controller::Reconciler {
   Managed manage(const CallContext& ctx, const Object& set, const std::vector<Object>& active) {
     const auto surplus = static_cast<std::int64_t>(active.size()) - wanted(set);
     if (surplus < 0) return {create(ctx, set, static_cast<int>(std::min<std::int64_t>(-surplus, kBurst))), true};
-    if (surplus > 0) return {remove(ctx, set, active, static_cast<int>(std::min<std::int64_t>(surplus, kBurst))), false};
+    if (surplus > 0)
+      return {remove(ctx, set, active, static_cast<int>(std::min<std::int64_t>(surplus, kBurst))), false};
     return {};
   }
 
@@ -181,7 +186,8 @@ class ReplicaSetReconciler final : public controller::Reconciler {
     if (ready > 0) status["readyReplicas"] = ready;
     if (available > 0) status["availableReplicas"] = available;
     status["terminatingReplicas"] = pods.terminating;
-    json conditions = set.pointer("/status/conditions").is_array() ? set.pointer("/status/conditions").to_json() : json::array();
+    json conditions =
+        set.pointer("/status/conditions").is_array() ? set.pointer("/status/conditions").to_json() : json::array();
     if (!managed.error) {
       controller::remove_condition(conditions, "ReplicaFailure");
     } else if (controller::find_condition(conditions, "ReplicaFailure") == nullptr) {
@@ -257,7 +263,9 @@ class ReplicaSetReconciler final : public controller::Reconciler {
     queue_->add(set->key());
   }
 
-  std::optional<Object> owner(const Object& pod) const { return controller::resolve_controller(*sets_, "ReplicaSet", pod); }
+  std::optional<Object> owner(const Object& pod) const {
+    return controller::resolve_controller(*sets_, "ReplicaSet", pod);
+  }
 
   // An orphan: whoever selects it may adopt it.
   void add_matching(const Object& pod) {

@@ -54,7 +54,10 @@ class ReplicaSetTest : public ::testing::Test {
     edit_pod(name, [&](json& pod) {
       pod["spec"]["nodeName"] = "n1";
       pod["status"] = {{"phase", "Running"},
-                       {"conditions", {{{"type", "Ready"}, {"status", "True"}, {"lastTransitionTime", api::format_time(bench_.clock.wall_now())}}}}};
+                       {"conditions",
+                        {{{"type", "Ready"},
+                          {"status", "True"},
+                          {"lastTransitionTime", api::format_time(bench_.clock.wall_now())}}}}};
     });
   }
   json orphan(const std::string& name, const std::string& app) {
@@ -83,7 +86,8 @@ TEST_F(ReplicaSetTest, CreatesTheMissingPodsFromItsTemplate) {
 TEST_F(ReplicaSetTest, ReportsWhatItSees) {
   desire(2);
   bench_.start();
-  EXPECT_EQ(status(), json::parse(R"({"replicas":2,"fullyLabeledReplicas":2,"observedGeneration":1,"terminatingReplicas":0})"));
+  EXPECT_EQ(status(),
+            json::parse(R"({"replicas":2,"fullyLabeledReplicas":2,"observedGeneration":1,"terminatingReplicas":0})"));
   make_ready(pods().at(0).name());
   bench_.settle();
   EXPECT_EQ(status()["readyReplicas"], 1);
@@ -197,7 +201,8 @@ TEST_F(ReplicaSetTest, ReleasesAPodWhoseLabelsNoLongerMatchAndReplacesIt) {
 
 TEST_F(ReplicaSetTest, LeavesPodsOfAnotherControllerAlone) {
   json taken = orphan("taken", "web");
-  taken["metadata"]["ownerReferences"] = {{{"apiVersion", "apps/v1"}, {"kind", "ReplicaSet"}, {"name", "x"}, {"uid", "other"}, {"controller", true}}};
+  taken["metadata"]["ownerReferences"] = {
+      {{"apiVersion", "apps/v1"}, {"kind", "ReplicaSet"}, {"name", "x"}, {"uid", "other"}, {"controller", true}}};
   bench_.cluster.put(kPods, taken);
   desire(1);
   bench_.start();
@@ -224,8 +229,10 @@ TEST_F(ReplicaSetTest, ScaleDownHonorsDeletionCostAmongEquals) {
   bench_.start();
   const auto before = pods();
   for (const Object& pod : before) make_ready(pod.name());
-  edit_pod(before.at(0).name(), [](json& p) { p["metadata"]["annotations"]["controller.kubernetes.io/pod-deletion-cost"] = "100"; });
-  edit_pod(before.at(2).name(), [](json& p) { p["metadata"]["annotations"]["controller.kubernetes.io/pod-deletion-cost"] = "-5"; });
+  edit_pod(before.at(0).name(),
+           [](json& p) { p["metadata"]["annotations"]["controller.kubernetes.io/pod-deletion-cost"] = "100"; });
+  edit_pod(before.at(2).name(),
+           [](json& p) { p["metadata"]["annotations"]["controller.kubernetes.io/pod-deletion-cost"] = "-5"; });
   bench_.settle();
   desire(2);
   bench_.settle();

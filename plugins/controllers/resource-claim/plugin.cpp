@@ -3,7 +3,8 @@
 
 #include "resource_claim.h"
 
-KUBERNEL_PLUGIN("resource-claim", "0.1.0", "Makes ResourceClaims from templates and ends their use with their pods.", "controller/resource-claim") {
+KUBERNEL_PLUGIN("resource-claim", "0.1.0", "Makes ResourceClaims from templates and ends their use with their pods.",
+                "controller/resource-claim") {
   kubernel::plugin::provide(registrar, "resource-claim",
                             kubernel::controller::Spec{.service_account = "resource-claim-controller",
                                                        .workers = 5,

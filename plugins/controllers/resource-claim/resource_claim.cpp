@@ -24,7 +24,8 @@ using nlohmann::json;
 const api::Resource kClaims{"resource.k8s.io", "v1", "resourceclaims"};
 const api::Resource kTemplates{"resource.k8s.io", "v1", "resourceclaimtemplates"};
 constexpr const char* kByClaim = "resource-claim/claim";
-constexpr const char* kPodClaimName = "resource.kubernetes.io/pod-claim-name";  // Which entry of the pod's spec a claim is for.
+constexpr const char* kPodClaimName =
+    "resource.kubernetes.io/pod-claim-name";  // Which entry of the pod's spec a claim is for.
 constexpr const char* kFinalizer = "resource.kubernetes.io/delete-protection";
 constexpr std::size_t kMaxReservations = 256;  // ResourceClaimReservedForMaxSize.
 
@@ -110,7 +111,8 @@ class ResourceClaims final : public controller::Reconciler {
     };
     const auto see_claim = [this, &queue](const Object& claim) {
       queue.add(claim_key(claim.ns(), claim.name()));
-      for (const Object& pod : pods_->by_index(kByClaim, claim.ns() + "/" + claim.name())) queue.add(pod_key(pod.ns(), pod.name()));
+      for (const Object& pod : pods_->by_index(kByClaim, claim.ns() + "/" + claim.name()))
+        queue.add(pod_key(pod.ns(), pod.name()));
     };
     // Pods whose claims could not be made.
     const auto see_template = [this, &queue](const Object& claim_template) {
@@ -122,8 +124,10 @@ class ResourceClaims final : public controller::Reconciler {
         if (wants) queue.add(pod_key(pod.ns(), pod.name()));
       }
     };
-    subscriptions_.push_back(pods_->add_handler({see_pod, [see_pod](const Object&, const Object& pod) { see_pod(pod); }, lose_pod}));
-    subscriptions_.push_back(claims_->add_handler({see_claim, [see_claim](const Object&, const Object& claim) { see_claim(claim); }, see_claim}));
+    subscriptions_.push_back(
+        pods_->add_handler({see_pod, [see_pod](const Object&, const Object& pod) { see_pod(pod); }, lose_pod}));
+    subscriptions_.push_back(claims_->add_handler(
+        {see_claim, [see_claim](const Object&, const Object& claim) { see_claim(claim); }, see_claim}));
     subscriptions_.push_back(templates_->add_handler({.added = see_template}));
     return {};
   }
@@ -146,8 +150,9 @@ class ResourceClaims final : public controller::Reconciler {
       if (!entry["resourceClaimTemplateName"]) continue;
       auto name = ensure_claim(ctx, *pod, entry);
       if (!name) {
-        context_.events.record(*pod, "Warning", "FailedResourceClaimCreation",
-                               "PodResourceClaim " + std::string(entry["name"].string()) + ": " + name.error().message());
+        context_.events.record(
+            *pod, "Warning", "FailedResourceClaimCreation",
+            "PodResourceClaim " + std::string(entry["name"].string()) + ": " + name.error().message());
         outcome = std::move(name).error();
         break;
       }
@@ -174,32 +179,39 @@ class ResourceClaims final : public controller::Reconciler {
     const std::string template_name(entry["resourceClaimTemplateName"].string());
     const auto claim_template = templates_->find({pod.ns(), template_name});
     if (!claim_template) {
-      return Error(Reason::NotFound, "resource claim template \"" + template_name + "\": resourceclaimtemplate.resource.k8s.io \"" +
-                                         template_name + "\" not found");
+      return Error(Reason::NotFound, "resource claim template \"" + template_name +
+                                         "\": resourceclaimtemplate.resource.k8s.io \"" + template_name +
+                                         "\" not found");
     }
-    auto created = context_.api.create(ctx, kClaims, {pod.ns(), {}}, claim_from_template(pod, entry_name, *claim_template), {});
+    auto created =
+        context_.api.create(ctx, kClaims, {pod.ns(), {}}, claim_from_template(pod, entry_name, *claim_template), {});
     if (!created) return std::move(created).error().wrap("create ResourceClaim");
     return created->name();
   }
 
-  // The cache may not show what was made for the pod a moment ago; its status then does not either, so the API is asked before
-  // another one is made.
+  // The cache may not show what was made for the pod a moment ago; its status then does not either, so the API is asked
+  // before another one is made.
   std::optional<std::string> recently_made(const CallContext& ctx, const Object& pod, std::string_view entry_name) {
     const auto found = context_.api.list(ctx, kClaims, {.ns = pod.ns()});
     if (!found) return std::nullopt;
     for (const Object& claim : found->items) {
-      if (claim.head().controller_uid == pod.uid() && claim.annotations()[kPodClaimName].string() == entry_name) return claim.name();
+      if (claim.head().controller_uid == pod.uid() && claim.annotations()[kPodClaimName].string() == entry_name)
+        return claim.name();
     }
     return std::nullopt;
   }
 
-  Result<void> write_statuses(const CallContext& ctx, const Object& pod, const std::map<std::string, std::string>& made) {
+  Result<void> write_statuses(const CallContext& ctx, const Object& pod,
+                              const std::map<std::string, std::string>& made) {
     json statuses = json::array();
-    for (const auto& [entry, claim] : made) statuses.push_back(json::object({{"name", entry}, {"resourceClaimName", claim}}));
+    for (const auto& [entry, claim] : made)
+      statuses.push_back(json::object({{"name", entry}, {"resourceClaimName", claim}}));
     const auto patch = json::object({{"metadata", json::object({{"uid", pod.uid()}})},
                                      {"status", json::object({{"resourceClaimStatuses", std::move(statuses)}})}});
-    auto written = context_.api.patch(ctx, kPods, pod.key(), client::PatchType::StrategicMerge, patch, {.subresource = "status"});
-    if (!written && written.error().reason() != Reason::NotFound) return std::move(written).error().wrap("update pod status");
+    auto written =
+        context_.api.patch(ctx, kPods, pod.key(), client::PatchType::StrategicMerge, patch, {.subresource = "status"});
+    if (!written && written.error().reason() != Reason::NotFound)
+      return std::move(written).error().wrap("update pod status");
     return {};
   }
 
@@ -238,7 +250,8 @@ class ResourceClaims final : public controller::Reconciler {
     return unused ? delete_if_ownerless(ctx, *claim) : Result<void>();
   }
 
-  // Pods are asked for live before a reservation is dropped: the cache may not know a new one yet. Other users keep theirs.
+  // Pods are asked for live before a reservation is dropped: the cache may not know a new one yet. Other users keep
+  // theirs.
   Result<bool> still_uses(const CallContext& ctx, const std::string& ns, Value user) {
     if (user["resource"].string() != "pods" || !user["apiGroup"].string().empty()) return true;
     const ObjectKey key{ns, std::string(user["name"].string())};
@@ -277,7 +290,8 @@ class ResourceClaims final : public controller::Reconciler {
     const auto pod = pods_->find({claim.ns(), std::string(owner["name"].string())});
     if (!pod || (pod->uid() == owner["uid"].string() && !is_done(*pod))) return {};
     const auto removed = context_.api.remove(ctx, kClaims, claim.key(), {.precondition_uid = claim.uid()});
-    if (!removed && removed.error().reason() != Reason::NotFound && removed.error().reason() != Reason::Conflict) return removed.error();
+    if (!removed && removed.error().reason() != Reason::NotFound && removed.error().reason() != Reason::Conflict)
+      return removed.error();
     return {};
   }
 

@@ -27,15 +27,16 @@ class ResourceClaimTest : public ::testing::Test {
         "metadata":{"labels":{"a":"b"},"annotations":{"c":"d"}},"spec":{"devices":{"requests":[{"name":"r"}]}}}})");
   }
   Object pod(const std::string& name, const std::string& spec, const std::string& phase = "Pending") {
-    return bench_.cluster.put_text(kPods, R"({"metadata":{"namespace":"default","name":")" + name + R"("},"spec":)" + spec +
-                                              R"(,"status":{"phase":")" + phase + R"("}})");
+    return bench_.cluster.put_text(kPods, R"({"metadata":{"namespace":"default","name":")" + name + R"("},"spec":)" +
+                                              spec + R"(,"status":{"phase":")" + phase + R"("}})");
   }
   Object templated_pod(const std::string& name = "p") {
     return pod(name, R"({"resourceClaims":[{"name":"x","resourceClaimTemplateName":"t"}]})");
   }
   // A claim with that status, used by those pods.
   void claim(const std::string& name, const std::string& more, std::initializer_list<Object> users = {}) {
-    json document = json::parse(R"({"metadata":{"namespace":"default","name":")" + name + R"("},"spec":{})" + more + "}");
+    json document =
+        json::parse(R"({"metadata":{"namespace":"default","name":")" + name + R"("},"spec":{})" + more + "}");
     for (const Object& user : users) {
       document["status"]["reservedFor"].push_back({{"resource", "pods"}, {"name", user.name()}, {"uid", user.uid()}});
     }
@@ -74,16 +75,18 @@ TEST_F(ResourceClaimTest, MakesOneClaimHoweverStaleItsCacheIs) {
   bench_.start();
   templated_pod();
   bench_.cluster.fail_next("patch/status", kPods, Error(Reason::ServerTimeout, "later"));
-  bench_.cluster.on_call([this](std::string_view verb, const api::Resource& resource, const api::ObjectKey&) -> Result<void> {
-    if (verb == "create" && resource == kClaims) bench_.cluster.freeze_cache();
-    return {};
-  });
+  bench_.cluster.on_call(
+      [this](std::string_view verb, const api::Resource& resource, const api::ObjectKey&) -> Result<void> {
+        if (verb == "create" && resource == kClaims) bench_.cluster.freeze_cache();
+        return {};
+      });
   bench_.settle();
   EXPECT_FALSE(stored_pod().pointer("/status/resourceClaimStatuses"));
   bench_.advance(std::chrono::seconds(1));  // Tried again.
   bench_.cluster.on_call({});
   EXPECT_EQ(claims().size(), 1U);
-  EXPECT_EQ(stored_pod().pointer("/status/resourceClaimStatuses/0/resourceClaimName").string(), claims().front().name());
+  EXPECT_EQ(stored_pod().pointer("/status/resourceClaimStatuses/0/resourceClaimName").string(),
+            claims().front().name());
 }
 
 TEST_F(ResourceClaimTest, AMissingTemplateIsToldAndWaitedFor) {
@@ -91,7 +94,8 @@ TEST_F(ResourceClaimTest, AMissingTemplateIsToldAndWaitedFor) {
   bench_.start();
   ASSERT_FALSE(bench_.events.lines().empty());
   EXPECT_EQ(bench_.events.lines().front(),
-            "Warning FailedResourceClaimCreation PodResourceClaim x: resource claim template \"t\": resourceclaimtemplate.resource.k8s.io \"t\" not found");
+            "Warning FailedResourceClaimCreation PodResourceClaim x: resource claim template \"t\": "
+            "resourceclaimtemplate.resource.k8s.io \"t\" not found");
   make_template();
   bench_.settle();
   EXPECT_EQ(claims().size(), 1U);
@@ -105,7 +109,8 @@ TEST_F(ResourceClaimTest, ALostClaimIsMadeAgain) {
   bench_.cluster.erase(kClaims, {"default", before});
   bench_.settle();
   ASSERT_EQ(claims().size(), 1U);
-  EXPECT_EQ(stored_pod().pointer("/status/resourceClaimStatuses/0/resourceClaimName").string(), claims().front().name());
+  EXPECT_EQ(stored_pod().pointer("/status/resourceClaimStatuses/0/resourceClaimName").string(),
+            claims().front().name());
 }
 
 TEST_F(ResourceClaimTest, NothingIsMadeForAPodThatIsDone) {
@@ -119,7 +124,9 @@ TEST_F(ResourceClaimTest, TheLastUserTakesTheAllocationAndTheFinalizerAlong) {
   const Object a = pod("a", R"({"resourceClaims":[{"name":"x","resourceClaimName":"c"}]})", "Running");
   const Object b = pod("b", R"({"resourceClaims":[{"name":"x","resourceClaimName":"c"}]})", "Running");
   claim("c", kAllocated, {a, b});
-  bench_.cluster.edit(kClaims, {"default", "c"}, [](json& c) { c["metadata"]["finalizers"] = {"resource.kubernetes.io/delete-protection", "example.com/other"}; });
+  bench_.cluster.edit(kClaims, {"default", "c"}, [](json& c) {
+    c["metadata"]["finalizers"] = {"resource.kubernetes.io/delete-protection", "example.com/other"};
+  });
   bench_.start();
   EXPECT_EQ(stored("c").pointer("/status/reservedFor").size(), 2U);
   finish("a");
@@ -134,7 +141,9 @@ TEST_F(ResourceClaimTest, TheLastUserTakesTheAllocationAndTheFinalizerAlong) {
 }
 
 TEST_F(ResourceClaimTest, OtherKindsOfUsersKeepTheirReservation) {
-  claim("c", R"(,"status":{"allocation":{},"reservedFor":[{"apiGroup":"example.com","resource":"things","name":"x","uid":"u"}]})");
+  claim(
+      "c",
+      R"(,"status":{"allocation":{},"reservedFor":[{"apiGroup":"example.com","resource":"things","name":"x","uid":"u"}]})");
   bench_.start();
   EXPECT_EQ(stored("c").pointer("/status/reservedFor").size(), 1U);
 }
@@ -158,7 +167,8 @@ TEST_F(ResourceClaimTest, APodTheCacheDoesNotKnowYetKeepsItsReservation) {
 
 TEST_F(ResourceClaimTest, ADeletedClaimNobodyUsesIsLetGo) {
   claim("c", kAllocated);
-  bench_.cluster.edit(kClaims, {"default", "c"}, [](json& c) { c["metadata"]["finalizers"] = {"resource.kubernetes.io/delete-protection"}; });
+  bench_.cluster.edit(kClaims, {"default", "c"},
+                      [](json& c) { c["metadata"]["finalizers"] = {"resource.kubernetes.io/delete-protection"}; });
   bench_.start();
   EXPECT_TRUE(stored("c").pointer("/status/allocation"));
   ASSERT_TRUE(bench_.cluster.remove({}, kClaims, {"default", "c"}, {}));
@@ -180,7 +190,8 @@ TEST_F(ResourceClaimTest, APodBoundWithoutTheSchedulerGetsItsReservation) {
   claim("c", kAllocated);
   const Object bound = pod("p", R"({"nodeName":"n","resourceClaims":[{"name":"x","resourceClaimName":"c"}]})");
   bench_.start();
-  EXPECT_EQ(stored("c").pointer("/status/reservedFor").to_json(), json::array({{{"resource", "pods"}, {"name", "p"}, {"uid", bound.uid()}}}));
+  EXPECT_EQ(stored("c").pointer("/status/reservedFor").to_json(),
+            json::array({{{"resource", "pods"}, {"name", "p"}, {"uid", bound.uid()}}}));
 }
 
 TEST_F(ResourceClaimTest, AClaimThatIsNotAllocatedIsReservedForNobody) {

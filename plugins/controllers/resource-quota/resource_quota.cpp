@@ -59,21 +59,27 @@ class ResourceQuota final : public controller::Reconciler {
 
   Result<void> watch(client::InformerFactory& informers, controller::KeyQueue& queue) override {
     quotas_ = informers.informer(kQuotas, {});
-    subscriptions_.push_back(quotas_->add_handler({.added = [&queue](const Object& quota) { queue.add(quota.key()); },
-                                                   .updated = [&queue](const Object&, const Object& quota) { queue.add(quota.key()); }}));
+    subscriptions_.push_back(
+        quotas_->add_handler({.added = [&queue](const Object& quota) { queue.add(quota.key()); },
+                              .updated = [&queue](const Object&, const Object& quota) { queue.add(quota.key()); }}));
     const auto freed = [this, &queue](const Object& object) {
       for (const Object& quota : quotas_->list(object.ns(), {})) queue.add(quota.key());
     };
     pods_ = informers.informer(api::resources::kPods, {});
-    subscriptions_.push_back(pods_->add_handler(
-        {.updated = [freed](const Object& before, const Object& after) {
-           if (!controller::pod_terminal(before) && controller::pod_terminal(after)) freed(after);
-         },
-         .deleted = freed}));
-    services_ = informers.informer(api::resources::kServices, {});
-    subscriptions_.push_back(services_->add_handler({.updated = [freed](const Object& before, const Object& after) {
-                                                       if (before["spec"]["type"].string() != after["spec"]["type"].string()) freed(after);
+    subscriptions_.push_back(pods_->add_handler({.updated =
+                                                     [freed](const Object& before, const Object& after) {
+                                                       if (!controller::pod_terminal(before) &&
+                                                           controller::pod_terminal(after))
+                                                         freed(after);
                                                      },
+                                                 .deleted = freed}));
+    services_ = informers.informer(api::resources::kServices, {});
+    subscriptions_.push_back(services_->add_handler({.updated =
+                                                         [freed](const Object& before, const Object& after) {
+                                                           if (before["spec"]["type"].string() !=
+                                                               after["spec"]["type"].string())
+                                                             freed(after);
+                                                         },
                                                      .deleted = freed}));
     return {};
   }
@@ -83,7 +89,8 @@ class ResourceQuota final : public controller::Reconciler {
     if (!quota) return Next::done();
     const Amounts hard = api::read_amounts((*quota)["spec"]["hard"]);
     KUBERNEL_TRY(const Amounts used, count(ctx, *quota, hard));
-    const bool same = hard == api::read_amounts((*quota)["status"]["hard"]) && used == api::read_amounts((*quota)["status"]["used"]) &&
+    const bool same = hard == api::read_amounts((*quota)["status"]["hard"]) &&
+                      used == api::read_amounts((*quota)["status"]["used"]) &&
                       static_cast<bool>((*quota)["status"]["hard"]);
     if (!same) {
       json document = quota->to_json();

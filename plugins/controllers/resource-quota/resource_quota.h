@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The resource quota controller: status.hard and status.used of every quota. Admission (in the API server) adds to status.used before
-// it lets a write through; this counts what really is there.
+// The resource quota controller: status.hard and status.used of every quota. Admission (in the API server) adds to
+// status.used before it lets a write through; this counts what really is there.
 
 #pragma once
 

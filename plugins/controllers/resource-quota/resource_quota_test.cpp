@@ -22,7 +22,8 @@ class ResourceQuotaTest : public ::testing::Test {
   }
   void put_pod(const std::string& name, const char* cpu, const std::string& ns = "n") {
     json container = {{"name", "c"}, {"image", "i"}, {"resources", {{"requests", {{"cpu", cpu}}}}}};
-    bench_.cluster.put(api::resources::kPods, {{"metadata", {{"name", name}, {"namespace", ns}}}, {"spec", {{"containers", json::array({container})}}}});
+    bench_.cluster.put(api::resources::kPods, {{"metadata", {{"name", name}, {"namespace", ns}}},
+                                               {"spec", {{"containers", json::array({container})}}}});
   }
   json status() { return (*bench_.cluster.find(kQuotas, {"n", "q"}))["status"].to_json(); }
 

@@ -21,7 +21,8 @@ using nlohmann::json;
 
 constexpr const char* kName = "kube-root-ca.crt";
 constexpr const char* kNote =
-    "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal service "
+    "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the "
+    "internal service "
     "IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters.";
 
 // Keys are namespaces.
@@ -34,10 +35,12 @@ class RootCaPublisher final : public controller::Reconciler {
     namespaces_ = informers.informer(kNamespaces, {});
     // Nobody else's config maps are of interest, and there may be many.
     maps_ = informers.informer(kConfigMaps, {.field_selector = std::string("metadata.name=") + kName});
-    on_namespaces_ = namespaces_->add_handler({.added = [&queue](const Object& ns) { queue.add(ns.key()); },
-                                               .updated = [&queue](const Object&, const Object& ns) { queue.add(ns.key()); }});
+    on_namespaces_ =
+        namespaces_->add_handler({.added = [&queue](const Object& ns) { queue.add(ns.key()); },
+                                  .updated = [&queue](const Object&, const Object& ns) { queue.add(ns.key()); }});
     const auto add = [&queue](const Object& map) { queue.add({"", map.ns()}); };
-    on_maps_ = maps_->add_handler({.updated = [add](const Object&, const Object& after) { add(after); }, .deleted = add});
+    on_maps_ =
+        maps_->add_handler({.updated = [add](const Object&, const Object& after) { add(after); }, .deleted = add});
     return {};
   }
 

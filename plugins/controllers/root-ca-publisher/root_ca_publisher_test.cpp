@@ -43,9 +43,13 @@ class File {
 class RootCaPublisherTest : public ::testing::Test {
  protected:
   void put_namespace(const std::string& name) {
-    bench_.cluster.put(kNamespaces, {{"metadata", {{"name", name}}}, {"spec", {{"finalizers", {"kubernetes"}}}}, {"status", {{"phase", "Active"}}}});
+    bench_.cluster.put(kNamespaces, {{"metadata", {{"name", name}}},
+                                     {"spec", {{"finalizers", {"kubernetes"}}}},
+                                     {"status", {{"phase", "Active"}}}});
   }
-  std::optional<api::Object> map(const std::string& ns) { return bench_.cluster.find(kConfigMaps, {ns, "kube-root-ca.crt"}); }
+  std::optional<api::Object> map(const std::string& ns) {
+    return bench_.cluster.find(kConfigMaps, {ns, "kube-root-ca.crt"});
+  }
 
   File file_{kPem};
   testing::ControllerBench bench_{make_reconciler, file_.config()};
@@ -75,7 +79,8 @@ TEST_F(RootCaPublisherTest, AChangedOrDeletedMapIsWrittenAgain) {
 TEST_F(RootCaPublisherTest, OtherMapsAreLeftAlone) {
   put_namespace("shop");
   bench_.start();
-  const auto other = bench_.cluster.put(kConfigMaps, {{"metadata", {{"name", "mine"}, {"namespace", "shop"}}}, {"data", {{"ca.crt", "x"}}}});
+  const auto other = bench_.cluster.put(
+      kConfigMaps, {{"metadata", {{"name", "mine"}, {"namespace", "shop"}}}, {"data", {{"ca.crt", "x"}}}});
   bench_.settle();
   EXPECT_EQ(bench_.cluster.find(kConfigMaps, other.key())->head().resource_version, other.head().resource_version);
 }
@@ -89,7 +94,8 @@ TEST_F(RootCaPublisherTest, ANamespaceThatIsGoingGetsNone) {
 
 Result<std::unique_ptr<controller::Reconciler>> make_with(const std::string& config) {
   static testing::ControllerBench bench{make_reconciler};
-  return make_reconciler({config, bench.cluster, bench.events, bench.log, bench.metrics, bench.clock, bench.random, bench.executor});
+  return make_reconciler(
+      {config, bench.cluster, bench.events, bench.log, bench.metrics, bench.clock, bench.random, bench.executor});
 }
 
 TEST(RootCaPublisher, RefusesAFileThatCannotBeRead) {

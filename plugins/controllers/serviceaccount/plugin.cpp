@@ -3,7 +3,8 @@
 
 #include "serviceaccount.h"
 
-KUBERNEL_PLUGIN("serviceaccount", "0.1.0", "Gives every namespace its default service account.", "controller/serviceaccount") {
+KUBERNEL_PLUGIN("serviceaccount", "0.1.0", "Gives every namespace its default service account.",
+                "controller/serviceaccount") {
   kubernel::plugin::provide(registrar, "serviceaccount",
                             kubernel::controller::Spec{.service_account = "service-account-controller",
                                                        .workers = 1,

@@ -24,8 +24,9 @@ class ServiceAccountReconciler final : public controller::Reconciler {
   Result<void> watch(client::InformerFactory& informers, controller::KeyQueue& queue) override {
     namespaces_ = informers.informer(kNamespaces, {});
     accounts_ = informers.informer(kServiceAccounts, {});
-    on_namespaces_ = namespaces_->add_handler({.added = [&queue](const Object& ns) { queue.add(ns.key()); },
-                                               .updated = [&queue](const Object&, const Object& ns) { queue.add(ns.key()); }});
+    on_namespaces_ =
+        namespaces_->add_handler({.added = [&queue](const Object& ns) { queue.add(ns.key()); },
+                                  .updated = [&queue](const Object&, const Object& ns) { queue.add(ns.key()); }});
     on_accounts_ = accounts_->add_handler({.deleted = [&queue](const Object& account) {
       if (account.name() == kDefault) queue.add({"", account.ns()});
     }});

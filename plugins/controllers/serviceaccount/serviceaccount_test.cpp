@@ -17,7 +17,9 @@ using nlohmann::json;
 class ServiceAccountTest : public ::testing::Test {
  protected:
   void put_namespace(const std::string& name) {
-    bench_.cluster.put(kNamespaces, {{"metadata", {{"name", name}}}, {"spec", {{"finalizers", {"kubernetes"}}}}, {"status", {{"phase", "Active"}}}});
+    bench_.cluster.put(kNamespaces, {{"metadata", {{"name", name}}},
+                                     {"spec", {{"finalizers", {"kubernetes"}}}},
+                                     {"status", {{"phase", "Active"}}}});
   }
   bool has_default(const std::string& ns) { return bench_.cluster.find(kServiceAccounts, {ns, "default"}).has_value(); }
 

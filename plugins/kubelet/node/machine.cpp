@@ -39,7 +39,8 @@ std::int64_t read_number(const std::string& path) {
 std::int64_t field(const std::string& text, const std::string& name, int base) {
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
-    if (line.starts_with(name + ":")) return static_cast<std::int64_t>(std::strtoull(line.c_str() + name.size() + 1, nullptr, base));
+    if (line.starts_with(name + ":"))
+      return static_cast<std::int64_t>(std::strtoull(line.c_str() + name.size() + 1, nullptr, base));
   }
   return 0;
 }
@@ -64,7 +65,8 @@ std::string own_cgroup(const std::string& root, const std::string& controller) {
     const auto first = line.find(':'), second = line.find(':', first + 1);
     if (first == std::string::npos || second == std::string::npos) continue;
     const std::string names = "," + line.substr(first + 1, second - first - 1) + ",";
-    if (controller.empty() ? names == ",," : names.find("," + controller + ",") != std::string::npos) return line.substr(second + 1);
+    if (controller.empty() ? names == ",," : names.find("," + controller + ",") != std::string::npos)
+      return line.substr(second + 1);
   }
   return {};
 }
@@ -116,7 +118,8 @@ Machine read_machine(const std::string& root, const std::string& kubelet_directo
   // Before the first pod the directory may not be there yet; it will be on the disk of the nearest parent that is.
   std::error_code unknown;
   std::filesystem::path directory = kubelet_directory;
-  while (directory.has_relative_path() && !std::filesystem::exists(directory, unknown)) directory = directory.parent_path();
+  while (directory.has_relative_path() && !std::filesystem::exists(directory, unknown))
+    directory = directory.parent_path();
   struct statvfs disk {};
   if (::statvfs(directory.c_str(), &disk) == 0) {
     const auto block = static_cast<std::int64_t>(disk.f_frsize);
@@ -127,7 +130,8 @@ Machine read_machine(const std::string& root, const std::string& kubelet_directo
   }
   out.max_pids = read_number(root + "/proc/sys/kernel/pid_max");
   const std::string load = read_text(root + "/proc/loadavg");
-  if (const auto slash = load.find('/'); slash != std::string::npos) out.pids = std::strtoll(load.c_str() + slash + 1, nullptr, 10);
+  if (const auto slash = load.find('/'); slash != std::string::npos)
+    out.pids = std::strtoll(load.c_str() + slash + 1, nullptr, 10);
   out.machine_id = read_text(root + "/etc/machine-id");
   out.system_uuid = read_text(root + "/sys/class/dmi/id/product_uuid");
   out.boot_id = read_text(root + "/proc/sys/kernel/random/boot_id");

@@ -22,9 +22,16 @@ constexpr int kLeaseRetries = 5;
 
 NodeAgent::NodeAgent(const Config& config, client::ApiClient& api, Tasks& tasks, Logger& log,
                      std::function<NodeInput()> observe, std::function<void(const api::Object& node)> registered)
-    : config_(config), api_(api), tasks_(tasks), log_(log), observe_(std::move(observe)), registered_(std::move(registered)) {}
+    : config_(config),
+      api_(api),
+      tasks_(tasks),
+      log_(log),
+      observe_(std::move(observe)),
+      registered_(std::move(registered)) {}
 
-NodeAgent::~NodeAgent() { stop(); }
+NodeAgent::~NodeAgent() {
+  stop();
+}
 
 void NodeAgent::start() {
   tasks_.run([this] { tick_status(); });
@@ -44,7 +51,8 @@ std::string NodeAgent::problem() const {
   return problem_;
 }
 
-void NodeAgent::again(std::unique_ptr<Subscription>& timer, std::chrono::milliseconds delay, void (NodeAgent::*what)()) {
+void NodeAgent::again(std::unique_ptr<Subscription>& timer, std::chrono::milliseconds delay,
+                      void (NodeAgent::*what)()) {
   auto fresh = tasks_.run_after(delay, [this, what] { (this->*what)(); });
   const std::lock_guard lock(mutex_);
   if (!stopped_) timer.swap(fresh);
@@ -107,7 +115,8 @@ Result<void> NodeAgent::write_status(const NodeInput& input, const api::Object& 
   json document = node.to_json();
   document["status"] = std::move(status);
   const client::WriteOptions options{.subresource = "status", .field_manager = "kubelet"};
-  KUBERNEL_TRY(const auto written, api_.update(tasks_.context(), api::resources::kNodes, node.key(), document, options));
+  KUBERNEL_TRY(const auto written,
+               api_.update(tasks_.context(), api::resources::kNodes, node.key(), document, options));
   last_write_ = now;
   return {};
 }
@@ -139,7 +148,8 @@ void NodeAgent::tick_status() {
     return;
   }
   // The API may be away: that is no reason to stop running pods.
-  const bool lost_race = result.error().reason() == Reason::Conflict;  // Somebody else wrote meanwhile: nothing is wrong.
+  const bool lost_race =
+      result.error().reason() == Reason::Conflict;  // Somebody else wrote meanwhile: nothing is wrong.
   if (!lost_race) log_warning(log_, "cannot report the node", {{"node", config_.node_name}, {"error", result.error()}});
   const auto delay = std::min(kFirstRetry * (1 << std::min(failures_++, 6)), kLastRetry);
   look_after(delay);
@@ -198,7 +208,8 @@ void NodeAgent::tick_lease() {
   if (!renewed && registered) {
     log_warning(log_, "cannot renew the node's lease", {{"node", config_.node_name}, {"error", renewed.error()}});
   }
-  again(lease_timer_, renewed ? period : std::min(period, registered ? kLastRetry : kFirstRetry), &NodeAgent::tick_lease);
+  again(lease_timer_, renewed ? period : std::min(period, registered ? kLastRetry : kFirstRetry),
+        &NodeAgent::tick_lease);
 }
 
 }  // namespace kubernel::kubelet

@@ -22,7 +22,8 @@ constexpr std::int64_t kMinDiskPercent = 10, kMinInodesPercent = 5;
 
 json resources(const NodeInput& in, bool allocatable) {
   const std::int64_t memory = in.machine.memory_bytes - (allocatable ? kMinMemory : 0);
-  const std::int64_t disk = allocatable ? in.machine.disk_bytes / 100 * (100 - kMinDiskPercent) : in.machine.disk_bytes / 1024;
+  const std::int64_t disk =
+      allocatable ? in.machine.disk_bytes / 100 * (100 - kMinDiskPercent) : in.machine.disk_bytes / 1024;
   json out = json::object();
   out["cpu"] = std::to_string(in.machine.cpus);
   out["memory"] = std::to_string(std::max<std::int64_t>(memory, 0) / 1024) + "Ki";
@@ -55,15 +56,18 @@ std::vector<Condition> conditions(const NodeInput& in) {
                                          (m.inodes > 0 && m.available_inodes < m.inodes / 100 * kMinInodesPercent));
   const bool pids = m.max_pids > 0 && m.max_pids - m.pids < m.max_pids / 100;
   std::vector<Condition> out;
-  out.push_back(memory ? Condition{"MemoryPressure", true, "KubeletHasInsufficientMemory", "kubelet has insufficient memory available"}
-                       : Condition{"MemoryPressure", false, "KubeletHasSufficientMemory", "kubelet has sufficient memory available"});
+  out.push_back(memory ? Condition{"MemoryPressure", true, "KubeletHasInsufficientMemory",
+                                   "kubelet has insufficient memory available"}
+                       : Condition{"MemoryPressure", false, "KubeletHasSufficientMemory",
+                                   "kubelet has sufficient memory available"});
   out.push_back(disk ? Condition{"DiskPressure", true, "KubeletHasDiskPressure", "kubelet has disk pressure"}
                      : Condition{"DiskPressure", false, "KubeletHasNoDiskPressure", "kubelet has no disk pressure"});
-  out.push_back(pids ? Condition{"PIDPressure", true, "KubeletHasInsufficientPID", "kubelet has insufficient PID available"}
-                     : Condition{"PIDPressure", false, "KubeletHasSufficientPID", "kubelet has sufficient PID available"});
-  out.push_back(in.network_problem.empty()
-                    ? Condition{"Ready", true, "KubeletReady", "kubelet is posting ready status"}
-                    : Condition{"Ready", false, "KubeletNotReady", "container runtime network not ready: " + in.network_problem});
+  out.push_back(
+      pids ? Condition{"PIDPressure", true, "KubeletHasInsufficientPID", "kubelet has insufficient PID available"}
+           : Condition{"PIDPressure", false, "KubeletHasSufficientPID", "kubelet has sufficient PID available"});
+  out.push_back(in.network_problem.empty() ? Condition{"Ready", true, "KubeletReady", "kubelet is posting ready status"}
+                                           : Condition{"Ready", false, "KubeletNotReady",
+                                                       "container runtime network not ready: " + in.network_problem});
   return out;
 }
 
@@ -102,7 +106,8 @@ json image_list(std::vector<runtime::Image> images) {
   return out;
 }
 
-// What two reports are compared by: without the times of the reports, and amounts as the API server keeps them ("0Ki" is "0").
+// What two reports are compared by: without the times of the reports, and amounts as the API server keeps them ("0Ki"
+// is "0").
 json comparable(json status) {
   if (status.contains("conditions")) {
     for (json& condition : status["conditions"]) condition.erase("lastHeartbeatTime");
@@ -110,7 +115,8 @@ json comparable(json status) {
   for (const char* member : {"capacity", "allocatable"}) {
     if (!status.contains(member)) continue;
     for (json& amount : status[member]) {
-      const auto parsed = amount.is_string() ? api::Quantity::parse(amount.get_ref<const std::string&>()) : api::Quantity();
+      const auto parsed =
+          amount.is_string() ? api::Quantity::parse(amount.get_ref<const std::string&>()) : api::Quantity();
       if (parsed) amount = parsed->to_string();
     }
   }
@@ -174,7 +180,9 @@ json node_document(const NodeInput& in) {
   return out;
 }
 
-bool status_changed(const json& before, const json& after) { return comparable(before) != comparable(after); }
+bool status_changed(const json& before, const json& after) {
+  return comparable(before) != comparable(after);
+}
 
 bool fix_labels(const NodeInput& in, json& node) {
   bool changed = false;

@@ -21,13 +21,13 @@ namespace kubernel::kubelet {
 struct NodeInput {
   const Config& config;
   const Machine& machine;
-  std::vector<std::string> addresses;   // Primary first.
+  std::vector<std::string> addresses;  // Primary first.
   std::string hostname;
-  int port = 10250;                     // Where the kubelet's server listens; 0: there is none.
-  std::string runtime_version;          // "oci://1.0".
+  int port = 10250;             // Where the kubelet's server listens; 0: there is none.
+  std::string runtime_version;  // "oci://1.0".
   std::string kubelet_version;
   std::vector<runtime::Image> images;
-  std::string network_problem;          // Not empty: pods on the pod network cannot run.
+  std::string network_problem;  // Not empty: pods on the pod network cannot run.
   Clock::WallTime now;
 };
 

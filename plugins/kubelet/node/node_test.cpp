@@ -29,13 +29,21 @@ class NodeBench {
     cluster.put_text(api::resources::kNamespaces, R"({"metadata":{"name":"kube-node-lease"}})");
   }
   void start() {
-    agent = std::make_unique<NodeAgent>(config, cluster, tasks, log,
-                                        [this] {
-                                          return NodeInput{.config = config, .machine = machine, .addresses = {"192.168.0.7"}, .hostname = "host",
-                                                           .port = 10250, .runtime_version = "fake://1", .kubelet_version = "v1.36.0",
-                                                           .images = images, .network_problem = network_problem, .now = clock.wall_now()};
-                                        },
-                                        [](const api::Object&) {});
+    agent = std::make_unique<NodeAgent>(
+        config, cluster, tasks, log,
+        [this] {
+          return NodeInput{.config = config,
+                           .machine = machine,
+                           .addresses = {"192.168.0.7"},
+                           .hostname = "host",
+                           .port = 10250,
+                           .runtime_version = "fake://1",
+                           .kubelet_version = "v1.36.0",
+                           .images = images,
+                           .network_problem = network_problem,
+                           .now = clock.wall_now()};
+        },
+        [](const api::Object&) {});
     agent->start();
     executor.run_all();
   }
@@ -119,13 +127,14 @@ TEST(NodeAgent, LooksAgainAtOnceWhenSomethingChangedDuringALook) {
   bench.network_problem = "not configured yet";
   // The network comes up while the first status, which was read before, is being written.
   bool came_up = false;
-  bench.cluster.on_call([&](std::string_view verb, const api::Resource& resource, const api::ObjectKey&) -> Result<void> {
-    if (resource == api::resources::kNodes && verb != "get" && !std::exchange(came_up, true)) {
-      bench.network_problem.clear();
-      bench.agent->observe_soon();
-    }
-    return {};
-  });
+  bench.cluster.on_call(
+      [&](std::string_view verb, const api::Resource& resource, const api::ObjectKey&) -> Result<void> {
+        if (resource == api::resources::kNodes && verb != "get" && !std::exchange(came_up, true)) {
+          bench.network_problem.clear();
+          bench.agent->observe_soon();
+        }
+        return {};
+      });
   bench.start();
   bench.clock.advance(0s);
   bench.executor.run_all();
@@ -160,7 +169,8 @@ TEST(NodeAgent, GoesOnWhenTheApiWasAwayAndWhenTheNodeWasDeleted) {
 
 TEST(NodeAgent, TakesOverANodeThatExistsAndKeepsWhatOthersWrote) {
   NodeBench bench;
-  bench.cluster.put_text(api::resources::kNodes, R"({"metadata":{"name":"n1","labels":{"mine":"1"}},"spec":{"unschedulable":true}})");
+  bench.cluster.put_text(api::resources::kNodes,
+                         R"({"metadata":{"name":"n1","labels":{"mine":"1"}},"spec":{"unschedulable":true}})");
   bench.start();
   const json node = bench.node();
   EXPECT_EQ(node["metadata"]["labels"]["mine"], "1");
@@ -200,7 +210,9 @@ TEST(Machine, KnowsTheDiskBeforeTheDirectoryOfTheKubeletIsThere) {
 }
 
 TEST(NodeStatus, IsTheSameWhenTheServerWritesItsAmountsInAnotherWay) {
-  const auto status = [](const char* memory) { return json{{"capacity", {{"memory", memory}}}, {"allocatable", {{"memory", memory}}}}; };
+  const auto status = [](const char* memory) {
+    return json{{"capacity", {{"memory", memory}}}, {"allocatable", {{"memory", memory}}}};
+  };
   EXPECT_FALSE(status_changed(status("4Gi"), status("4194304Ki")));
   EXPECT_FALSE(status_changed(status("0"), status("0Ki")));
   EXPECT_TRUE(status_changed(status("4Gi"), status("4194305Ki")));

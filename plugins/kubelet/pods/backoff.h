@@ -13,7 +13,8 @@
 
 namespace kubernel::kubelet {
 
-// Doubles from `initial` to `cap`; a key that has been quiet for twice `cap` starts over (client-go's flowcontrol.Backoff).
+// Doubles from `initial` to `cap`; a key that has been quiet for twice `cap` starts over (client-go's
+// flowcontrol.Backoff).
 //
 // Threads: not guarded; the owner serializes.
 class Backoff {

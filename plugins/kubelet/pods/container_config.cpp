@@ -9,10 +9,19 @@ namespace kubernel::kubelet {
 namespace {
 
 // The masked and read-only paths of Docker's and containerd's default, which upstream asks runtimes for.
-const std::vector<std::string> kMaskedPaths = {"/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-                                               "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi",
-                                               "/sys/firmware", "/sys/devices/virtual/powercap"};
-const std::vector<std::string> kReadonlyPaths = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"};
+const std::vector<std::string> kMaskedPaths = {"/proc/asound",
+                                               "/proc/acpi",
+                                               "/proc/kcore",
+                                               "/proc/keys",
+                                               "/proc/latency_stats",
+                                               "/proc/timer_list",
+                                               "/proc/timer_stats",
+                                               "/proc/sched_debug",
+                                               "/proc/scsi",
+                                               "/sys/firmware",
+                                               "/sys/devices/virtual/powercap"};
+const std::vector<std::string> kReadonlyPaths = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
+                                                 "/proc/sysrq-trigger"};
 
 std::map<std::string, std::string> pod_labels(const api::Object& pod) {
   return {{std::string(kPodNameLabel), pod.name()},
@@ -102,16 +111,19 @@ runtime::SandboxConfig sandbox_config(const SandboxInput& input) {
 
 Result<void> check_non_root(const api::Object& pod, const ContainerSpec& container, const runtime::Image& image) {
   const api::Value own = container.value["securityContext"], shared = pod["spec"]["securityContext"];
-  const api::Value asked = own["runAsNonRoot"] && !own["runAsNonRoot"].is_null() ? own["runAsNonRoot"] : shared["runAsNonRoot"];
+  const api::Value asked =
+      own["runAsNonRoot"] && !own["runAsNonRoot"].is_null() ? own["runAsNonRoot"] : shared["runAsNonRoot"];
   if (!asked.boolean()) return {};
   const std::string who = " (pod: \"" + format_pod(pod) + "\", container: " + container.name + ")";
   if (const auto user = number(own, shared, "runAsUser")) {
     if (*user != 0) return {};
     return Error(Reason::Invalid, "container's runAsUser breaks non-root policy" + who);
   }
-  if (image.user && *image.user == 0) return Error(Reason::Invalid, "container has runAsNonRoot and image will run as root" + who);
+  if (image.user && *image.user == 0)
+    return Error(Reason::Invalid, "container has runAsNonRoot and image will run as root" + who);
   if (image.user) return {};
-  if (image.username.empty()) return Error(Reason::Invalid, "container has runAsNonRoot and image will run as root" + who);
+  if (image.username.empty())
+    return Error(Reason::Invalid, "container has runAsNonRoot and image will run as root" + who);
   return Error(Reason::Invalid, "container has runAsNonRoot and image has non-numeric user (" + image.username +
                                     "), cannot verify user is non-root" + who);
 }

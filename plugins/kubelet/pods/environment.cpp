@@ -9,7 +9,8 @@ namespace kubernel::kubelet {
 namespace {
 
 const std::string* find_variable(const Environment& environment, std::string_view name) {
-  const auto at = std::find_if(environment.rbegin(), environment.rend(), [&](const auto& e) { return e.first == name; });
+  const auto at =
+      std::find_if(environment.rbegin(), environment.rend(), [&](const auto& e) { return e.first == name; });
   return at == environment.rend() ? nullptr : &at->second;
 }
 

@@ -18,7 +18,7 @@ namespace kubernel::kubelet {
 struct PodFacts {
   std::string node_name;
   std::vector<std::string> host_ips;
-  std::vector<std::string> pod_ips;       // Empty until the sandbox has its network.
+  std::vector<std::string> pod_ips;                                        // Empty until the sandbox has its network.
   api::Quantity allocatable_cpu, allocatable_memory, allocatable_storage;  // What "no limit" means.
 };
 

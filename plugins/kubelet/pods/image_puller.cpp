@@ -15,7 +15,8 @@ using nlohmann::json;
 
 constexpr std::string_view kDefaultRegistry = "docker.io";
 
-// "https://index.docker.io/v1/" and "registry:5000/team" both name a registry; upstream compares hosts and path prefixes.
+// "https://index.docker.io/v1/" and "registry:5000/team" both name a registry; upstream compares hosts and path
+// prefixes.
 std::string normalized(std::string_view key) {
   for (const std::string_view scheme : {"https://", "http://"}) {
     if (key.starts_with(scheme)) key.remove_prefix(scheme.size());
@@ -114,8 +115,8 @@ std::string registry_of(std::string_view reference) {
   const auto slash = reference.find('/');
   if (slash == std::string_view::npos) return std::string(kDefaultRegistry);
   const std::string_view first = reference.substr(0, slash);
-  const bool is_host = first.find('.') != std::string_view::npos || first.find(':') != std::string_view::npos ||
-                       first == "localhost";
+  const bool is_host =
+      first.find('.') != std::string_view::npos || first.find(':') != std::string_view::npos || first == "localhost";
   return is_host ? normalized(first) : std::string(kDefaultRegistry);
 }
 
@@ -128,7 +129,8 @@ std::string reference_problem(std::string_view reference) {
   if (colon != std::string_view::npos && name.find('/', colon) == std::string_view::npos) {
     const std::string_view tag = name.substr(colon + 1);
     for (const char c : tag) {
-      if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '_' && c != '.' && c != '-') return prefix + "invalid reference format";
+      if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '_' && c != '.' && c != '-')
+        return prefix + "invalid reference format";
     }
     if (tag.empty() || tag.size() > 128) return prefix + "invalid reference format";
     name = name.substr(0, colon);
@@ -140,8 +142,10 @@ std::string reference_problem(std::string_view reference) {
   const std::string_view path = has_host ? name.substr(slash + 1) : name;
   if (path.empty()) return prefix + "invalid reference format";
   for (const char c : path) {
-    if (std::isupper(static_cast<unsigned char>(c)) != 0) return prefix + "invalid reference format: repository name (" + std::string(path) + ") must be lowercase";
-    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '_' && c != '.' && c != '-' && c != '/') return prefix + "invalid reference format";
+    if (std::isupper(static_cast<unsigned char>(c)) != 0)
+      return prefix + "invalid reference format: repository name (" + std::string(path) + ") must be lowercase";
+    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '_' && c != '.' && c != '-' && c != '/')
+      return prefix + "invalid reference format";
   }
   return {};
 }
@@ -150,7 +154,8 @@ Result<std::vector<runtime::Credentials>> credentials_in(const api::Object& secr
   const bool old_form = secret["type"].string() == "kubernetes.io/dockercfg";
   const std::string_view encoded = secret["data"][old_form ? ".dockercfg" : ".dockerconfigjson"].string();
   const auto unreadable = [&] {
-    return Error(Reason::Invalid, "secret " + secret.ns() + "/" + secret.name() + " holds no readable docker configuration");
+    return Error(Reason::Invalid,
+                 "secret " + secret.ns() + "/" + secret.name() + " holds no readable docker configuration");
   };
   auto text = crypto::base64_decode(encoded);
   if (!text) return unreadable();

@@ -47,8 +47,8 @@ class Planner {
     const bool had_sandbox = !in_.runtime.sandboxes.empty();
     const bool all_ended = std::all_of(apps.begin(), apps.end(), [&](const auto& c) { return ended_for_good(c); });
     // With Never, containers that ran are not run again in another sandbox.
-    const bool ran = had_sandbox && !in_.runtime.containers.empty() &&
-                     restart_policy_of(in_.pod) == RestartPolicy::Never;
+    const bool ran =
+        had_sandbox && !in_.runtime.containers.empty() && restart_policy_of(in_.pod) == RestartPolicy::Never;
     if (had_sandbox && (all_ended || ran)) {
       plan_.finished = true;
       plan_.initialized = all_ended;
@@ -85,7 +85,8 @@ class Planner {
     const bool through = any_app_container_made();
     for (const ContainerSpec& container : init_containers_of(in_.pod)) {
       const auto* status = in_.runtime.newest(container.name, sandbox_->id);
-      const bool go_on = container.sidecar ? plan_sidecar(container, status) : plan_ordinary_init(container, status, through);
+      const bool go_on =
+          container.sidecar ? plan_sidecar(container, status) : plan_ordinary_init(container, status, through);
       if (!go_on && !through) return false;
     }
     return true;
@@ -168,6 +169,8 @@ std::uint32_t next_attempt(const api::Object& pod, const PodRuntime& runtime, st
   return 0;
 }
 
-Plan plan_pod(const PlanInput& input) { return Planner(input).run(); }
+Plan plan_pod(const PlanInput& input) {
+  return Planner(input).run();
+}
 
 }  // namespace kubernel::kubelet

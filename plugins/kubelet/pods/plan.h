@@ -18,7 +18,7 @@ namespace kubernel::kubelet {
 
 // What probes and hooks say about one running container.
 struct ContainerHealth {
-  bool started = true;             // Its startup probe (when it has one) and its postStart hook are through.
+  bool started = true;  // Its startup probe (when it has one) and its postStart hook are through.
   bool liveness_failed = false;
   bool startup_failed = false;
 };
@@ -32,7 +32,7 @@ struct PlanInput {
 struct Plan {
   struct Start {
     ContainerSpec container;
-    std::uint32_t attempt = 0;                    // The restart count it will have.
+    std::uint32_t attempt = 0;                       // The restart count it will have.
     const runtime::ContainerStatus* last = nullptr;  // The one it replaces, exited; for the back-off.
   };
   struct Kill {
@@ -40,12 +40,13 @@ struct Plan {
     std::string message;  // For the event: "Container app failed liveness probe, will be restarted".
   };
 
-  bool new_sandbox = false;       // Stop the old one, if any, and make one with `sandbox_attempt`.
+  bool new_sandbox = false;  // Stop the old one, if any, and make one with `sandbox_attempt`.
   std::uint32_t sandbox_attempt = 0;
-  std::vector<Start> start;       // In order.
+  std::vector<Start> start;  // In order.
   std::vector<Kill> kill;
-  bool initialized = false;       // All init containers are through.
-  bool finished = false;          // Nothing of this pod will ever run again: every container ended for good, or an init container failed for good.
+  bool initialized = false;  // All init containers are through.
+  bool finished = false;     // Nothing of this pod will ever run again: every container ended for good, or an init
+                             // container failed for good.
 };
 
 Plan plan_pod(const PlanInput& input);

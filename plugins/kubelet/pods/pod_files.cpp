@@ -70,7 +70,8 @@ void add_line(std::string& out, const char* keyword, const std::vector<std::stri
 
 }  // namespace
 
-std::string hosts_file(const api::Object& pod, const std::vector<std::string>& pod_ips, std::string_view cluster_domain) {
+std::string hosts_file(const api::Object& pod, const std::vector<std::string>& pod_ips,
+                       std::string_view cluster_domain) {
   std::string out =
       "# Kubernetes-managed hosts file.\n"
       "127.0.0.1\tlocalhost\n"

@@ -13,7 +13,8 @@
 namespace kubernel::kubelet {
 
 // The content the kubelet gives containers on the pod network.
-std::string hosts_file(const api::Object& pod, const std::vector<std::string>& pod_ips, std::string_view cluster_domain);
+std::string hosts_file(const api::Object& pod, const std::vector<std::string>& pod_ips,
+                       std::string_view cluster_domain);
 // The node's own file with the pod's host aliases appended, for pods on the host's network.
 std::string host_hosts_file(std::string_view node_file, const api::Object& pod);
 

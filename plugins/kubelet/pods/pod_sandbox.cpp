@@ -61,7 +61,8 @@ std::vector<network::PortMapping> port_mappings(const api::Object& pod) {
 std::vector<std::string> PodWorker::pod_ips(const api::Object& pod) const {
   if (host_network(pod)) return runtime_.sandboxes.empty() ? std::vector<std::string>{} : kit_.node.host_ips;
   const auto* sandbox = runtime_.ready_sandbox();
-  return sandbox == nullptr ? std::vector<std::string>{} : split_commas(label_of(sandbox->annotations, kPodIpsAnnotation));
+  return sandbox == nullptr ? std::vector<std::string>{}
+                            : split_commas(label_of(sandbox->annotations, kPodIpsAnnotation));
 }
 
 PodFacts PodWorker::facts_of(const api::Object& pod) const {

@@ -97,7 +97,8 @@ std::optional<runtime::Image> PodWorker::ensure_image(const api::Object& pod, co
   if (const std::string problem = reference_problem(reference); !problem.empty()) {
     event("Warning", "InspectFailed", fmt::format("Failed to apply default image tag \"{}\": {}", reference, problem));
     event("Warning", "Failed", "Error: InvalidImageName");
-    waiting(container.name, "InvalidImageName", fmt::format("Failed to apply default image tag \"{}\": {}", reference, problem));
+    waiting(container.name, "InvalidImageName",
+            fmt::format("Failed to apply default image tag \"{}\": {}", reference, problem));
     return std::nullopt;  // Only another specification helps.
   }
   const std::string policy = policy_of(container);
@@ -112,7 +113,8 @@ std::optional<runtime::Image> PodWorker::ensure_image(const api::Object& pod, co
       return **std::move(found);
     }
     if (policy == "Never") {
-      const std::string message = fmt::format("Container image \"{}\" is not present with pull policy of Never", reference);
+      const std::string message =
+          fmt::format("Container image \"{}\" is not present with pull policy of Never", reference);
       if (facts_[container.name].waiting_reason != "ErrImageNeverPull") {
         event("Warning", "ErrImageNeverPull", message);
         event("Warning", "Failed", "Error: ErrImageNeverPull");
@@ -159,15 +161,16 @@ std::optional<runtime::Image> PodWorker::finish_pull(const api::Object& pod, con
     pull_failed_at_.erase(reference);
     const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(pull->finished_at() - pull->started_at());
     event("Normal", "Pulled",
-          fmt::format("Successfully pulled image \"{0}\" in {1} ({1} including waiting). Image size: {2} bytes.", reference,
-                      api::format_duration(took), (*result)->size_bytes));
+          fmt::format("Successfully pulled image \"{0}\" in {1} ({1} including waiting). Image size: {2} bytes.",
+                      reference, api::format_duration(took), (*result)->size_bytes));
     return **std::move(result);
   }
   if (kit_.tasks.stopping()) return std::nullopt;
   const std::string message = fmt::format("failed to pull image \"{}\": {}", reference, result->error().message());
   event("Warning", "Failed", fmt::format("Failed to pull image \"{}\": {}", reference, result->error().message()));
   event("Warning", "Failed", "Error: ErrImagePull");
-  log_warning(kit_.log, "image pull failed", {{"pod", format_pod(pod)}, {"image", reference}, {"error", result->error()}});
+  log_warning(kit_.log, "image pull failed",
+              {{"pod", format_pod(pod)}, {"image", reference}, {"error", result->error()}});
   waiting(container.name, "ErrImagePull", message);
   const auto now = kit_.tasks.clock().now();
   pull_back_off_.note_try(reference, now);
@@ -182,8 +185,10 @@ std::vector<runtime::Credentials> PodWorker::pull_credentials(const api::Object&
     const api::ObjectKey key{pod.ns(), std::string(ref["name"].string())};
     auto secret = kit_.objects.get(kit_.tasks.context(), api::resources::kSecrets, key, uid_);
     if (!secret) {
-      event("Warning", "FailedToRetrieveImagePullSecret",
-            fmt::format("Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.", key.name));
+      event(
+          "Warning", "FailedToRetrieveImagePullSecret",
+          fmt::format("Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.",
+                      key.name));
       continue;
     }
     auto found = credentials_in(*secret, reference);
@@ -199,20 +204,21 @@ std::vector<runtime::Credentials> PodWorker::pull_credentials(const api::Object&
 Result<std::vector<runtime::Mount>> PodWorker::make_mounts(const api::Object& pod, const ContainerSpec& container,
                                                            const Environment& environment, std::uint32_t attempt) {
   KUBERNEL_TRY(auto mounts, volume_mounts(container.value, pod, volume_paths_, [&](std::string_view text) {
-    return expand(text, [&](std::string_view name) -> const std::string* {
-      for (const auto& [known, value] : environment) {
-        if (known == name) return &value;
-      }
-      return nullptr;
-    });
-  }));
+                 return expand(text, [&](std::string_view name) -> const std::string* {
+                   for (const auto& [known, value] : environment) {
+                     if (known == name) return &value;
+                   }
+                   return nullptr;
+                 });
+               }));
   const auto taken = [&](std::string_view path) {
     return std::any_of(mounts.begin(), mounts.end(), [&](const auto& m) { return m.container_path == path; });
   };
   KUBERNEL_CHECK_OK(write_pod_files(pod));
   for (const char* name : {"hosts", "resolv.conf"}) {
     const std::string path = std::string("/etc/") + name;
-    if (!taken(path)) mounts.push_back({path, directory() + "/etc-" + name, false, runtime::Mount::Propagation::Private});
+    if (!taken(path))
+      mounts.push_back({path, directory() + "/etc-" + name, false, runtime::Mount::Propagation::Private});
   }
   const std::string message_path(container.value["terminationMessagePath"].string("/dev/termination-log"));
   if (!message_path.empty() && !taken(message_path)) {
@@ -236,7 +242,8 @@ Result<runtime::ContainerConfig> PodWorker::make_config(const api::Object& pod, 
                                                         const runtime::Image& image) {
   const auto source = [&](const api::Resource& resource) {
     return [this, &pod, resource](std::string_view name) -> Result<std::map<std::string, std::string>> {
-      KUBERNEL_TRY(const auto object, kit_.objects.get(kit_.tasks.context(), resource, {pod.ns(), std::string(name)}, uid_));
+      KUBERNEL_TRY(const auto object,
+                   kit_.objects.get(kit_.tasks.context(), resource, {pod.ns(), std::string(name)}, uid_));
       return ObjectSource::data_of(resource, object);
     };
   };
@@ -279,7 +286,8 @@ Result<void> PodWorker::create_and_start(const api::Object& pod, const Plan::Sta
     return std::move(config).error();
   }
   std::error_code ignored;  // A missing directory shows as the runtime's error.
-  std::filesystem::create_directories(pod_log_directory(kit_.config.log_directory, pod) + "/" + container.name, ignored);
+  std::filesystem::create_directories(pod_log_directory(kit_.config.log_directory, pod) + "/" + container.name,
+                                      ignored);
   auto id = kit_.runtime.create_container(kit_.tasks.context(kStartTimeout), sandbox->id, *config);
   if (!id) {
     start_failed(pod, container, "CreateContainerError", id.error());
@@ -294,7 +302,8 @@ Result<void> PodWorker::create_and_start(const api::Object& pod, const Plan::Sta
   }
   event("Normal", "Started", "Started container " + container.name);
   if (container.value["lifecycle"]["postStart"]) {
-    post_start_[*id] = run_hook(pod, container, *id, "postStart", std::chrono::duration_cast<std::chrono::seconds>(kPostStartTimeout));
+    post_start_[*id] =
+        run_hook(pod, container, *id, "postStart", std::chrono::duration_cast<std::chrono::seconds>(kPostStartTimeout));
   }
   return {};
 }

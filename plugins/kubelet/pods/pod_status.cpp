@@ -152,7 +152,8 @@ class StatusWriterOf {
     if (terminated) out["lastState"] = old["state"].to_json();
     if (was_running) {
       out["lastState"] = json{{"terminated", lost}};
-      out["lastState"]["terminated"]["message"] = "The container could not be located when the pod was deleted.  The container used to be Running";
+      out["lastState"]["terminated"]["message"] =
+          "The container could not be located when the pod was deleted.  The container used to be Running";
     }
   }
 
@@ -252,7 +253,8 @@ class StatusWriterOf {
 
   void put_condition(json& conditions, const char* type, const Verdict& verdict) const {
     const char* status = verdict.good ? "True" : "False";
-    const auto old = std::find_if(conditions.begin(), conditions.end(), [&](const json& c) { return c["type"] == type; });
+    const auto old =
+        std::find_if(conditions.begin(), conditions.end(), [&](const json& c) { return c["type"] == type; });
     json condition = {{"type", type}, {"status", status}, {"lastProbeTime", nullptr}};
     if (!verdict.reason.empty()) condition["reason"] = verdict.reason;
     if (!verdict.message.empty()) condition["message"] = verdict.message;
@@ -277,7 +279,8 @@ class StatusWriterOf {
     std::vector<std::string> incomplete;
     const auto specs = init_containers_of(in_.pod);
     for (std::size_t i = 0; i < specs.size(); ++i) {
-      const bool good = specs[i].sidecar ? init[i]["started"].get<bool>() || in_.initialized : init[i]["ready"].get<bool>();
+      const bool good =
+          specs[i].sidecar ? init[i]["started"].get<bool>() || in_.initialized : init[i]["ready"].get<bool>();
       if (!good && !in_.initialized) incomplete.push_back(specs[i].name);
     }
     if (incomplete.empty()) return {};
@@ -303,13 +306,16 @@ class StatusWriterOf {
     if (!containers.good) return containers;
     for (const api::Value gate : in_.pod["spec"]["readinessGates"]) {
       const std::string type(gate["conditionType"].string());
-      const auto at = std::find_if(conditions.begin(), conditions.end(), [&](const json& c) { return c["type"] == type; });
+      const auto at =
+          std::find_if(conditions.begin(), conditions.end(), [&](const json& c) { return c["type"] == type; });
       if (at == conditions.end()) {
-        return {false, "ReadinessGatesNotReady", "corresponding condition of pod readiness gate \"" + type + "\" does not exist."};
+        return {false, "ReadinessGatesNotReady",
+                "corresponding condition of pod readiness gate \"" + type + "\" does not exist."};
       }
       if ((*at)["status"] != "True") {
-        return {false, "ReadinessGatesNotReady", "the status of pod readiness gate \"" + type + "\" is not \"True\", but " +
-                                                     (*at)["status"].get<std::string>()};
+        return {false, "ReadinessGatesNotReady",
+                "the status of pod readiness gate \"" + type + "\" is not \"True\", but " +
+                    (*at)["status"].get<std::string>()};
       }
     }
     return {};
@@ -319,7 +325,8 @@ class StatusWriterOf {
     json conditions = out.contains("conditions") && out["conditions"].is_array() ? out["conditions"] : json::array();
     const auto phase = out["phase"].get<std::string>();
     const Verdict containers = containers_verdict(init, apps, phase);
-    put_condition(conditions, "PodReadyToStartContainers", {in_.runtime.ready_sandbox() != nullptr && !in_.terminated, {}, {}});
+    put_condition(conditions, "PodReadyToStartContainers",
+                  {in_.runtime.ready_sandbox() != nullptr && !in_.terminated, {}, {}});
     put_condition(conditions, "Initialized", initialized_verdict(init, phase));
     put_condition(conditions, "Ready", ready_verdict(containers, conditions));
     put_condition(conditions, "ContainersReady", containers);
@@ -333,6 +340,8 @@ class StatusWriterOf {
 
 }  // namespace
 
-nlohmann::json compute_status(const StatusInput& input) { return StatusWriterOf(input).run(); }
+nlohmann::json compute_status(const StatusInput& input) {
+  return StatusWriterOf(input).run();
+}
 
 }  // namespace kubernel::kubelet

@@ -47,7 +47,8 @@ bool PodWorker::step_stop(const runtime::ContainerStatus& container, Clock::Time
   const auto spec = current_ ? find_container(*current_, container.name) : std::nullopt;
   if (!stop.asked && spec && spec->value["lifecycle"]["preStop"]) {
     if (!stop.pre_stop) {
-      const auto left = std::chrono::ceil<std::chrono::seconds>(std::max(stop.deadline - now, Clock::TimePoint::duration::zero()));
+      const auto left =
+          std::chrono::ceil<std::chrono::seconds>(std::max(stop.deadline - now, Clock::TimePoint::duration::zero()));
       stop.pre_stop = run_hook(*current_, *spec, container.id, "preStop", std::max(left, std::chrono::seconds(1)));
     }
     if (!stop.pre_stop->done() && now < stop.deadline) {
@@ -67,7 +68,9 @@ bool PodWorker::step_stop(const runtime::ContainerStatus& container, Clock::Time
     }
   }
   if (now >= stop.deadline) {
-    if (auto killed = kit_.runtime.stop_container(kit_.tasks.context(kKillTimeout), container.id, std::chrono::seconds(0)); !killed) {
+    if (auto killed =
+            kit_.runtime.stop_container(kit_.tasks.context(kKillTimeout), container.id, std::chrono::seconds(0));
+        !killed) {
       log_warning(kit_.log, "cannot kill a container", {{"container", container.name}, {"error", killed.error()}});
       wake_after(std::chrono::seconds(2));
     }
@@ -75,7 +78,8 @@ bool PodWorker::step_stop(const runtime::ContainerStatus& container, Clock::Time
     wake_at(stop.deadline);
   }
   if (auto updated = kit_.cache.update_container(kit_.tasks.context(), container.id); !updated) {
-    log_warning(kit_.log, "cannot read a container's state", {{"container", container.name}, {"error", updated.error()}});
+    log_warning(kit_.log, "cannot read a container's state",
+                {{"container", container.name}, {"error", updated.error()}});
   }
   const PodRuntime now_runtime = kit_.cache.pod(uid_);
   const auto* status = now_runtime.by_id(container.id);
@@ -153,7 +157,8 @@ void PodWorker::delete_from_api(const api::Object& pod) {
   options.grace_period_seconds = 0;
   options.precondition_uid = uid_;
   auto removed = kit_.api.remove(kit_.tasks.context(), api::resources::kPods, pod.key(), options);
-  const bool somebody_else = !removed && (removed.error().reason() == Reason::NotFound || removed.error().reason() == Reason::Conflict);
+  const bool somebody_else =
+      !removed && (removed.error().reason() == Reason::NotFound || removed.error().reason() == Reason::Conflict);
   if (removed || somebody_else) {
     deleted_ = true;  // The informer says when it is gone; a finalizer may hold it.
     return;

@@ -118,8 +118,12 @@ void PodWorker::run() {
   if (ended) finished_();
 }
 
-void PodWorker::wake_at(Clock::TimePoint due) { next_wake_ = std::min(next_wake_, due); }
-void PodWorker::wake_after(Clock::TimePoint::duration delay) { wake_at(kit_.tasks.clock().now() + delay); }
+void PodWorker::wake_at(Clock::TimePoint due) {
+  next_wake_ = std::min(next_wake_, due);
+}
+void PodWorker::wake_after(Clock::TimePoint::duration delay) {
+  wake_at(kit_.tasks.clock().now() + delay);
+}
 
 void PodWorker::arm_timer() {
   timer_.reset();
@@ -133,7 +137,9 @@ void PodWorker::event(std::string_view type, std::string_view reason, const std:
   if (current_) kit_.events.record(*current_, type, reason, message);
 }
 
-std::string PodWorker::directory() const { return kit_.volumes.pod_directory(uid_); }
+std::string PodWorker::directory() const {
+  return kit_.volumes.pod_directory(uid_);
+}
 
 void PodWorker::sync() {
   if (kit_.tasks.stopping()) return;
@@ -239,7 +245,8 @@ void PodWorker::remove_dead_containers() {
   for (const auto& container : runtime_.containers) {
     if (++seen[container.name] <= 2 || container.state == runtime::State::Running) continue;
     if (auto removed = kit_.runtime.remove_container(kit_.tasks.context(), container.id); !removed) {
-      log_warning(kit_.log, "cannot remove an old container", {{"container", container.name}, {"error", removed.error()}});
+      log_warning(kit_.log, "cannot remove an old container",
+                  {{"container", container.name}, {"error", removed.error()}});
       continue;
     }
     kit_.cache.container_removed(container.id);

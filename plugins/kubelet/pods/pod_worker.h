@@ -2,8 +2,8 @@
 //
 // PodWorker: makes one pod real and says what became of it.
 //
-// sync() is level-triggered and never waits: pulls, hooks and grace periods run elsewhere and wake the worker. All knowledge
-// that must survive a restart is in the runtime's labels and annotations and in the API.
+// sync() is level-triggered and never waits: pulls, hooks and grace periods run elsewhere and wake the worker. All
+// knowledge that must survive a restart is in the runtime's labels and annotations and in the API.
 
 #pragma once
 
@@ -97,7 +97,8 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   std::optional<runtime::Image> begin_pull(const api::Object& pod, const ContainerSpec& container);
   std::optional<runtime::Image> finish_pull(const api::Object& pod, const ContainerSpec& container);
   std::vector<runtime::Credentials> pull_credentials(const api::Object& pod, const std::string& reference);
-  Result<runtime::ContainerConfig> make_config(const api::Object& pod, const Plan::Start& what, const runtime::Image& image);
+  Result<runtime::ContainerConfig> make_config(const api::Object& pod, const Plan::Start& what,
+                                               const runtime::Image& image);
   Result<std::vector<runtime::Mount>> make_mounts(const api::Object& pod, const ContainerSpec& container,
                                                   const Environment& environment, std::uint32_t attempt);
   Result<void> create_and_start(const api::Object& pod, const Plan::Start& what, const runtime::Image& image);
@@ -133,18 +134,18 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   Clock::TimePoint next_wake_;
   std::unique_ptr<Subscription> timer_;
   std::map<std::string, ContainerFacts> facts_;
-  std::map<std::string, std::shared_ptr<Pull>> pulls_;           // By container.
-  std::map<std::string, std::shared_ptr<Hook>> post_start_;      // By container id.
-  std::map<std::string, Stop> stops_;                            // By container id.
-  std::map<std::string, std::string> messages_;                  // Termination messages by container id.
-  std::set<std::string> detached_;                               // Network ids.
+  std::map<std::string, std::shared_ptr<Pull>> pulls_;       // By container.
+  std::map<std::string, std::shared_ptr<Hook>> post_start_;  // By container id.
+  std::map<std::string, Stop> stops_;                        // By container id.
+  std::map<std::string, std::string> messages_;              // Termination messages by container id.
+  std::set<std::string> detached_;                           // Network ids.
   VolumePaths volume_paths_;
   Backoff restart_back_off_, pull_back_off_, retry_back_off_;
-  std::string last_status_;                                      // As sent, for compare-before-write.
+  std::string last_status_;  // As sent, for compare-before-write.
   Clock::TimePoint last_status_at_;
   bool initialized_ = false;
-  std::map<std::string, Clock::TimePoint> pull_failed_at_;       // By image reference.
-  Clock::TimePoint next_sandbox_from_;                           // When the last sandbox could not be made.
+  std::map<std::string, Clock::TimePoint> pull_failed_at_;  // By image reference.
+  Clock::TimePoint next_sandbox_from_;                      // When the last sandbox could not be made.
 
   bool terminating_ = false;
   Clock::TimePoint terminating_since_;

@@ -63,7 +63,8 @@ TEST(PodWorker, RestartsAContainerThatFailsAtOnceAndThenWithBackOff) {
   EXPECT_EQ(app["ready"], false);
   EXPECT_EQ(bench.phase("web"), "Running");
   EXPECT_EQ(bench.condition("web", "Ready")["reason"], "ContainersNotReady");
-  EXPECT_NE(app["state"]["waiting"]["message"].get<std::string>().find("back-off 10s restarting failed container=app pod=web_default("),
+  EXPECT_NE(app["state"]["waiting"]["message"].get<std::string>().find(
+                "back-off 10s restarting failed container=app pod=web_default("),
             std::string::npos);
   bench.advance(9s);
   EXPECT_EQ(bench.runtime.count("start_container app"), 2U);
@@ -140,7 +141,8 @@ TEST(PodWorker, RunsInitContainersOneAfterTheOther) {
 
 TEST(PodWorker, AFailedInitContainerIsRepeatedUnlessThePolicyIsNever) {
   Bench bench;
-  const std::string init = R"("initContainers":[{"name":"one","image":"busybox:1"}],"containers":[{"name":"app","image":"busybox:1"}])";
+  const std::string init =
+      R"("initContainers":[{"name":"one","image":"busybox:1"}],"containers":[{"name":"app","image":"busybox:1"}])";
   bench.put_pod("again", "{" + init + "}");
   bench.settle();
   bench.runtime.exit_container("one", 1);
@@ -156,7 +158,9 @@ TEST(PodWorker, AFailedInitContainerIsRepeatedUnlessThePolicyIsNever) {
 
 TEST(PodWorker, ASidecarRunsBesideTheAppAndEndsAfterIt) {
   Bench bench;
-  bench.put_pod("job", R"({"restartPolicy":"Never","initContainers":[{"name":"side","image":"busybox:1","restartPolicy":"Always"}],
+  bench.put_pod(
+      "job",
+      R"({"restartPolicy":"Never","initContainers":[{"name":"side","image":"busybox:1","restartPolicy":"Always"}],
                            "containers":[{"name":"app","image":"busybox:1"}]})");
   bench.settle();
   EXPECT_EQ(bench.runtime.count("start_container side"), 1U);
@@ -212,7 +216,9 @@ TEST(PodWorker, AForcedDeletionStillEndsTheContainers) {
 
 TEST(PodWorker, RunsThePreStopHookBeforeTheSignal) {
   Bench bench;
-  bench.put_pod("web", R"({"containers":[{"name":"app","image":"busybox:1","lifecycle":{"preStop":{"exec":{"command":["bye"]}}}}]})");
+  bench.put_pod(
+      "web",
+      R"({"containers":[{"name":"app","image":"busybox:1","lifecycle":{"preStop":{"exec":{"command":["bye"]}}}}]})");
   bench.settle();
   bool asked_before = true;
   bench.handlers.answer = [&](const ProbeTarget&, api::Value handler) {
@@ -228,8 +234,12 @@ TEST(PodWorker, RunsThePreStopHookBeforeTheSignal) {
 
 TEST(PodWorker, AContainerIsNotStartedBeforeItsPostStartHookIsThrough) {
   Bench bench;
-  bench.handlers.answer = [](const ProbeTarget&, api::Value) { return ProbeOutcome{ProbeOutcome::Verdict::Failure, "no"}; };
-  bench.put_pod("web", R"({"containers":[{"name":"app","image":"busybox:1","lifecycle":{"postStart":{"exec":{"command":["hi"]}}}}]})");
+  bench.handlers.answer = [](const ProbeTarget&, api::Value) {
+    return ProbeOutcome{ProbeOutcome::Verdict::Failure, "no"};
+  };
+  bench.put_pod(
+      "web",
+      R"({"containers":[{"name":"app","image":"busybox:1","lifecycle":{"postStart":{"exec":{"command":["hi"]}}}}]})");
   bench.settle();
   EXPECT_TRUE(bench.events.has("Warning FailedPostStartHook: PostStartHook failed: no")) << bench.events.all();
   EXPECT_GE(bench.runtime.count("request_stop app"), 1U);
@@ -272,7 +282,8 @@ TEST(PodWorker, FilesOfPodsThatNobodyKnowsAreRemoved) {
   Bench bench;
   const auto uid = bench.put_pod("web", kOne);
   bench.settle();
-  const std::string lost = bench.volumes->pod_directory("lost-uid"), logs = bench.config.log_directory + "/default_gone_lost-uid";
+  const std::string lost = bench.volumes->pod_directory("lost-uid"),
+                    logs = bench.config.log_directory + "/default_gone_lost-uid";
   std::filesystem::create_directories(lost + "/volumes/kubernetes.io~empty-dir/x");
   std::filesystem::create_directories(logs);
   bench.workers->end_orphans(bench.cluster.all(api::resources::kPods));
@@ -365,7 +376,8 @@ TEST(PodWorker, AlwaysPullsExceptWhatOnlyThisNodeCanHave) {
   bench.runtime.add_remote_image("app:latest");
   bench.runtime.add_image("localhost/app:latest");
   bench.put_pod("remote", R"({"containers":[{"name":"app","image":"app:latest","imagePullPolicy":"Always"}]})");
-  bench.put_pod("local", R"({"containers":[{"name":"app","image":"localhost/app:latest","imagePullPolicy":"Always"}]})");
+  bench.put_pod("local",
+                R"({"containers":[{"name":"app","image":"localhost/app:latest","imagePullPolicy":"Always"}]})");
   bench.settle();
   EXPECT_EQ(bench.runtime.count("pull app:latest"), 1U);
   EXPECT_EQ(bench.runtime.count("pull localhost/app:latest"), 0U);
@@ -400,7 +412,9 @@ TEST(PodWorker, UsesTheCredentialsOfTheImagePullSecretThatCoversTheRegistry) {
   bench.cluster.put_text(api::resources::kSecrets,
                          R"({"metadata":{"name":"pull","namespace":"default"},"type":"kubernetes.io/dockerconfigjson",
     "data":{".dockerconfigjson":"eyJhdXRocyI6eyJyZWcuZXhhbXBsZTo1MDAwIjp7ImF1dGgiOiJhbTlsT25CMyJ9LCJvdGhlciI6eyJhdXRoIjoiZURwNSJ9fX0="}})");
-  bench.put_pod("web", R"({"imagePullSecrets":[{"name":"pull"}],"containers":[{"name":"app","image":"reg.example:5000/team/app:1"}]})");
+  bench.put_pod(
+      "web",
+      R"({"imagePullSecrets":[{"name":"pull"}],"containers":[{"name":"app","image":"reg.example:5000/team/app:1"}]})");
   bench.settle();
   const auto used = bench.runtime.pull_credentials();
   ASSERT_EQ(used.size(), 1U);
@@ -411,10 +425,13 @@ TEST(PodWorker, UsesTheCredentialsOfTheImagePullSecretThatCoversTheRegistry) {
 
 TEST(PodWorker, AMissingConfigMapIsCreateContainerConfigErrorUntilItIsThere) {
   Bench bench;
-  bench.put_pod("web", R"({"containers":[{"name":"app","image":"busybox:1","env":[{"name":"A","valueFrom":{"configMapKeyRef":{"name":"conf","key":"a"}}}]}]})");
+  bench.put_pod(
+      "web",
+      R"({"containers":[{"name":"app","image":"busybox:1","env":[{"name":"A","valueFrom":{"configMapKeyRef":{"name":"conf","key":"a"}}}]}]})");
   bench.settle();
   EXPECT_EQ(bench.container("web")["state"]["waiting"]["reason"], "CreateContainerConfigError");
-  bench.cluster.put_text(api::resources::kConfigMaps, R"({"metadata":{"name":"conf","namespace":"default"},"data":{"a":"1"}})");
+  bench.cluster.put_text(api::resources::kConfigMaps,
+                         R"({"metadata":{"name":"conf","namespace":"default"},"data":{"a":"1"}})");
   bench.settle();
   EXPECT_EQ(bench.phase("web"), "Running");
   const auto env = bench.runtime.config_of("app")->env;
@@ -469,8 +486,10 @@ TEST(PodWorker, OtherProbesWaitForTheStartupProbe) {
   bool up = false;
   int readiness = 0;
   bench.handlers.answer = [&](const ProbeTarget&, api::Value handler) {
-    if (handler["exec"]["command"].at(0).string() == "ready") ++readiness;
-    else if (!up) return ProbeOutcome{ProbeOutcome::Verdict::Failure, "not yet"};
+    if (handler["exec"]["command"].at(0).string() == "ready")
+      ++readiness;
+    else if (!up)
+      return ProbeOutcome{ProbeOutcome::Verdict::Failure, "not yet"};
     return ProbeOutcome{ProbeOutcome::Verdict::Success, {}};
   };
   bench.put_pod("web", R"({"containers":[{"name":"app","image":"busybox:1",
@@ -520,7 +539,8 @@ TEST(PodWorker, APodOnTheHostsNetworkHasTheNodesAddress) {
 
 TEST(PodWorker, ATerminationMessageIsReadFromItsFile) {
   Bench bench;
-  const auto uid = bench.put_pod("job", R"({"restartPolicy":"Never","containers":[{"name":"app","image":"busybox:1"}]})");
+  const auto uid =
+      bench.put_pod("job", R"({"restartPolicy":"Never","containers":[{"name":"app","image":"busybox:1"}]})");
   bench.settle();
   std::ofstream(bench.volumes->pod_directory(uid) + "/containers/app/0") << "last words";
   bench.runtime.exit_container("app", 1);

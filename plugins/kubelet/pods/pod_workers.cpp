@@ -25,7 +25,9 @@ void PodWorkers::forget(const std::string& uid) {
   }
 }
 
-void PodWorkers::update(const api::Object& pod) { worker(pod.uid())->update(pod); }
+void PodWorkers::update(const api::Object& pod) {
+  worker(pod.uid())->update(pod);
+}
 
 void PodWorkers::gone(const api::Object& last_known) {
   const auto one = worker(last_known.uid());

@@ -28,8 +28,9 @@ class PodWorkers {
   // From the informer.
   void update(const api::Object& pod);
   void gone(const api::Object& last_known);
-  // After the first list: what the runtime has and the API has not is ended, and files of such pods are removed. `listed` are
-  // all pods of this node that the API has. Their events may still be on their way here: such a pod is no orphan.
+  // After the first list: what the runtime has and the API has not is ended, and files of such pods are removed.
+  // `listed` are all pods of this node that the API has. Their events may still be on their way here: such a pod is no
+  // orphan.
   void end_orphans(const std::vector<api::Object>& listed);
 
   void wake(const std::string& uid);

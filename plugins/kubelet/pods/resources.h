@@ -28,8 +28,8 @@ std::int64_t oom_score_adj(const api::Object& pod, const ContainerSpec& containe
 runtime::Resources container_resources(const api::Object& pod, const ContainerSpec& container,
                                        std::int64_t node_memory_bytes, std::int64_t lowest_oom_score_adj);
 
-// What bounds the pod as a whole: the sum of its containers, or the largest init container when that is more. A limit only when
-// every container has one.
+// What bounds the pod as a whole: the sum of its containers, or the largest init container when that is more. A limit
+// only when every container has one.
 runtime::Resources pod_resources(const api::Object& pod);
 
 // "/kubepods/pod<uid>", "/kubepods/burstable/pod<uid>", "/kubepods/besteffort/pod<uid>", below `root` ("" or "/x").

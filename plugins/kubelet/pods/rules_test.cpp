@@ -13,8 +13,10 @@
 namespace kubernel::kubelet {
 namespace {
 
-api::Object make_pod(const std::string& spec, const std::string& metadata = R"("name":"web","namespace":"default","uid":"u1")") {
-  auto pod = api::Object::parse(R"({"apiVersion":"v1","kind":"Pod","metadata":{)" + metadata + R"(},"spec":)" + spec + "}");
+api::Object make_pod(const std::string& spec,
+                     const std::string& metadata = R"("name":"web","namespace":"default","uid":"u1")") {
+  auto pod =
+      api::Object::parse(R"({"apiVersion":"v1","kind":"Pod","metadata":{)" + metadata + R"(},"spec":)" + spec + "}");
   if (!pod) std::abort();
   return *pod;
 }
@@ -67,14 +69,16 @@ std::string value_of(const Result<Environment>& environment, const std::string& 
 }
 
 TEST(Environment, LaterVariablesReferToEarlierOnesAndToServices) {
-  const auto out = environment_of(R"j({"name":"app","env":[{"name":"A","value":"1"},{"name":"B","value":"$(A)$(SVC_SERVICE_HOST)$(C)"},{"name":"C","value":"3"}]})j",
-                                  sources({}), {{"SVC_SERVICE_HOST", "10.96.0.9"}});
+  const auto out = environment_of(
+      R"j({"name":"app","env":[{"name":"A","value":"1"},{"name":"B","value":"$(A)$(SVC_SERVICE_HOST)$(C)"},{"name":"C","value":"3"}]})j",
+      sources({}), {{"SVC_SERVICE_HOST", "10.96.0.9"}});
   EXPECT_EQ(value_of(out, "B"), "110.96.0.9$(C)");
   EXPECT_EQ(value_of(out, "SVC_SERVICE_HOST"), "10.96.0.9");
 }
 
 TEST(Environment, TakesFieldsResourcesAndKeys) {
-  const auto out = environment_of(R"({"name":"app","resources":{"limits":{"cpu":"1500m","memory":"64Mi"},"requests":{"cpu":"250m"}},"env":[
+  const auto out = environment_of(
+      R"({"name":"app","resources":{"limits":{"cpu":"1500m","memory":"64Mi"},"requests":{"cpu":"250m"}},"env":[
     {"name":"NAME","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}},
     {"name":"NODE","valueFrom":{"fieldRef":{"fieldPath":"spec.nodeName"}}},
     {"name":"IPS","valueFrom":{"fieldRef":{"fieldPath":"status.podIPs"}}},
@@ -84,7 +88,7 @@ TEST(Environment, TakesFieldsResourcesAndKeys) {
     {"name":"MEM","valueFrom":{"resourceFieldRef":{"resource":"limits.memory","divisor":"1Mi"}}},
     {"name":"KEY","valueFrom":{"configMapKeyRef":{"name":"conf","key":"k"}}},
     {"name":"GONE","valueFrom":{"configMapKeyRef":{"name":"nope","key":"k","optional":true}}}]})",
-                                  sources({{"conf", {{"k", "v"}}}}));
+      sources({{"conf", {{"k", "v"}}}}));
   EXPECT_EQ(value_of(out, "NAME"), "web");
   EXPECT_EQ(value_of(out, "NODE"), "n1");
   EXPECT_EQ(value_of(out, "IPS"), "10.1.0.1,fd00::1");
@@ -97,32 +101,38 @@ TEST(Environment, TakesFieldsResourcesAndKeys) {
 }
 
 TEST(Environment, NoLimitMeansTheNodesAllocatable) {
-  const auto out = environment_of(R"({"name":"app","env":[{"name":"CPU","valueFrom":{"resourceFieldRef":{"resource":"limits.cpu"}}},
+  const auto out =
+      environment_of(R"({"name":"app","env":[{"name":"CPU","valueFrom":{"resourceFieldRef":{"resource":"limits.cpu"}}},
     {"name":"MEM","valueFrom":{"resourceFieldRef":{"resource":"limits.memory"}}}]})");
   EXPECT_EQ(value_of(out, "CPU"), "4");
   EXPECT_EQ(value_of(out, "MEM"), "1073741824");
 }
 
 TEST(Environment, EnvFromComesFirstAndEnvOverridesIt) {
-  const auto out = environment_of(R"({"name":"app","envFrom":[{"prefix":"P_","configMapRef":{"name":"conf"}},{"secretRef":{"name":"nope","optional":true}}],
-    "env":[{"name":"P_a","value":"mine"}]})", sources({{"conf", {{"a", "1"}, {"b", "2"}}}}));
+  const auto out = environment_of(
+      R"({"name":"app","envFrom":[{"prefix":"P_","configMapRef":{"name":"conf"}},{"secretRef":{"name":"nope","optional":true}}],
+    "env":[{"name":"P_a","value":"mine"}]})",
+      sources({{"conf", {{"a", "1"}, {"b", "2"}}}}));
   EXPECT_EQ(value_of(out, "P_a"), "mine");
   EXPECT_EQ(value_of(out, "P_b"), "2");
 }
 
 TEST(Environment, AMissingKeyIsAnErrorThatNamesIt) {
-  const auto out = environment_of(R"({"name":"app","env":[{"name":"A","valueFrom":{"secretKeyRef":{"name":"conf","key":"nope"}}}]})",
-                                  sources({{"conf", {{"k", "v"}}}}));
+  const auto out =
+      environment_of(R"({"name":"app","env":[{"name":"A","valueFrom":{"secretKeyRef":{"name":"conf","key":"nope"}}}]})",
+                     sources({{"conf", {{"k", "v"}}}}));
   EXPECT_EQ(value_of(out, "A"), "couldn't find key nope in Secret default/conf");
 }
 
 TEST(Environment, ServicesBecomeVariables) {
   const auto service = [](const std::string& ns, const std::string& name, const std::string& ip) {
-    return *api::Object::parse(R"({"metadata":{"name":")" + name + R"(","namespace":")" + ns + R"("},"spec":{"clusterIP":")" + ip +
-                               R"(","ports":[{"name":"http-x","port":80,"protocol":"TCP"},{"port":53,"protocol":"UDP"}]}})");
+    return *api::Object::parse(
+        R"({"metadata":{"name":")" + name + R"(","namespace":")" + ns + R"("},"spec":{"clusterIP":")" + ip +
+        R"(","ports":[{"name":"http-x","port":80,"protocol":"TCP"},{"port":53,"protocol":"UDP"}]}})");
   };
-  const std::vector<api::Object> all{service("default", "kubernetes", "10.96.0.1"), service("shop", "my-db", "10.96.0.5"),
-                                     service("shop", "headless", "None"), service("other", "x", "10.96.0.6")};
+  const std::vector<api::Object> all{service("default", "kubernetes", "10.96.0.1"),
+                                     service("shop", "my-db", "10.96.0.5"), service("shop", "headless", "None"),
+                                     service("other", "x", "10.96.0.6")};
   const auto out = service_variables(all, "shop", true);
   EXPECT_EQ(out.at("MY_DB_SERVICE_HOST"), "10.96.0.5");
   EXPECT_EQ(out.at("MY_DB_SERVICE_PORT"), "80");
@@ -185,7 +195,8 @@ TEST(Resources, APodIsLimitedOnlyWhenEveryContainerIs) {
 }
 
 TEST(PodFiles, HostsNameThePodByAllItsAddresses) {
-  const auto pod = make_pod(R"({"hostname":"db-0","subdomain":"db","hostAliases":[{"ip":"1.2.3.4","hostnames":["a","b"]}],"containers":[]})");
+  const auto pod = make_pod(
+      R"({"hostname":"db-0","subdomain":"db","hostAliases":[{"ip":"1.2.3.4","hostnames":["a","b"]}],"containers":[]})");
   const auto text = hosts_file(pod, {"10.1.0.1", "fd00::1"}, "cluster.local");
   EXPECT_NE(text.find("\n10.1.0.1\tdb-0.db.default.svc.cluster.local\tdb-0\n"), std::string::npos);
   EXPECT_NE(text.find("\nfd00::1\tdb-0.db.default.svc.cluster.local\tdb-0\n"), std::string::npos);
@@ -196,14 +207,21 @@ TEST(PodFiles, HostsNameThePodByAllItsAddresses) {
 TEST(PodFiles, DnsFollowsThePolicy) {
   const DnsInput input{{"10.96.0.10"}, "cluster.local", "nameserver 8.8.8.8\nsearch example.com\noptions timeout:1\n"};
   EXPECT_EQ(resolv_conf(make_pod("{}"), input),
-            "nameserver 10.96.0.10\nsearch default.svc.cluster.local svc.cluster.local cluster.local example.com\noptions ndots:5\n");
+            "nameserver 10.96.0.10\nsearch default.svc.cluster.local svc.cluster.local cluster.local "
+            "example.com\noptions ndots:5\n");
   const std::string node = "nameserver 8.8.8.8\nsearch example.com\noptions timeout:1\n";
   EXPECT_EQ(resolv_conf(make_pod(R"({"dnsPolicy":"Default"})"), input), node);
   EXPECT_EQ(resolv_conf(make_pod(R"({"hostNetwork":true})"), input), node);
-  EXPECT_TRUE(resolv_conf(make_pod(R"({"hostNetwork":true,"dnsPolicy":"ClusterFirstWithHostNet"})"), input).starts_with("nameserver 10.96.0.10\n"));
-  EXPECT_EQ(resolv_conf(make_pod(R"({"dnsPolicy":"None","dnsConfig":{"nameservers":["1.1.1.1"],"searches":["x.y"],"options":[{"name":"ndots","value":"2"}]}})"), input),
-            "nameserver 1.1.1.1\nsearch x.y\noptions ndots:2\n");
-  EXPECT_TRUE(resolv_conf(make_pod(R"({"dnsConfig":{"options":[{"name":"ndots","value":"1"}]}})"), input).ends_with("options ndots:1\n"));
+  EXPECT_TRUE(resolv_conf(make_pod(R"({"hostNetwork":true,"dnsPolicy":"ClusterFirstWithHostNet"})"), input)
+                  .starts_with("nameserver 10.96.0.10\n"));
+  EXPECT_EQ(
+      resolv_conf(
+          make_pod(
+              R"({"dnsPolicy":"None","dnsConfig":{"nameservers":["1.1.1.1"],"searches":["x.y"],"options":[{"name":"ndots","value":"2"}]}})"),
+          input),
+      "nameserver 1.1.1.1\nsearch x.y\noptions ndots:2\n");
+  EXPECT_TRUE(resolv_conf(make_pod(R"({"dnsConfig":{"options":[{"name":"ndots","value":"1"}]}})"), input)
+                  .ends_with("options ndots:1\n"));
 }
 
 TEST(Spec, AHostnameHasAtMost63CharactersAndNoTrailingDash) {
@@ -221,21 +239,30 @@ TEST(SecurityContext, RunAsNonRootIsChecked) {
     return result ? std::string() : result.error().message();
   };
   EXPECT_EQ(check("{}", root), "");
-  EXPECT_TRUE(check(R"({"runAsNonRoot":true})", root).starts_with("container has runAsNonRoot and image will run as root"));
-  EXPECT_TRUE(check(R"({"runAsNonRoot":true})", named).starts_with("container has runAsNonRoot and image has non-numeric user (nginx)"));
+  EXPECT_TRUE(
+      check(R"({"runAsNonRoot":true})", root).starts_with("container has runAsNonRoot and image will run as root"));
+  EXPECT_TRUE(check(R"({"runAsNonRoot":true})", named)
+                  .starts_with("container has runAsNonRoot and image has non-numeric user (nginx)"));
   EXPECT_EQ(check(R"({"runAsNonRoot":true})", numbered), "");
   EXPECT_EQ(check(R"({"runAsNonRoot":true,"runAsUser":7})", root), "");
-  EXPECT_TRUE(check(R"({"runAsNonRoot":true,"runAsUser":0})", numbered).starts_with("container's runAsUser breaks non-root policy"));
+  EXPECT_TRUE(check(R"({"runAsNonRoot":true,"runAsUser":0})", numbered)
+                  .starts_with("container's runAsUser breaks non-root policy"));
 }
 
 TEST(ContainerConfig, CarriesSecurityCommandAndLabels) {
-  const auto pod = make_pod(R"j({"securityContext":{"runAsUser":5,"supplementalGroups":[9],"fsGroup":7},"containers":[{"name":"app","image":"x:1",
+  const auto pod = make_pod(
+      R"j({"securityContext":{"runAsUser":5,"supplementalGroups":[9],"fsGroup":7},"containers":[{"name":"app","image":"x:1",
     "command":["echo","$(A)"],"args":["$$(A)"],"workingDir":"/w","tty":true,"lifecycle":{"stopSignal":"SIGUSR1"},
     "securityContext":{"runAsUser":6,"capabilities":{"add":["CAP_NET_RAW"],"drop":["ALL"]},"allowPrivilegeEscalation":false,"readOnlyRootFilesystem":true}}]})j");
   const auto containers = app_containers_of(pod);
   const runtime::Image image{.id = "sha256:x"};
-  const auto config = container_config({.pod = pod, .container = containers[0], .attempt = 3, .image = image, .environment = {{"A", "1"}},
-                                        .mounts = {}, .volume_groups = {7}});
+  const auto config = container_config({.pod = pod,
+                                        .container = containers[0],
+                                        .attempt = 3,
+                                        .image = image,
+                                        .environment = {{"A", "1"}},
+                                        .mounts = {},
+                                        .volume_groups = {7}});
   ASSERT_TRUE(config);
   EXPECT_EQ(config->command, (std::vector<std::string>{"echo", "1"}));
   EXPECT_EQ(config->args, std::vector<std::string>{"$(A)"});
@@ -253,10 +280,12 @@ TEST(ContainerConfig, CarriesSecurityCommandAndLabels) {
 }
 
 TEST(ImageReference, RefusesWhatIsNone) {
-  for (const char* good : {"busybox", "busybox:1.36", "localhost:5000/a/b", "Registry.example/a:b", "a@sha256:abc", "ghcr.io/x/y-z_0"}) {
+  for (const char* good :
+       {"busybox", "busybox:1.36", "localhost:5000/a/b", "Registry.example/a:b", "a@sha256:abc", "ghcr.io/x/y-z_0"}) {
     EXPECT_EQ(reference_problem(good), "") << good;
   }
-  for (const char* bad : {"", "Busy", "a/B", "busy box", "busybox:", "a:b c"}) EXPECT_NE(reference_problem(bad), "") << bad;
+  for (const char* bad : {"", "Busy", "a/B", "busy box", "busybox:", "a:b c"})
+    EXPECT_NE(reference_problem(bad), "") << bad;
   EXPECT_EQ(registry_of("busybox"), "docker.io");
   EXPECT_EQ(registry_of("team/app"), "docker.io");
   EXPECT_EQ(registry_of("localhost/app"), "localhost");

@@ -48,12 +48,13 @@ RuntimeCache::RuntimeCache(runtime::ContainerRuntime& runtime, Tasks& tasks, Log
     : runtime_(runtime), tasks_(tasks), log_(log), changed_(std::move(changed)) {}
 
 void RuntimeCache::start() {
-  exits_ = runtime_.access().on_exit([this](std::string id) {
-    tasks_.run([this, id = std::move(id)] { note_exit(id); });
-  });
+  exits_ =
+      runtime_.access().on_exit([this](std::string id) { tasks_.run([this, id = std::move(id)] { note_exit(id); }); });
 }
 
-void RuntimeCache::stop() { exits_.reset(); }
+void RuntimeCache::stop() {
+  exits_.reset();
+}
 
 Result<void> RuntimeCache::refresh(const CallContext& ctx) {
   std::set<std::string, std::less<>> before;

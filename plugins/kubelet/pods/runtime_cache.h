@@ -37,8 +37,8 @@ std::string label_of(const std::map<std::string, std::string>& labels, std::stri
 
 // One pod's part of the runtime. A value: taken once per sync, so that a sync sees one state.
 struct PodRuntime {
-  std::vector<runtime::SandboxStatus> sandboxes;    // Newest first.
-  std::vector<runtime::ContainerStatus> containers; // By name, newest first.
+  std::vector<runtime::SandboxStatus> sandboxes;     // Newest first.
+  std::vector<runtime::ContainerStatus> containers;  // By name, newest first.
 
   const runtime::SandboxStatus* ready_sandbox() const;
   // The newest container of that name; in `sandbox_id` only, when that is not empty.
@@ -54,7 +54,8 @@ struct PodRuntime {
 class RuntimeCache {
  public:
   // `changed` gets a pod's uid when one of its containers or sandboxes changed by itself; on a pool thread.
-  RuntimeCache(runtime::ContainerRuntime& runtime, Tasks& tasks, Logger& log, std::function<void(std::string uid)> changed);
+  RuntimeCache(runtime::ContainerRuntime& runtime, Tasks& tasks, Logger& log,
+               std::function<void(std::string uid)> changed);
 
   // Lists everything; the first time before anything else is used.
   Result<void> refresh(const CallContext& ctx);

@@ -99,7 +99,9 @@ std::string_view to_string(QosClass qos) {
   return "BestEffort";
 }
 
-bool host_network(const api::Object& pod) { return pod["spec"]["hostNetwork"].boolean(); }
+bool host_network(const api::Object& pod) {
+  return pod["spec"]["hostNetwork"].boolean();
+}
 
 std::chrono::seconds termination_grace_of(const api::Object& pod) {
   return std::chrono::seconds(pod["spec"]["terminationGracePeriodSeconds"].integer(30));
@@ -111,7 +113,9 @@ std::chrono::seconds deletion_grace_of(const api::Object& pod) {
   return termination_grace_of(pod);
 }
 
-bool is_terminal_phase(std::string_view phase) { return phase == "Succeeded" || phase == "Failed"; }
+bool is_terminal_phase(std::string_view phase) {
+  return phase == "Succeeded" || phase == "Failed";
+}
 
 std::string hostname_of(const api::Object& pod) {
   std::string name(pod["spec"]["hostname"].string());
@@ -133,6 +137,8 @@ std::string spec_hash(const ContainerSpec& container) {
   return crypto::sha256_hex(container.name + "\n" + std::string(container.value["image"].string())).substr(0, 16);
 }
 
-std::string format_pod(const api::Object& pod) { return pod.name() + "_" + pod.ns() + "(" + pod.uid() + ")"; }
+std::string format_pod(const api::Object& pod) {
+  return pod.name() + "_" + pod.ns() + "(" + pod.uid() + ")";
+}
 
 }  // namespace kubernel::kubelet

@@ -182,7 +182,8 @@ int port_number(const ContainerSpec& container, api::Value port) {
   return number > 0 && number < 65536 ? number : 0;
 }
 
-NodeProbeHandlers::NodeProbeHandlers(runtime::ContainerRuntime& runtime, Tasks& tasks, std::unique_ptr<net::HttpClient> https)
+NodeProbeHandlers::NodeProbeHandlers(runtime::ContainerRuntime& runtime, Tasks& tasks,
+                                     std::unique_ptr<net::HttpClient> https)
     : runtime_(runtime), tasks_(tasks), https_(std::move(https)) {}
 
 Result<std::unique_ptr<NodeProbeHandlers>> NodeProbeHandlers::make(runtime::ContainerRuntime& runtime, Tasks& tasks,
@@ -220,8 +221,8 @@ ProbeOutcome NodeProbeHandlers::run_http(const ProbeTarget& target, api::Value g
   if (port == 0) return {Verdict::Unknown, "couldn't find port: " + std::string(get["port"].string())};
   const HttpProbe probe(target, get, port);
   const bool secure = get["scheme"].string() == "HTTPS";
-  const Result<int> status = secure ? https_status(*https_, tasks_.context(timeout), probe)
-                                    : http_status(tasks_.clock(), timeout, probe);
+  const Result<int> status =
+      secure ? https_status(*https_, tasks_.context(timeout), probe) : http_status(tasks_.clock(), timeout, probe);
   if (!status) {
     const std::string url = (secure ? "https://" : "http://") + probe.authority() + probe.path;
     return {Verdict::Failure, "Get \"" + url + "\": " + status.error().message()};

@@ -37,12 +37,13 @@ class ProbeHandlers {
   virtual ProbeOutcome run(const ProbeTarget& target, api::Value handler, std::chrono::seconds timeout) = 0;
 };
 
-// Dials from this process's network namespace: one connection a probe, closed after it, so that a probe always tests that
-// connections can be made.
+// Dials from this process's network namespace: one connection a probe, closed after it, so that a probe always tests
+// that connections can be made.
 class NodeProbeHandlers final : public ProbeHandlers {
  public:
   // Errors: as net::make_http_client().
-  static Result<std::unique_ptr<NodeProbeHandlers>> make(runtime::ContainerRuntime& runtime, Tasks& tasks, const net::NetContext& net);
+  static Result<std::unique_ptr<NodeProbeHandlers>> make(runtime::ContainerRuntime& runtime, Tasks& tasks,
+                                                         const net::NetContext& net);
   ProbeOutcome run(const ProbeTarget& target, api::Value handler, std::chrono::seconds timeout) override;
 
  private:

@@ -30,8 +30,11 @@ class ProbedServer {
     if (secure) {
       const auto now = net.clock.wall_now();
       const auto ca = *crypto::make_ca("pod", now - 1h, now + 1h);
-      const auto own = *crypto::issue(ca, {.common_name = "pod", .dns_names = {"elsewhere"}, .server = true,
-                                              .not_before = now - 1h, .not_after = now + 1h});
+      const auto own = *crypto::issue(ca, {.common_name = "pod",
+                                           .dns_names = {"elsewhere"},
+                                           .server = true,
+                                           .not_before = now - 1h,
+                                           .not_after = now + 1h});
       options.tls = std::make_unique<net::ServerTls>(net::ServerTls{{own.certificate_pem, own.private_key_pem}, {}});
     }
     server_ = *net::open_server(net, std::move(options), [this](net::Exchange& exchange) { answer(exchange); });
@@ -59,9 +62,14 @@ class Handlers : public ::testing::TestWithParam<bool> {
   bool secure() const { return GetParam(); }
   ProbeOutcome get(json probe) {
     probe["scheme"] = secure() ? "HTTPS" : "HTTP";
-    const json document = {{"apiVersion", "v1"}, {"kind", "Pod"}, {"metadata", {{"name", "p"}}}, {"spec", {{"containers", json::array({{{"name", "c"},
-                                                                  {"ports", json::array({{{"name", "web"}, {"containerPort", server_.port}}})},
-                                                                  {"readinessProbe", {{"httpGet", probe}}}}})}}}};
+    const json document = {
+        {"apiVersion", "v1"},
+        {"kind", "Pod"},
+        {"metadata", {{"name", "p"}}},
+        {"spec",
+         {{"containers", json::array({{{"name", "c"},
+                                       {"ports", json::array({{{"name", "web"}, {"containerPort", server_.port}}})},
+                                       {"readinessProbe", {{"httpGet", probe}}}}})}}}};
     const api::Object pod = *api::Object::from_json(document);
     const auto containers = containers_of(pod);
     const ProbeTarget target{pod, containers.front(), "id", "127.0.0.1"};
@@ -80,7 +88,8 @@ class Handlers : public ::testing::TestWithParam<bool> {
 };
 
 TEST_P(Handlers, AnAnswerFrom200To399IsASuccess) {
-  for (const char* path : {"/200", "204", "/399"}) EXPECT_EQ(get({{"port", "web"}, {"path", path}}).verdict, Verdict::Success) << path;
+  for (const char* path : {"/200", "204", "/399"})
+    EXPECT_EQ(get({{"port", "web"}, {"path", path}}).verdict, Verdict::Success) << path;
 }
 
 TEST_P(Handlers, AnyOtherStatusIsAFailureThatSaysIt) {
@@ -90,7 +99,10 @@ TEST_P(Handlers, AnyOtherStatusIsAFailureThatSaysIt) {
 }
 
 TEST_P(Handlers, AProbesHeadersAreSent) {
-  get({{"port", "web"}, {"path", "/200"}, {"httpHeaders", json::array({{{"name", "Host"}, {"value", "shop.test"}}, {{"name", "X-Probe"}, {"value", "1"}}})}});
+  get({{"port", "web"},
+       {"path", "/200"},
+       {"httpHeaders",
+        json::array({{{"name", "Host"}, {"value", "shop.test"}}, {{"name", "X-Probe"}, {"value", "1"}}})}});
   EXPECT_EQ(server_.host, "shop.test");
   EXPECT_EQ(server_.header, "1");
   EXPECT_EQ(server_.agent, "kube-probe/1.36");
@@ -99,7 +111,9 @@ TEST_P(Handlers, AProbesHeadersAreSent) {
 TEST_P(Handlers, NobodyThereIsAFailureThatNamesTheUrl) {
   const auto outcome = get({{"port", 1}, {"path", "/200"}});
   EXPECT_EQ(outcome.verdict, Verdict::Failure);
-  EXPECT_THAT(outcome.message, AllOf(StartsWith("Get \"" + std::string(secure() ? "https" : "http") + "://127.0.0.1:1/200\": "), HasSubstr("refused")));
+  EXPECT_THAT(outcome.message,
+              AllOf(StartsWith("Get \"" + std::string(secure() ? "https" : "http") + "://127.0.0.1:1/200\": "),
+                    HasSubstr("refused")));
 }
 
 TEST_P(Handlers, APortNobodyKnowsIsNoVerdict) {
@@ -108,7 +122,8 @@ TEST_P(Handlers, APortNobodyKnowsIsNoVerdict) {
   EXPECT_EQ(outcome.message, "couldn't find port: admin");
 }
 
-INSTANTIATE_TEST_SUITE_P(Schemes, Handlers, ::testing::Bool(), [](const auto& which) { return which.param ? "Https" : "Http"; });
+INSTANTIATE_TEST_SUITE_P(Schemes, Handlers, ::testing::Bool(),
+                         [](const auto& which) { return which.param ? "Https" : "Http"; });
 
 }  // namespace
 }  // namespace kubernel::kubelet

@@ -23,7 +23,8 @@ std::chrono::seconds seconds_of(api::Value probe, const char* name, std::int64_t
 api::Value last_word(const api::Object& pod, const runtime::ContainerStatus& status) {
   for (const char* list : {"containerStatuses", "initContainerStatuses"}) {
     for (const api::Value known : pod["status"][list]) {
-      if (known["name"].string() == status.name && known["containerID"].string().ends_with("://" + status.id)) return known;
+      if (known["name"].string() == status.name && known["containerID"].string().ends_with("://" + status.id))
+        return known;
     }
   }
   return {};
@@ -35,20 +36,22 @@ api::Value last_word(const api::Object& pod, const runtime::ContainerStatus& sta
 struct Prober::Job {
   ProbeKind kind = ProbeKind::Readiness;
   std::string container_id, container_name, uid, pod_ip;
-  api::Object pod;                 // Guarded by Prober::mutex_, like all below.
-  bool passed = false;             // The verdict. Liveness starts as passed.
-  bool decided = false;            // A threshold has been reached.
+  api::Object pod;       // Guarded by Prober::mutex_, like all below.
+  bool passed = false;   // The verdict. Liveness starts as passed.
+  bool decided = false;  // A threshold has been reached.
   int in_a_row = 0;
   Verdict last = Verdict::Unknown;
   bool ended = false;
-  Alarm alarm;                     // Not guarded.
+  Alarm alarm;  // Not guarded.
 };
 
 Prober::Prober(ProbeHandlers& handlers, Tasks& tasks, client::EventRecorder& events,
                std::function<void(const std::string& uid)> changed)
     : handlers_(handlers), tasks_(tasks), events_(events), changed_(std::move(changed)) {}
 
-Prober::~Prober() { stop(); }
+Prober::~Prober() {
+  stop();
+}
 
 void Prober::watch(const api::Object& pod, const ContainerSpec& container, const runtime::ContainerStatus& status,
                    const std::string& pod_ip) {
@@ -85,8 +88,9 @@ void Prober::watch(const api::Object& pod, const ContainerSpec& container, const
     all.insert(all.end(), done.begin(), done.end());
   }
   const auto now = tasks_.clock().now();
-  const auto running_for = status.started_at ? std::max(tasks_.clock().wall_now() - *status.started_at, Clock::WallTime::duration::zero())
-                                             : Clock::WallTime::duration::zero();
+  const auto running_for =
+      status.started_at ? std::max(tasks_.clock().wall_now() - *status.started_at, Clock::WallTime::duration::zero())
+                        : Clock::WallTime::duration::zero();
   for (const auto& job : fresh) {
     const api::Value probe = container.value[kField[static_cast<int>(job->kind)]];
     const auto delay = std::chrono::seconds(probe["initialDelaySeconds"].integer());
@@ -118,8 +122,8 @@ void Prober::probe(const std::shared_ptr<Job>& job) {
   // The others wait for the startup probe; it is not run again once it has passed.
   const bool waits = job->kind != ProbeKind::Startup && !started(job->container_id);
   if (!waits) {
-    const auto outcome = handlers_.run({pod, *container, job->container_id, job->pod_ip}, spec,
-                                       seconds_of(spec, "timeoutSeconds", 1));
+    const auto outcome =
+        handlers_.run({pod, *container, job->container_id, job->pod_ip}, spec, seconds_of(spec, "timeoutSeconds", 1));
     if (tasks_.stopping()) return;
     if (!note_result(job, outcome)) return;
   }
@@ -169,7 +173,8 @@ void Prober::end_container(std::string_view id) {
     const auto at = jobs_.find(id);
     if (at == jobs_.end()) return;
     ended = at->second;
-    // What they have said stays known until the container is forgotten, so that a failing one does not look started meanwhile.
+    // What they have said stays known until the container is forgotten, so that a failing one does not look started
+    // meanwhile.
     for (const auto& job : ended) job->ended = true;
   }
   for (const auto& job : ended) job->alarm.cancel();
@@ -230,7 +235,8 @@ std::optional<std::chrono::seconds> Prober::grace(std::string_view id) const {
     const Job* job = find(id, kind);
     if (job == nullptr || !job->decided || job->passed) continue;
     const auto container = find_container(job->pod, job->container_name);
-    const api::Value grace = container ? container->value[kField[static_cast<int>(kind)]]["terminationGracePeriodSeconds"] : api::Value();
+    const api::Value grace =
+        container ? container->value[kField[static_cast<int>(kind)]]["terminationGracePeriodSeconds"] : api::Value();
     if (grace && !grace.is_null()) return std::chrono::seconds(grace.integer());
   }
   return std::nullopt;

@@ -33,7 +33,8 @@ class Prober {
          std::function<void(const std::string& uid)> changed);
   ~Prober();
 
-  // Begins the probes of a running container, if it has any and they do not run. The pod's newest version is used from now on.
+  // Begins the probes of a running container, if it has any and they do not run. The pod's newest version is used from
+  // now on.
   void watch(const api::Object& pod, const ContainerSpec& container, const runtime::ContainerStatus& status,
              const std::string& pod_ip);
   // Ends those of one container, or of a pod.
@@ -42,7 +43,8 @@ class Prober {
   void stop();
   ProbeHandlers& handlers() { return handlers_; }
 
-  // Verdicts by container id. Without such a probe: started, ready, alive. With it: not started, not ready, alive, until it has said otherwise.
+  // Verdicts by container id. Without such a probe: started, ready, alive. With it: not started, not ready, alive,
+  // until it has said otherwise.
   bool started(std::string_view id) const;
   bool ready(std::string_view id) const;
   bool failed(std::string_view id, ProbeKind kind) const;

@@ -22,7 +22,9 @@ constexpr std::chrono::seconds kDeniedFor{30};
 constexpr std::chrono::minutes kTokenFor{2};
 constexpr std::size_t kMaxKept = 4096;
 
-Error unauthorized() { return Error(Reason::Unauthorized, "Unauthorized"); }
+Error unauthorized() {
+  return Error(Reason::Unauthorized, "Unauthorized");
+}
 
 auth::User user_of(api::Value info) {
   auth::User user;
@@ -53,7 +55,9 @@ std::string verb_of(std::string_view method) {
 }
 
 std::vector<std::string> subresources_of(std::string_view path) {
-  const auto below = [&](std::string_view prefix) { return path == prefix || path.starts_with(std::string(prefix) + "/"); };
+  const auto below = [&](std::string_view prefix) {
+    return path == prefix || path.starts_with(std::string(prefix) + "/");
+  };
   if (below("/stats")) return {"stats"};
   if (below("/metrics")) return {"metrics"};
   if (below("/logs")) return {"log"};
@@ -80,8 +84,8 @@ Result<auth::User> NodeAuth::authenticate(const CallContext& ctx, const net::Req
   }
   constexpr std::string_view kBearer = "bearer ";
   const std::string_view header = request.headers.get("authorization");
-  const bool is_bearer = header.size() > kBearer.size() &&
-                         std::equal(kBearer.begin(), kBearer.end(), header.begin(), [](char a, char b) { return a == (b | 0x20); });
+  const bool is_bearer = header.size() > kBearer.size() && std::equal(kBearer.begin(), kBearer.end(), header.begin(),
+                                                                      [](char a, char b) { return a == (b | 0x20); });
   if (!is_bearer) return unauthorized();
   const std::string token(header.substr(kBearer.size()));
   const std::string hash = crypto::sha256_hex(token);
@@ -136,7 +140,8 @@ Result<void> NodeAuth::authorize(const CallContext& ctx, const auth::User& user,
   }
   std::string list;
   for (const auto& subresource : subresources) list += (list.empty() ? "" : " ") + subresource;
-  return Error(Reason::Forbidden, "Forbidden (user=" + user.name + ", verb=" + verb + ", resource=nodes, subresource(s)=[" + list + "])");
+  return Error(Reason::Forbidden,
+               "Forbidden (user=" + user.name + ", verb=" + verb + ", resource=nodes, subresource(s)=[" + list + "])");
 }
 
 }  // namespace kubernel::kubelet

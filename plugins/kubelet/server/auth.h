@@ -30,7 +30,8 @@ class NodeAuth {
   Result<void> authorize(const CallContext& ctx, const auth::User& user, const net::Request& request);
 
  private:
-  Result<bool> review(const CallContext& ctx, const auth::User& user, const std::string& verb, const std::string& subresource);
+  Result<bool> review(const CallContext& ctx, const auth::User& user, const std::string& verb,
+                      const std::string& subresource);
 
   struct Decision {
     bool allowed = false;

@@ -31,8 +31,9 @@ Result<std::optional<std::int64_t>> number(const net::Request& request, const ch
     return Error(Reason::BadRequest, "Unable to decode query.");
   }
   if (value < lowest) {
-    return Error(Reason::Invalid, std::string("Invalid request: ") + name + ": Invalid value: " + std::to_string(value) +
-                                      (lowest == 0 ? ": must be greater than or equal to 0" : ": must be greater than 0"));
+    return Error(Reason::Invalid,
+                 std::string("Invalid request: ") + name + ": Invalid value: " + std::to_string(value) +
+                     (lowest == 0 ? ": must be greater than or equal to 0" : ": must be greater than 0"));
   }
   return std::optional(value);
 }
@@ -90,7 +91,9 @@ Result<std::unique_ptr<ContainerLog>> ContainerLog::open(const std::string& path
   return out;
 }
 
-ContainerLog::~ContainerLog() { ::close(fd_); }
+ContainerLog::~ContainerLog() {
+  ::close(fd_);
+}
 
 // Moves to the beginning of the last `lines` lines, reading blocks from the end.
 Result<void> ContainerLog::seek_tail(std::int64_t lines) {
@@ -159,7 +162,8 @@ void ContainerLog::append(std::string_view raw, std::string& out) {
 }
 
 void ContainerLog::follow_rotation() {
-  struct stat mine {}, current {};
+  struct stat mine {
+  }, current{};
   if (::fstat(fd_, &mine) != 0 || ::stat(path_.c_str(), &current) != 0 || mine.st_ino == current.st_ino) return;
   const int fd = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return;

@@ -47,19 +47,21 @@ class ContainerLog {
   Result<std::string> read();
   // limitBytes has been reached: nothing more will come.
   bool exhausted() const { return exhausted_; }
-  // The file was replaced by a new one at its path (log rotation): go on there, once the old one has been read to its end.
+  // The file was replaced by a new one at its path (log rotation): go on there, once the old one has been read to its
+  // end.
   void follow_rotation();
 
  private:
-  ContainerLog(std::string path, int fd, const LogOptions& options) : path_(std::move(path)), fd_(fd), options_(options) {}
+  ContainerLog(std::string path, int fd, const LogOptions& options)
+      : path_(std::move(path)), fd_(fd), options_(options) {}
   Result<void> seek_tail(std::int64_t lines);
   void append(std::string_view line, std::string& out);
 
   const std::string path_;
   int fd_;
   const LogOptions options_;
-  std::string rest_;             // The beginning of a line whose end has not been written yet.
-  bool in_line_ = false;         // The last piece was partial.
+  std::string rest_;      // The beginning of a line whose end has not been written yet.
+  bool in_line_ = false;  // The last piece was partial.
   bool exhausted_ = false;
   std::int64_t written_ = 0;
 };

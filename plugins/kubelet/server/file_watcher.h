@@ -23,8 +23,10 @@ class FileWatcher {
   FileWatcher(const FileWatcher&) = delete;
   FileWatcher& operator=(const FileWatcher&) = delete;
 
-  // Calls `changed` on the poller's thread each time something in `directory` is written, made or moved. Must not block.
-  [[nodiscard]] Result<std::unique_ptr<Subscription>> watch(const std::string& directory, std::function<void()> changed);
+  // Calls `changed` on the poller's thread each time something in `directory` is written, made or moved. Must not
+  // block.
+  [[nodiscard]] Result<std::unique_ptr<Subscription>> watch(const std::string& directory,
+                                                            std::function<void()> changed);
 
  private:
   explicit FileWatcher(int fd) : fd_(fd) {}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Images on the node, for whoever prepares it: air-gapped sites load archives instead of pulling. Allowed to those who may
-// reach nodes/proxy.
+// Images on the node, for whoever prepares it: air-gapped sites load archives instead of pulling. Allowed to those who
+// may reach nodes/proxy.
 #include <nlohmann/json.hpp>
 
 #include "server/kubelet_server.h"
@@ -13,7 +13,8 @@ namespace {
 nlohmann::json to_json(const std::vector<runtime::Image>& images) {
   auto out = nlohmann::json::array();
   for (const runtime::Image& image : images) {
-    out.push_back({{"id", image.id}, {"tags", image.tags}, {"digests", image.digests}, {"sizeBytes", image.size_bytes}});
+    out.push_back(
+        {{"id", image.id}, {"tags", image.tags}, {"digests", image.digests}, {"sizeBytes", image.size_bytes}});
   }
   return out;
 }

@@ -26,7 +26,8 @@ std::vector<std::string> split_path(const std::string& path) {
   return out;
 }
 
-void respond(net::Exchange& exchange, int status, std::string body, std::string_view type = "text/plain; charset=utf-8") {
+void respond(net::Exchange& exchange, int status, std::string body,
+             std::string_view type = "text/plain; charset=utf-8") {
   net::Response response;
   response.status = status;
   response.headers.set("content-type", type);
@@ -35,7 +36,9 @@ void respond(net::Exchange& exchange, int status, std::string body, std::string_
   exchange.respond(std::move(response));
 }
 
-void respond_error(net::Exchange& exchange, const Error& error) { respond(exchange, error.http_status(), error.message()); }
+void respond_error(net::Exchange& exchange, const Error& error) {
+  respond(exchange, error.http_status(), error.message());
+}
 
 bool flag(const net::Request& request, const char* name) {
   const auto value = request.param(name);
@@ -81,7 +84,8 @@ void KubeletServer::serve(net::Exchange& exchange, const std::vector<std::string
   const bool reads = exchange.request().method == "GET", posts = exchange.request().method == "POST";
   if (!reads && !posts) return respond(exchange, 405, "405: Method Not Allowed");
   if (first == "containerLogs" && path.size() == 4 && reads) return serve_logs(exchange, path);
-  if ((first == "exec" || first == "attach") && (path.size() == 4 || path.size() == 5)) return serve_command(exchange, path, first == "attach");
+  if ((first == "exec" || first == "attach") && (path.size() == 4 || path.size() == 5))
+    return serve_command(exchange, path, first == "attach");
   if (first == "portForward" && (path.size() == 3 || path.size() == 4)) return serve_port_forward(exchange, path);
   if (first == "run" && (path.size() == 4 || path.size() == 5) && posts) return serve_run(exchange, path);
   if (first == "healthz" && reads) return respond(exchange, 200, "ok");
@@ -115,7 +119,8 @@ Result<runtime::ContainerStatus> KubeletServer::logged_container(const std::vect
   const std::string& name = path[3];
   const auto pod = parts_.workers.find({path[1], path[2]});
   if (!pod) return Error(Reason::NotFound, "pod \"" + path[2] + "\" does not exist\n");
-  if (!find_container(*pod, name)) return Error(Reason::NotFound, "container \"" + name + "\" not found in pod \"" + path[2] + "\"\n");
+  if (!find_container(*pod, name))
+    return Error(Reason::NotFound, "container \"" + name + "\" not found in pod \"" + path[2] + "\"\n");
   const api::Value status = status_of(*pod, name);
   const std::string where = "container \"" + name + "\" in pod \"" + path[2] + "\"";
   const std::string_view last = bare_id(status["lastState"]["terminated"]["containerID"].string());
@@ -144,14 +149,15 @@ void KubeletServer::serve_logs(net::Exchange& exchange, const std::vector<std::s
   const auto container = logged_container(path, options->previous);
   if (!container) return respond_error(exchange, container.error());
   auto log = ContainerLog::open(container->log_path, *options);
-  if (!log) return respond(exchange, 500, "failed to open log file \"" + container->log_path + "\": " + log.error().message());
+  if (!log)
+    return respond(exchange, 500, "failed to open log file \"" + container->log_path + "\": " + log.error().message());
   net::Headers headers;
   headers.set("content-type", "text/plain; charset=utf-8");
   headers.set("x-content-type-options", "nosniff");
   auto stream = exchange.start_stream(200, std::move(headers));
   const bool follow = options->follow && parts_.watcher != nullptr && container->state == runtime::State::Running;
-  std::make_shared<LogStream>(LogStream::Source{*std::move(log), container->log_path, container->id, follow}, std::move(stream),
-                              parts_.runtime.access(), parts_.watcher, parts_.tasks, parts_.log)
+  std::make_shared<LogStream>(LogStream::Source{*std::move(log), container->log_path, container->id, follow},
+                              std::move(stream), parts_.runtime.access(), parts_.watcher, parts_.tasks, parts_.log)
       ->start();
 }
 
@@ -159,7 +165,8 @@ void KubeletServer::serve_command(net::Exchange& exchange, const std::vector<std
   const net::Request& request = exchange.request();
   RemoteCommand::Streams streams{flag(request, "input"), flag(request, "output"), flag(request, "error")};
   const bool tty = flag(request, "tty");
-  if (!streams.in && !streams.out && !streams.err) return respond(exchange, 400, "you must specify at least 1 of stdin, stdout, stderr");
+  if (!streams.in && !streams.out && !streams.err)
+    return respond(exchange, 400, "you must specify at least 1 of stdin, stdout, stderr");
   if (tty && streams.err) return respond(exchange, 400, "tty and stderr cannot both be true");
   runtime::ExecOptions options;
   for (const auto word : request.params("command")) options.command.emplace_back(word);
@@ -168,16 +175,20 @@ void KubeletServer::serve_command(net::Exchange& exchange, const std::vector<std
   options.tty = tty;
   const auto container = running_container(path);
   if (!container) return respond_error(exchange, container.error());
-  const auto begin = [parts = parts_, id = container->id, options, streams, attach](std::unique_ptr<CommandTransport> transport) {
+  const auto begin = [parts = parts_, id = container->id, options, streams,
+                      attach](std::unique_ptr<CommandTransport> transport) {
     auto& access = parts.runtime.access();
     const CallContext ctx = parts.tasks.context();
     auto session = attach ? access.attach(ctx, id) : access.exec(ctx, id, options);
     if (!session) {
-      transport->send(Channel::Error, transport->has_status() ? failure_status_text(session.error()) : session.error().message());
+      transport->send(Channel::Error,
+                      transport->has_status() ? failure_status_text(session.error()) : session.error().message());
       transport->close();
       return;
     }
-    std::make_shared<RemoteCommand>(*std::move(session), std::move(transport), streams, parts.poller, parts.tasks, parts.log)->start();
+    std::make_shared<RemoteCommand>(*std::move(session), std::move(transport), streams, parts.poller, parts.tasks,
+                                    parts.log)
+        ->start();
   };
   const std::string upgrade = wanted_upgrade(request);
   if (upgrade == "websocket") {
@@ -186,8 +197,10 @@ void KubeletServer::serve_command(net::Exchange& exchange, const std::vector<std
     return begin(make_websocket_transport(*std::move(socket)));
   }
   if (upgrade != "spdy/3.1") return respond(exchange, 400, "unable to upgrade: missing upgrade headers in request");
-  const auto protocol = negotiate(request, {"v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io"}, "channel.k8s.io");
-  if (!protocol) return respond(exchange, 403, "unable to upgrade: unable to negotiate protocol: client supports other protocols");
+  const auto protocol = negotiate(
+      request, {"v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io"}, "channel.k8s.io");
+  if (!protocol)
+    return respond(exchange, 403, "unable to upgrade: unable to negotiate protocol: client supports other protocols");
   auto connection = accept_spdy(exchange, *protocol);
   if (!connection) return respond_error(exchange, connection.error());
   collect_command_streams(*std::move(connection), *protocol, streams, tty, parts_.tasks, begin);
@@ -201,7 +214,10 @@ void KubeletServer::serve_port_forward(net::Exchange& exchange, const std::vecto
   if (!pod || (path.size() == 4 && pod->uid() != path[3])) return respond(exchange, 404, "pod does not exist");
   const PodRuntime runtime = parts_.cache.pod(pod->uid());
   const auto* sandbox = runtime.ready_sandbox();
-  if (sandbox == nullptr) return respond(exchange, 400, "unable to forward port because pod is not running. Current status=" + std::string(pod->pointer("/status/phase").string()));
+  if (sandbox == nullptr)
+    return respond(exchange, 400,
+                   "unable to forward port because pod is not running. Current status=" +
+                       std::string(pod->pointer("/status/phase").string()));
   std::shared_ptr<net::SpdyConnection> connection;
   const std::string upgrade = wanted_upgrade(exchange.request());
   if (upgrade == "websocket") {
@@ -209,7 +225,8 @@ void KubeletServer::serve_port_forward(net::Exchange& exchange, const std::vecto
     if (!socket) return respond_error(exchange, socket.error());
     connection = net::make_spdy_server(bytes_of(*std::move(socket)));
   } else if (upgrade == "spdy/3.1") {
-    if (!negotiate(exchange.request(), {kProtocol}, kProtocol)) return respond(exchange, 403, "unable to upgrade: unable to negotiate protocol");
+    if (!negotiate(exchange.request(), {kProtocol}, kProtocol))
+      return respond(exchange, 403, "unable to upgrade: unable to negotiate protocol");
     auto accepted = accept_spdy(exchange, kProtocol);
     if (!accepted) return respond_error(exchange, accepted.error());
     connection = *std::move(accepted);

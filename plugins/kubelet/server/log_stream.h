@@ -27,8 +27,8 @@ class LogStream : public std::enable_shared_from_this<LogStream> {
     std::string path, container_id;
     bool follow = false;
   };
-  LogStream(Source source, std::shared_ptr<net::ResponseStream> out, runtime::ContainerAccess& access, FileWatcher* watcher,
-            Tasks& tasks, Logger& log);
+  LogStream(Source source, std::shared_ptr<net::ResponseStream> out, runtime::ContainerAccess& access,
+            FileWatcher* watcher, Tasks& tasks, Logger& log);
   ~LogStream();
 
   void start();

@@ -23,9 +23,12 @@ constexpr std::size_t kMaxBacklog = 1 << 20;
 constexpr std::size_t kMaxInput = 1 << 20;
 constexpr int kWriteWaitMs = 200;
 
-Error system_error(const std::string& what) { return Error(Reason::ServiceUnavailable, what + ": " + std::strerror(errno)); }
+Error system_error(const std::string& what) {
+  return Error(Reason::ServiceUnavailable, what + ": " + std::strerror(errno));
+}
 
-// A socket made in another network namespace. Sockets stay where they were made, so the thread goes there and comes back.
+// A socket made in another network namespace. Sockets stay where they were made, so the thread goes there and comes
+// back.
 Result<int> socket_in(const std::string& path, int family) {
   if (path.empty()) {
     const int fd = ::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -51,12 +54,14 @@ Result<int> socket_in(const std::string& path, int family) {
   return fd;
 }
 
-Result<void> connect_to(int fd, const sockaddr* address, socklen_t size, const Clock& clock, Clock::TimePoint deadline) {
+Result<void> connect_to(int fd, const sockaddr* address, socklen_t size, const Clock& clock,
+                        Clock::TimePoint deadline) {
   if (::connect(fd, address, size) == 0) return {};
   if (errno != EINPROGRESS) return system_error("connect");
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - clock.now()).count();
   pollfd waiting{fd, POLLOUT, 0};
-  if (left <= 0 || ::poll(&waiting, 1, static_cast<int>(left)) <= 0) return Error(Reason::ServiceUnavailable, "connect: i/o timeout");
+  if (left <= 0 || ::poll(&waiting, 1, static_cast<int>(left)) <= 0)
+    return Error(Reason::ServiceUnavailable, "connect: i/o timeout");
   int code = 0;
   socklen_t length = sizeof code;
   if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &length) != 0) code = errno;
@@ -94,7 +99,12 @@ Result<int> dial_in_namespace(const std::string& path, int port, const Clock& cl
 class PortForward::Relay : public std::enable_shared_from_this<Relay> {
  public:
   Relay(PortForward& owner, std::string id, int port)
-      : connection_(owner.connection_), dial_(owner.dial_), poller_(owner.poller_), tasks_(owner.tasks_), id_(std::move(id)), port_(port) {}
+      : connection_(owner.connection_),
+        dial_(owner.dial_),
+        poller_(owner.poller_),
+        tasks_(owner.tasks_),
+        id_(std::move(id)),
+        port_(port) {}
   ~Relay() {
     readable_.reset();
     if (fd_ >= 0) ::close(fd_);
@@ -259,7 +269,8 @@ class PortForward::Relay : public std::enable_shared_from_this<Relay> {
   bool started_ = false, ended_ = false, output_ended_ = false, input_ended_ = false, writing_ = false, paused_ = false;
 };
 
-PortForward::PortForward(std::shared_ptr<net::SpdyConnection> connection, Dial dial, Poller& poller, Tasks& tasks, Logger& log)
+PortForward::PortForward(std::shared_ptr<net::SpdyConnection> connection, Dial dial, Poller& poller, Tasks& tasks,
+                         Logger& log)
     : connection_(std::move(connection)), dial_(std::move(dial)), poller_(poller), tasks_(tasks), log_(log) {}
 
 PortForward::~PortForward() = default;

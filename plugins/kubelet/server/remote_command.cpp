@@ -15,9 +15,9 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kBlock = 32 * 1024;
-constexpr std::size_t kMaxBacklog = 1 << 20;   // Unsent output, then the process waits.
-constexpr std::size_t kMaxInput = 1 << 20;     // Unwritten input, then the client waits.
-constexpr int kWriteWaitMs = 200;              // Between looks at whether the session has ended.
+constexpr std::size_t kMaxBacklog = 1 << 20;  // Unsent output, then the process waits.
+constexpr std::size_t kMaxInput = 1 << 20;    // Unwritten input, then the client waits.
+constexpr int kWriteWaitMs = 200;             // Between looks at whether the session has ended.
 
 }  // namespace
 
@@ -43,7 +43,12 @@ std::string failure_status_text(const Error& error) {
 
 RemoteCommand::RemoteCommand(std::unique_ptr<runtime::Session> session, std::unique_ptr<CommandTransport> transport,
                              Streams streams, Poller& poller, Tasks& tasks, Logger& log)
-    : session_(std::move(session)), transport_(std::move(transport)), streams_(streams), poller_(poller), tasks_(tasks), log_(log) {
+    : session_(std::move(session)),
+      transport_(std::move(transport)),
+      streams_(streams),
+      poller_(poller),
+      tasks_(tasks),
+      log_(log) {
   outputs_[0] = {session_->stdout_fd(), Channel::Stdout, streams.out, session_->stdout_fd() < 0, nullptr};
   outputs_[1] = {session_->stderr_fd(), Channel::Stderr, streams.err, session_->stderr_fd() < 0, nullptr};
 }
@@ -96,7 +101,8 @@ bool RemoteCommand::drain(Output& output, bool to_the_end) {
   while (!output.done && (to_the_end || transport_->backlog() < kMaxBacklog)) {
     const ssize_t n = ::read(output.fd, buffer, sizeof buffer);
     if (n > 0) {
-      if (output.wanted && !transport_->send(output.channel, std::string_view(buffer, static_cast<std::size_t>(n)))) return false;
+      if (output.wanted && !transport_->send(output.channel, std::string_view(buffer, static_cast<std::size_t>(n))))
+        return false;
       continue;
     }
     if (n < 0 && errno == EAGAIN) return true;
@@ -199,7 +205,8 @@ void RemoteCommand::finish() {
   if (transport_->has_status()) {
     transport_->send(Channel::Error, exit_status_text(*exit_code_));
   } else if (*exit_code_ != 0) {
-    transport_->send(Channel::Error, "error executing command in container: command terminated with exit code " + std::to_string(*exit_code_));
+    transport_->send(Channel::Error, "error executing command in container: command terminated with exit code " +
+                                         std::to_string(*exit_code_));
   }
   transport_->close();
   end();

@@ -89,7 +89,7 @@ class RemoteCommand : public std::enable_shared_from_this<RemoteCommand> {
   Tasks& tasks_;
   Logger& log_;
 
-  std::recursive_mutex mutex_;      // Sending may call back into on_drained.
+  std::recursive_mutex mutex_;  // Sending may call back into on_drained.
   Output outputs_[2];
   std::deque<std::string> input_;
   std::size_t input_bytes_ = 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <netinet/in.h>
-#include <signal.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -87,7 +87,9 @@ class FakeSocket final : public net::WebSocket {
   }
   std::size_t backlog() const override { return 0; }
   void on_drained(std::function<void()>) override {}
-  void on_message(std::function<void(net::MessageKind, std::string_view)> callback) override { message = std::move(callback); }
+  void on_message(std::function<void(net::MessageKind, std::string_view)> callback) override {
+    message = std::move(callback);
+  }
   void pause(bool) override {}
   void on_closed(std::function<void(int, std::string_view)> callback) override { closed = std::move(callback); }
   void close(int code, std::string_view) override { close_code = code; }
@@ -127,11 +129,14 @@ class FakeExchange final : public net::Exchange {
     return stream;
   }
   Result<std::shared_ptr<net::WebSocket>> accept_websocket(const std::vector<std::string>& protocols) override {
-    if (std::find(protocols.begin(), protocols.end(), protocol) == protocols.end()) return Error(Reason::BadRequest, "no common protocol");
+    if (std::find(protocols.begin(), protocols.end(), protocol) == protocols.end())
+      return Error(Reason::BadRequest, "no common protocol");
     socket = std::make_shared<FakeSocket>(protocol);
     return std::shared_ptr<net::WebSocket>(socket);
   }
-  Result<std::shared_ptr<net::ByteStream>> upgrade(net::Headers) override { return Error(Reason::BadRequest, "no upgrade here"); }
+  Result<std::shared_ptr<net::ByteStream>> upgrade(net::Headers) override {
+    return Error(Reason::BadRequest, "no upgrade here");
+  }
 
   net::Request request_;
   net::Response response;
@@ -162,12 +167,28 @@ class ReviewClient final : public client::ApiClient {
     return api::Object::from_json(answer);
   }
   R get(const CallContext&, const api::Resource&, const api::ObjectKey&, std::string_view) override { return no(); }
-  Result<client::ObjectList> list(const CallContext&, const api::Resource&, const client::ListOptions&) override { return no(); }
-  Result<std::unique_ptr<client::Watch>> watch(const CallContext&, const api::Resource&, const client::WatchOptions&) override { return no(); }
-  R update(const CallContext&, const api::Resource&, const api::ObjectKey&, const json&, const client::WriteOptions&) override { return no(); }
-  R patch(const CallContext&, const api::Resource&, const api::ObjectKey&, client::PatchType, const json&, const client::WriteOptions&) override { return no(); }
-  R remove(const CallContext&, const api::Resource&, const api::ObjectKey&, const client::DeleteOptions&) override { return no(); }
-  Result<void> remove_all(const CallContext&, const api::Resource&, const client::ListOptions&, const client::DeleteOptions&) override { return no(); }
+  Result<client::ObjectList> list(const CallContext&, const api::Resource&, const client::ListOptions&) override {
+    return no();
+  }
+  Result<std::unique_ptr<client::Watch>> watch(const CallContext&, const api::Resource&,
+                                               const client::WatchOptions&) override {
+    return no();
+  }
+  R update(const CallContext&, const api::Resource&, const api::ObjectKey&, const json&,
+           const client::WriteOptions&) override {
+    return no();
+  }
+  R patch(const CallContext&, const api::Resource&, const api::ObjectKey&, client::PatchType, const json&,
+          const client::WriteOptions&) override {
+    return no();
+  }
+  R remove(const CallContext&, const api::Resource&, const api::ObjectKey&, const client::DeleteOptions&) override {
+    return no();
+  }
+  Result<void> remove_all(const CallContext&, const api::Resource&, const client::ListOptions&,
+                          const client::DeleteOptions&) override {
+    return no();
+  }
   Result<std::vector<DiscoveredResource>> discover(const CallContext&) override { return no(); }
 
   std::function<bool(const json& spec)> allow = [](const json&) { return true; };
@@ -199,7 +220,8 @@ class ServerBench : public Bench {
     }
   }
   std::string log_path(const std::string& pod, const std::string& container, int attempt = 0) {
-    return config.log_directory + "/default_" + pod + "_" + this->pod(pod).uid() + "/" + container + "/" + std::to_string(attempt) + ".log";
+    return config.log_directory + "/default_" + pod + "_" + this->pod(pod).uid() + "/" + container + "/" +
+           std::to_string(attempt) + ".log";
   }
 
   ReviewClient reviews;
@@ -244,12 +266,14 @@ TEST(ContainerLog, JoinsPartialLinesAndDropsTheFormatsFields) {
 TEST(ContainerLog, PutsTheTimeBeforeWholeLinesOnly) {
   LogOptions options;
   options.timestamps = true;
-  EXPECT_EQ(read_all(LogFile(kLog).path(), options),
-            "2026-01-01T00:00:01.000000001Z one\n2026-01-01T00:00:02.000000001Z two\n2026-01-01T00:00:03.000000001Z three\n");
+  EXPECT_EQ(
+      read_all(LogFile(kLog).path(), options),
+      "2026-01-01T00:00:01.000000001Z one\n2026-01-01T00:00:02.000000001Z two\n2026-01-01T00:00:03.000000001Z three\n");
 }
 
 TEST(ContainerLog, TailGivesTheLastLines) {
-  const LogFile file("2026-01-01T00:00:01Z stdout F one\n2026-01-01T00:00:02Z stdout F two\n2026-01-01T00:00:03Z stdout F three\n");
+  const LogFile file(
+      "2026-01-01T00:00:01Z stdout F one\n2026-01-01T00:00:02Z stdout F two\n2026-01-01T00:00:03Z stdout F three\n");
   LogOptions options;
   options.tail_lines = 2;
   EXPECT_EQ(read_all(file.path(), options), "two\nthree\n");
@@ -398,8 +422,9 @@ TEST(KubeletServer, AnExitCodeIsUpstreamsStatus) {
   auto exchange = bench.exec({{"command", "false"}, {"output", "1"}});
   bench.process->exit(3);
   bench.turn();
-  EXPECT_EQ(exchange.socket->on(3),
-            R"({"metadata":{},"status":"Failure","message":"command terminated with non-zero exit code: command terminated with exit code 3","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"3"}]}})");
+  EXPECT_EQ(
+      exchange.socket->on(3),
+      R"({"metadata":{},"status":"Failure","message":"command terminated with non-zero exit code: command terminated with exit code 3","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"3"}]}})");
 }
 
 TEST(KubeletServer, ExecCarriesInputItsEndAndTheTerminalsSize) {
@@ -458,7 +483,9 @@ class FakeSpdyStream final : public net::SpdyStream {
 
 class FakeSpdy final : public net::SpdyConnection {
  public:
-  void on_stream(std::function<void(std::shared_ptr<net::SpdyStream>)> callback) override { stream = std::move(callback); }
+  void on_stream(std::function<void(std::shared_ptr<net::SpdyStream>)> callback) override {
+    stream = std::move(callback);
+  }
   void on_closed(std::function<void()> callback) override { closed = std::move(callback); }
   std::size_t backlog() const override { return 0; }
   void on_drained(std::function<void()>) override {}
@@ -501,7 +528,8 @@ TEST(SpdyCommand, BeginsWhenAllItsStreamsHaveCome) {
   resize->data(R"({"Width":8)");
   resize->data(R"(0,"Height":24}
 {"Width":1,"Height":2})");
-  EXPECT_EQ(received, (std::vector<std::string>{"0:abc", "0:<end>", R"(4:{"Width":80,"Height":24})", "4:\n{\"Width\":1,\"Height\":2}"}));
+  EXPECT_EQ(received, (std::vector<std::string>{"0:abc", "0:<end>", R"(4:{"Width":80,"Height":24})",
+                                                "4:\n{\"Width\":1,\"Height\":2}"}));
   transport->send(Channel::Stdout, "hello");
   transport->send(Channel::Error, "status");
   transport->close();
@@ -657,7 +685,8 @@ TEST(KubeletServer, RightsAreAskedPerSubresourceAndKeptForAWhile) {
   FakeExchange run("POST", "/run/default/web/app");
   bench.serve(run);
   EXPECT_EQ(run.response.status, 403);
-  EXPECT_EQ(run.response.body, "Forbidden (user=kube-apiserver-kubelet-client, verb=create, resource=nodes, subresource(s)=[proxy])");
+  EXPECT_EQ(run.response.body,
+            "Forbidden (user=kube-apiserver-kubelet-client, verb=create, resource=nodes, subresource(s)=[proxy])");
   bench.advance(31s);
   bench.reviews.allow = [](const json&) { return true; };
   bench.serve(run);
@@ -681,9 +710,11 @@ TEST(KubeletServer, GivesTheFiguresOfRunningContainers) {
   bench.settle();
   FakeExchange exchange("GET", "/metrics/resource");
   bench.serve(exchange);
-  EXPECT_NE(exchange.response.body.find("container_memory_working_set_bytes{container=\"app\",namespace=\"default\",pod=\"web\"} 4096\n"),
+  EXPECT_NE(exchange.response.body.find(
+                "container_memory_working_set_bytes{container=\"app\",namespace=\"default\",pod=\"web\"} 4096\n"),
             std::string::npos);
-  EXPECT_NE(exchange.response.body.find("pod_cpu_usage_seconds_total{namespace=\"default\",pod=\"web\"} 0.001\n"), std::string::npos);
+  EXPECT_NE(exchange.response.body.find("pod_cpu_usage_seconds_total{namespace=\"default\",pod=\"web\"} 0.001\n"),
+            std::string::npos);
 }
 
 TEST(KubeletImages, AreListedAndLoadingNeedsAPath) {

@@ -21,15 +21,16 @@ Result<std::string> read_file(const std::string& path) {
 
 }  // namespace
 
-Result<net::ServerTls> serving_tls(const Config& config, const std::vector<std::string>& addresses, const std::string& hostname,
-                                   Clock::WallTime now) {
+Result<net::ServerTls> serving_tls(const Config& config, const std::vector<std::string>& addresses,
+                                   const std::string& hostname, Clock::WallTime now) {
   net::ServerTls out;
-  const std::string ca_file = !config.tls_ca_file.empty()      ? config.tls_ca_file
+  const std::string ca_file = !config.tls_ca_file.empty()     ? config.tls_ca_file
                               : !config.pki_directory.empty() ? config.pki_directory + "/ca.crt"
                                                               : std::string();
   if (ca_file.empty()) {
-    return Error(Reason::Invalid, "the kubelet's server needs pkiDirectory, or tls with certificateFile, privateKeyFile and caFile; "
-                                  "or set listen to \"\" to have none");
+    return Error(Reason::Invalid,
+                 "the kubelet's server needs pkiDirectory, or tls with certificateFile, privateKeyFile and caFile; "
+                 "or set listen to \"\" to have none");
   }
   KUBERNEL_TRY(out.client_ca_pem, read_file(ca_file));
   if (!config.tls_certificate_file.empty()) {
@@ -40,7 +41,9 @@ Result<net::ServerTls> serving_tls(const Config& config, const std::vector<std::
   const std::string key_file = config.pki_directory + "/ca.key";
   std::error_code error;
   if (config.pki_directory.empty() || !std::filesystem::exists(key_file, error)) {
-    return Error(Reason::Invalid, "no serving certificate: set tls.certificateFile and tls.privateKeyFile, or give pkiDirectory with ca.key");
+    return Error(
+        Reason::Invalid,
+        "no serving certificate: set tls.certificateFile and tls.privateKeyFile, or give pkiDirectory with ca.key");
   }
   KUBERNEL_TRY(std::string key, read_file(key_file));
   const crypto::KeyPair ca{out.client_ca_pem, std::move(key)};

@@ -17,7 +17,7 @@ namespace kubernel::kubelet {
 
 // From the files of `tls`, or issued with the cluster's authority when its key is in the PKI directory.
 // Errors: Invalid, saying what to configure; Internal for a file that cannot be read.
-Result<net::ServerTls> serving_tls(const Config& config, const std::vector<std::string>& addresses, const std::string& hostname,
-                                   Clock::WallTime now);
+Result<net::ServerTls> serving_tls(const Config& config, const std::vector<std::string>& addresses,
+                                   const std::string& hostname, Clock::WallTime now);
 
 }  // namespace kubernel::kubelet

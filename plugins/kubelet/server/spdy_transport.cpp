@@ -77,7 +77,11 @@ class Collector : public std::enable_shared_from_this<Collector> {
  public:
   Collector(std::shared_ptr<net::SpdyConnection> connection, std::size_t expected, bool has_status, Tasks& tasks,
             std::function<void(std::unique_ptr<CommandTransport>)> ready)
-      : connection_(std::move(connection)), expected_(expected), has_status_(has_status), tasks_(tasks), ready_(std::move(ready)) {}
+      : connection_(std::move(connection)),
+        expected_(expected),
+        has_status_(has_status),
+        tasks_(tasks),
+        ready_(std::move(ready)) {}
 
   void start() {
     const auto self = shared_from_this();
@@ -202,8 +206,10 @@ void collect_command_streams(std::shared_ptr<net::SpdyConnection> connection, co
                              std::function<void(std::unique_ptr<CommandTransport>)> ready) {
   // Terminals are resized over a stream of their own since v3.
   const bool resizable = protocol.starts_with("v3.") || protocol.starts_with("v4.");
-  const std::size_t expected = 1U + (streams.in ? 1U : 0U) + (streams.out ? 1U : 0U) + (streams.err ? 1U : 0U) + (tty && resizable ? 1U : 0U);
-  std::make_shared<Collector>(std::move(connection), expected, protocol.starts_with("v4."), tasks, std::move(ready))->start();
+  const std::size_t expected =
+      1U + (streams.in ? 1U : 0U) + (streams.out ? 1U : 0U) + (streams.err ? 1U : 0U) + (tty && resizable ? 1U : 0U);
+  std::make_shared<Collector>(std::move(connection), expected, protocol.starts_with("v4."), tasks, std::move(ready))
+      ->start();
 }
 
 }  // namespace kubernel::kubelet

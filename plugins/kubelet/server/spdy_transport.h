@@ -28,8 +28,8 @@ Result<std::shared_ptr<net::SpdyConnection>> accept_spdy(net::Exchange& exchange
 // A WebSocket that carries a SPDY connection, as kubectl's port-forward uses it ("SPDY/3.1+portforward.k8s.io").
 std::shared_ptr<net::ByteStream> bytes_of(std::shared_ptr<net::WebSocket> socket);
 
-// Waits until the client has opened the streams a command needs, then calls `ready` on a pool thread; closes the connection
-// when they do not come in time.
+// Waits until the client has opened the streams a command needs, then calls `ready` on a pool thread; closes the
+// connection when they do not come in time.
 void collect_command_streams(std::shared_ptr<net::SpdyConnection> connection, const std::string& protocol,
                              RemoteCommand::Streams streams, bool tty, Tasks& tasks,
                              std::function<void(std::unique_ptr<CommandTransport>)> ready);

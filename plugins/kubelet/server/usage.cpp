@@ -33,24 +33,32 @@ std::vector<Measured> measure(const ServerParts& parts, const api::Object& pod) 
   return out;
 }
 
-double seconds(std::int64_t nanoseconds) { return static_cast<double>(nanoseconds) / 1e9; }
+double seconds(std::int64_t nanoseconds) {
+  return static_cast<double>(nanoseconds) / 1e9;
+}
 
 }  // namespace
 
 std::string resource_metrics(const ServerParts& parts) {
-  std::string cpu = "# HELP container_cpu_usage_seconds_total [STABLE] Cumulative cpu time consumed by the container in core-seconds\n"
-                    "# TYPE container_cpu_usage_seconds_total counter\n";
-  std::string memory = "# HELP container_memory_working_set_bytes [STABLE] Current working set of the container in bytes\n"
-                       "# TYPE container_memory_working_set_bytes gauge\n";
-  std::string pod_cpu = "# HELP pod_cpu_usage_seconds_total [STABLE] Cumulative cpu time consumed by the pod in core-seconds\n"
-                        "# TYPE pod_cpu_usage_seconds_total counter\n";
-  std::string pod_memory = "# HELP pod_memory_working_set_bytes [STABLE] Current working set of the pod in bytes\n"
-                           "# TYPE pod_memory_working_set_bytes gauge\n";
+  std::string cpu =
+      "# HELP container_cpu_usage_seconds_total [STABLE] Cumulative cpu time consumed by the container in "
+      "core-seconds\n"
+      "# TYPE container_cpu_usage_seconds_total counter\n";
+  std::string memory =
+      "# HELP container_memory_working_set_bytes [STABLE] Current working set of the container in bytes\n"
+      "# TYPE container_memory_working_set_bytes gauge\n";
+  std::string pod_cpu =
+      "# HELP pod_cpu_usage_seconds_total [STABLE] Cumulative cpu time consumed by the pod in core-seconds\n"
+      "# TYPE pod_cpu_usage_seconds_total counter\n";
+  std::string pod_memory =
+      "# HELP pod_memory_working_set_bytes [STABLE] Current working set of the pod in bytes\n"
+      "# TYPE pod_memory_working_set_bytes gauge\n";
   for (const auto& pod : parts.workers.all()) {
     std::int64_t all_cpu = 0, all_memory = 0;
     const auto measured = measure(parts, pod);
     for (const auto& one : measured) {
-      const std::string labels = fmt::format(R"({{container="{}",namespace="{}",pod="{}"}})", one.container, pod.ns(), pod.name());
+      const std::string labels =
+          fmt::format(R"({{container="{}",namespace="{}",pod="{}"}})", one.container, pod.ns(), pod.name());
       cpu += fmt::format("container_cpu_usage_seconds_total{} {}\n", labels, seconds(one.usage.cpu_nanoseconds));
       memory += fmt::format("container_memory_working_set_bytes{} {}\n", labels, one.usage.memory_working_set_bytes);
       all_cpu += one.usage.cpu_nanoseconds;

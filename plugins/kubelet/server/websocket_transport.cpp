@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Channels over WebSocket: each message begins with the channel's number, as a byte or, in the base64 protocols, as a digit.
+// Channels over WebSocket: each message begins with the channel's number, as a byte or, in the base64 protocols, as a
+// digit.
 #include <kubernel/crypto/pki.h>
 
 #include "server/remote_command.h"
@@ -18,7 +19,9 @@ class WebSocketTransport final : public CommandTransport {
         base64_(socket_->subprotocol().find("base64") != std::string::npos),
         version_(version_of(socket_->subprotocol())) {}
 
-  ~WebSocketTransport() override { socket_->on_message([](net::MessageKind, std::string_view) {}); }
+  ~WebSocketTransport() override {
+    socket_->on_message([](net::MessageKind, std::string_view) {});
+  }
 
   bool send(Channel channel, std::string_view data) override {
     std::string message;
@@ -38,7 +41,8 @@ class WebSocketTransport final : public CommandTransport {
 
   void on_receive(std::function<void(Channel, std::optional<std::string_view>)> receive) override {
     // By value: a message may arrive while this is being destroyed.
-    socket_->on_message([base64 = base64_, version = version_, receive = std::move(receive)](net::MessageKind, std::string_view message) {
+    socket_->on_message([base64 = base64_, version = version_, receive = std::move(receive)](net::MessageKind,
+                                                                                             std::string_view message) {
       if (message.empty()) return;
       const auto first = static_cast<unsigned char>(message.front());
       message.remove_prefix(1);
@@ -49,7 +53,8 @@ class WebSocketTransport final : public CommandTransport {
       }
       if (static_cast<Channel>(first) == Channel::Close) {
         // v5: the client has no more for the channel that is named.
-        if (version >= 5 && !message.empty() && static_cast<Channel>(message.front()) == Channel::Stdin) receive(Channel::Stdin, std::nullopt);
+        if (version >= 5 && !message.empty() && static_cast<Channel>(message.front()) == Channel::Stdin)
+          receive(Channel::Stdin, std::nullopt);
         return;
       }
       receive(static_cast<Channel>(first), message);
@@ -65,7 +70,8 @@ class WebSocketTransport final : public CommandTransport {
 
  private:
   static int version_of(const std::string& subprotocol) {
-    if (subprotocol.size() > 1 && subprotocol[0] == 'v' && subprotocol[1] >= '1' && subprotocol[1] <= '9') return subprotocol[1] - '0';
+    if (subprotocol.size() > 1 && subprotocol[0] == 'v' && subprotocol[1] >= '1' && subprotocol[1] <= '9')
+      return subprotocol[1] - '0';
     return 1;
   }
 
@@ -77,9 +83,9 @@ class WebSocketTransport final : public CommandTransport {
 }  // namespace
 
 const std::vector<std::string>& command_subprotocols() {
-  static const std::vector<std::string> kAll = {"v5.channel.k8s.io",        "v4.channel.k8s.io",        "v4.base64.channel.k8s.io",
-                                                "v3.channel.k8s.io",        "v2.channel.k8s.io",        "v1.channel.k8s.io",
-                                                "channel.k8s.io",           "base64.channel.k8s.io"};
+  static const std::vector<std::string> kAll = {"v5.channel.k8s.io", "v4.channel.k8s.io",    "v4.base64.channel.k8s.io",
+                                                "v3.channel.k8s.io", "v2.channel.k8s.io",    "v1.channel.k8s.io",
+                                                "channel.k8s.io",    "base64.channel.k8s.io"};
   return kAll;
 }
 

@@ -13,9 +13,9 @@ constexpr std::size_t kEventsAtOnce = 100;
 struct ObjectSource::Entry {
   api::Resource resource;
   api::ObjectKey key;
-  std::mutex mutex;              // Guards what follows.
+  std::mutex mutex;  // Guards what follows.
   std::set<std::string> users;
-  bool known = false;            // The rest says what the API said last; else it is not known.
+  bool known = false;  // The rest says what the API said last; else it is not known.
   std::optional<api::Object> object;
   std::unique_ptr<client::Watch> watch;
   std::unique_ptr<Subscription> timer;
@@ -26,7 +26,9 @@ ObjectSource::ObjectSource(client::ApiClient& api, Tasks& tasks, Logger& log,
                            std::function<void(const std::string& uid)> changed)
     : api_(api), tasks_(tasks), log_(log), changed_(std::move(changed)) {}
 
-ObjectSource::~ObjectSource() { stop(); }
+ObjectSource::~ObjectSource() {
+  stop();
+}
 
 Result<api::Object> ObjectSource::get(const CallContext& ctx, const api::Resource& resource, const api::ObjectKey& key,
                                       const std::string& uid) {
@@ -83,7 +85,8 @@ void ObjectSource::begin_watch(const std::shared_ptr<Entry>& entry) {
   }
   auto watch = api_.watch(tasks_.context(), entry->resource, options);
   if (!watch) {
-    log_debug(log_, "cannot watch", {{"resource", entry->resource.plural}, {"key", api::to_string(entry->key)}, {"error", watch.error()}});
+    log_debug(log_, "cannot watch",
+              {{"resource", entry->resource.plural}, {"key", api::to_string(entry->key)}, {"error", watch.error()}});
     retry(entry);
     return;
   }
@@ -115,7 +118,8 @@ void ObjectSource::take_events(const std::shared_ptr<Entry>& entry) {
       if (events->empty()) break;
       for (const auto& event : *events) {
         if (event.type == client::EventType::Bookmark) continue;
-        const bool same = entry->object && entry->object->head().resource_version == event.object.head().resource_version;
+        const bool same =
+            entry->object && entry->object->head().resource_version == event.object.head().resource_version;
         if (event.type == client::EventType::Deleted) {
           entry->object.reset();
         } else {

@@ -21,7 +21,9 @@ namespace fs = std::filesystem;
 constexpr const char* kData = "..data";
 constexpr const char* kNewData = "..data_tmp";
 
-Error system_error(const std::string& path) { return Error(Reason::Internal, path + ": " + std::strerror(errno)); }
+Error system_error(const std::string& path) {
+  return Error(Reason::Internal, path + ": " + std::strerror(errno));
+}
 
 Result<void> write_one(const std::string& path, const PayloadFile& file, std::optional<std::int64_t> group) {
   const int fd = ::open(path.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0600);

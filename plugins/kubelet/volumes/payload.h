@@ -27,10 +27,9 @@ using Payload = std::map<std::string, PayloadFile>;
 Result<void> add_keys(const std::map<std::string, std::string>& data, api::Value items, std::int64_t default_mode,
                       bool optional, std::string_view what, Payload& out);
 
-// Upstream's AtomicWriter: files live in a new timestamped directory, "..data" points to it, and each first path component of
-// the volume is a symlink into "..data"; a reader sees all old files or all new ones. Nothing happens when nothing changed.
-// Files belong to group `group` when given (fsGroup).
-// Errors: Internal with the path.
+// Upstream's AtomicWriter: files live in a new timestamped directory, "..data" points to it, and each first path
+// component of the volume is a symlink into "..data"; a reader sees all old files or all new ones. Nothing happens when
+// nothing changed. Files belong to group `group` when given (fsGroup). Errors: Internal with the path.
 Result<void> write_payload(const std::string& directory, const Payload& payload, std::optional<std::int64_t> group);
 
 // A path inside a volume: relative, without "..".

@@ -86,25 +86,36 @@ MountOperations system_mounts() {
   MountOperations out;
   out.mount_tmpfs = [](const std::string& path, std::int64_t size) -> Result<void> {
     const std::string options = size > 0 ? "mode=0755,size=" + std::to_string(size) : "mode=0755";
-    if (::mount("tmpfs", path.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, options.c_str()) != 0) return system_error(path, "cannot mount tmpfs");
+    if (::mount("tmpfs", path.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, options.c_str()) != 0)
+      return system_error(path, "cannot mount tmpfs");
     return {};
   };
   out.unmount = [](const std::string& path) -> Result<void> {
-    if (::umount2(path.c_str(), MNT_DETACH) != 0 && errno != EINVAL && errno != ENOENT) return system_error(path, "cannot unmount");
+    if (::umount2(path.c_str(), MNT_DETACH) != 0 && errno != EINVAL && errno != ENOENT)
+      return system_error(path, "cannot unmount");
     return {};
   };
   out.is_mount_point = [](const std::string& path) {
-    struct stat own {}, parent {};
-    return ::lstat(path.c_str(), &own) == 0 && ::lstat((path + "/..").c_str(), &parent) == 0 && own.st_dev != parent.st_dev;
+    struct stat own {
+    }, parent{};
+    return ::lstat(path.c_str(), &own) == 0 && ::lstat((path + "/..").c_str(), &parent) == 0 &&
+           own.st_dev != parent.st_dev;
   };
   return out;
 }
 
-PodVolumes::PodVolumes(std::string root_directory, client::ApiClient& api, ObjectSource& objects, Clock& clock, Logger& log,
-                       MountOperations mounts)
-    : root_(std::move(root_directory)), api_(api), objects_(objects), clock_(clock), log_(log), mounts_(std::move(mounts)) {}
+PodVolumes::PodVolumes(std::string root_directory, client::ApiClient& api, ObjectSource& objects, Clock& clock,
+                       Logger& log, MountOperations mounts)
+    : root_(std::move(root_directory)),
+      api_(api),
+      objects_(objects),
+      clock_(clock),
+      log_(log),
+      mounts_(std::move(mounts)) {}
 
-std::string PodVolumes::pod_directory(const std::string& uid) const { return root_ + "/pods/" + uid; }
+std::string PodVolumes::pod_directory(const std::string& uid) const {
+  return root_ + "/pods/" + uid;
+}
 
 std::string PodVolumes::volume_directory(const api::Object& pod, std::string_view plugin, std::string_view name) const {
   return pod_directory(pod.uid()) + "/volumes/kubernetes.io~" + std::string(plugin) + "/" + std::string(name);
@@ -131,7 +142,8 @@ Result<std::string> PodVolumes::mount_one(const CallContext& ctx, const api::Obj
     if (volume[kind]) return mount_payload(ctx, pod, volume, facts);
   }
   for (auto at = volume.begin(); at != volume.end(); ++at) {
-    if (at.key() != "name") return Error(Reason::Invalid, "volumes of kind " + std::string(at.key()) + " are not supported on this node");
+    if (at.key() != "name")
+      return Error(Reason::Invalid, "volumes of kind " + std::string(at.key()) + " are not supported on this node");
   }
   return mount_empty_dir(pod, volume);  // A volume without a source is an emptyDir.
 }
@@ -147,7 +159,8 @@ Result<std::string> PodVolumes::mount_empty_dir(const api::Object& pod, api::Val
     KUBERNEL_CHECK_OK(mounts_.mount_tmpfs(path, api::Quantity::read(volume["emptyDir"]["sizeLimit"]).value()));
   }
   const auto group = fs_group(pod);
-  if (group && ::chown(path.c_str(), static_cast<uid_t>(-1), static_cast<gid_t>(*group)) != 0) return system_error(path, "chown");
+  if (group && ::chown(path.c_str(), static_cast<uid_t>(-1), static_cast<gid_t>(*group)) != 0)
+    return system_error(path, "chown");
   if (::chmod(path.c_str(), group ? 02777 : 0777) != 0) return system_error(path, "chmod");
   return path;
 }
@@ -156,7 +169,10 @@ Result<std::string> PodVolumes::mount_payload(const CallContext& ctx, const api:
                                               const PodFacts& facts) {
   KUBERNEL_TRY(const Payload payload, payload_of(ctx, pod, volume, facts));
   const bool secret = volume["secret"] || volume["projected"];
-  const char* plugin = volume["configMap"] ? "configmap" : volume["secret"] ? "secret" : volume["projected"] ? "projected" : "downward-api";
+  const char* plugin = volume["configMap"]   ? "configmap"
+                       : volume["secret"]    ? "secret"
+                       : volume["projected"] ? "projected"
+                                             : "downward-api";
   const std::string path = volume_directory(pod, plugin, volume["name"].string());
   const std::size_t hash = hash_of(payload);
   {
@@ -200,7 +216,8 @@ Result<void> PodVolumes::add_source(const CallContext& ctx, const api::Object& p
   if (const auto secret = source["secret"]) {
     // A volume says secretName, a projection says name.
     const auto name = secret["secretName"].string();
-    return add_object(ctx, pod, api::resources::kSecrets, name.empty() ? secret["name"].string() : name, secret, default_mode, out);
+    return add_object(ctx, pod, api::resources::kSecrets, name.empty() ? secret["name"].string() : name, secret,
+                      default_mode, out);
   }
   if (const auto wanted = source["serviceAccountToken"]) {
     const std::string path(wanted["path"].string());
@@ -218,7 +235,8 @@ Result<void> PodVolumes::add_source(const CallContext& ctx, const api::Object& p
                          : resource_field_value(pod, resource["containerName"].string(), resource["resource"].string(),
                                                 resource["divisor"], facts);
       if (!value) return std::move(value).error();
-      out[path] = {*std::move(value), static_cast<std::uint32_t>(mode && !mode.is_null() ? mode.integer() : default_mode)};
+      out[path] = {*std::move(value),
+                   static_cast<std::uint32_t>(mode && !mode.is_null() ? mode.integer() : default_mode)};
     }
     return {};
   }
@@ -264,7 +282,8 @@ Result<std::string> PodVolumes::token(const CallContext& ctx, const api::Object&
   if (token.text.empty()) return Error(Reason::Internal, "failed to fetch token: the API answered without one");
   // Upstream: after four fifths of its time, or a day.
   const auto expires = api::read_time((*answer)["status"]["expirationTimestamp"]);
-  auto life = expires ? std::chrono::duration_cast<std::chrono::seconds>(*expires - clock_.wall_now()) : std::chrono::seconds(seconds);
+  auto life = expires ? std::chrono::duration_cast<std::chrono::seconds>(*expires - clock_.wall_now())
+                      : std::chrono::seconds(seconds);
   life = std::min<std::chrono::seconds>(life * 4 / 5, std::chrono::hours(24));
   token.renew_at = now + std::max(life, std::chrono::seconds(10));
   const std::lock_guard lock(mutex_);

@@ -53,9 +53,11 @@ class PodVolumes {
   std::string pod_directory(const std::string& uid) const;
 
  private:
-  Result<std::string> mount_one(const CallContext& ctx, const api::Object& pod, api::Value volume, const PodFacts& facts);
+  Result<std::string> mount_one(const CallContext& ctx, const api::Object& pod, api::Value volume,
+                                const PodFacts& facts);
   Result<std::string> mount_empty_dir(const api::Object& pod, api::Value volume);
-  Result<std::string> mount_payload(const CallContext& ctx, const api::Object& pod, api::Value volume, const PodFacts& facts);
+  Result<std::string> mount_payload(const CallContext& ctx, const api::Object& pod, api::Value volume,
+                                    const PodFacts& facts);
   Result<Payload> payload_of(const CallContext& ctx, const api::Object& pod, api::Value volume, const PodFacts& facts);
   Result<void> add_source(const CallContext& ctx, const api::Object& pod, api::Value source, std::int64_t default_mode,
                           const PodFacts& facts, Payload& out);
@@ -76,13 +78,15 @@ class PodVolumes {
   Logger& log_;
   MountOperations mounts_;
   mutable std::mutex mutex_;
-  std::map<std::string, std::map<std::string, Token>> tokens_;           // By pod uid, then audience and lifetime.
-  std::map<std::string, std::map<std::string, std::size_t>> written_;    // By pod uid, then directory: a hash of its payload.
+  std::map<std::string, std::map<std::string, Token>> tokens_;  // By pod uid, then audience and lifetime.
+  std::map<std::string, std::map<std::string, std::size_t>>
+      written_;  // By pod uid, then directory: a hash of its payload.
 };
 
 // A container's mounts of its volumes: subPath resolved without leaving the volume, made when missing.
 // `expand_variable` replaces $(NAME) in subPathExpr. Errors: Invalid with upstream's message.
-Result<std::vector<runtime::Mount>> volume_mounts(api::Value container, const api::Object& pod, const VolumePaths& paths,
+Result<std::vector<runtime::Mount>> volume_mounts(api::Value container, const api::Object& pod,
+                                                  const VolumePaths& paths,
                                                   const std::function<std::string(std::string_view)>& expand_variables);
 
 }  // namespace kubernel::kubelet

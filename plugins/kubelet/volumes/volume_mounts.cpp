@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// From volumeMounts to mounts. A subPath is resolved component by component, and one that leads out of its volume is refused.
+// From volumeMounts to mounts. A subPath is resolved component by component, and one that leads out of its volume is
+// refused.
 #include <sys/stat.h>
 
 #include <filesystem>
@@ -31,7 +32,9 @@ Result<std::string> resolve_sub_path(const std::string& volume, const std::strin
     fs::path next = at / part;
     if (!fs::exists(fs::symlink_status(next, error))) {
       fs::create_directory(next, error);
-      if (error) return Error(Reason::Internal, "failed to create subPath directory for volumeMount: " + next.string() + ": " + error.message());
+      if (error)
+        return Error(Reason::Internal,
+                     "failed to create subPath directory for volumeMount: " + next.string() + ": " + error.message());
       ::chmod(next.c_str(), 0750);
     }
     // Links inside the volume are fine (a configMap is made of them); one that leads out is not.
@@ -53,8 +56,9 @@ runtime::Mount::Propagation propagation_of(api::Value mount) {
 
 }  // namespace
 
-Result<std::vector<runtime::Mount>> volume_mounts(api::Value container, const api::Object& pod, const VolumePaths& paths,
-                                                  const std::function<std::string(std::string_view)>& expand_variables) {
+Result<std::vector<runtime::Mount>> volume_mounts(
+    api::Value container, const api::Object& pod, const VolumePaths& paths,
+    const std::function<std::string(std::string_view)>& expand_variables) {
   std::vector<runtime::Mount> out;
   for (const api::Value mount : container["volumeMounts"]) {
     const std::string name(mount["name"].string());

@@ -46,7 +46,8 @@ TEST(Payload, IsReplacedAsAWholeBehindOneLink) {
 }
 
 TEST(Payload, AMissingKeyIsNamedUnlessOptional) {
-  const auto pod = *api::Object::parse(R"({"metadata":{"name":"x"},"items":[{"key":"k","path":"p","mode":256},{"key":"nope","path":"q"}]})");
+  const auto pod = *api::Object::parse(
+      R"({"metadata":{"name":"x"},"items":[{"key":"k","path":"p","mode":256},{"key":"nope","path":"q"}]})");
   Payload out;
   const auto missing = add_keys({{"k", "v"}}, pod["items"], 0644, false, "configmap", out);
   ASSERT_FALSE(missing);
@@ -60,9 +61,12 @@ TEST(Payload, PathsMayNotLeaveTheVolume) {
   for (const char* bad : {"", "/a", "../a", "a/../../b"}) EXPECT_FALSE(is_safe_relative(bad)) << bad;
 }
 
-constexpr const char* kContainer = R"("containers":[{"name":"app","image":"busybox:1","volumeMounts":[{"name":"v","mountPath":"/v"}]}])";
+constexpr const char* kContainer =
+    R"("containers":[{"name":"app","image":"busybox:1","volumeMounts":[{"name":"v","mountPath":"/v"}]}])";
 
-std::string spec(const std::string& volume) { return R"({"volumes":[{"name":"v",)" + volume + "}]," + kContainer + "}"; }
+std::string spec(const std::string& volume) {
+  return R"({"volumes":[{"name":"v",)" + volume + "}]," + kContainer + "}";
+}
 
 std::string host_path_of(Bench& bench) {
   const auto config = bench.runtime.config_of("app");
@@ -75,13 +79,16 @@ std::string host_path_of(Bench& bench) {
 
 TEST(Volumes, AConfigMapIsFilesThatFollowItsChanges) {
   Bench bench;
-  bench.cluster.put_text(api::resources::kConfigMaps, R"({"metadata":{"name":"conf","namespace":"default"},"data":{"a":"1"},"binaryData":{"b":"AAE="}})");
+  bench.cluster.put_text(
+      api::resources::kConfigMaps,
+      R"({"metadata":{"name":"conf","namespace":"default"},"data":{"a":"1"},"binaryData":{"b":"AAE="}})");
   bench.put_pod("web", spec(R"("configMap":{"name":"conf"})"));
   bench.settle();
   const fs::path path = host_path_of(bench);
   EXPECT_EQ(read(path / "a"), "1");
   EXPECT_EQ(read(path / "b"), std::string("\0\1", 2));
-  bench.cluster.edit(api::resources::kConfigMaps, {"default", "conf"}, [](nlohmann::json& map) { map["data"]["a"] = "2"; });
+  bench.cluster.edit(api::resources::kConfigMaps, {"default", "conf"},
+                     [](nlohmann::json& map) { map["data"]["a"] = "2"; });
   bench.settle();
   EXPECT_EQ(read(path / "a"), "2");
   EXPECT_EQ(bench.container("web")["restartCount"], 0);
@@ -91,9 +98,12 @@ TEST(Volumes, AMissingConfigMapIsFailedMountUntilItIsThere) {
   Bench bench;
   bench.put_pod("web", spec(R"("configMap":{"name":"conf"})"));
   bench.settle();
-  EXPECT_TRUE(bench.events.has("Warning FailedMount: MountVolume.SetUp failed for volume \"v\" : configmap \"conf\" not found")) << bench.events.all();
+  EXPECT_TRUE(
+      bench.events.has("Warning FailedMount: MountVolume.SetUp failed for volume \"v\" : configmap \"conf\" not found"))
+      << bench.events.all();
   EXPECT_EQ(bench.container("web")["state"]["waiting"]["reason"], "ContainerCreating");
-  bench.cluster.put_text(api::resources::kConfigMaps, R"({"metadata":{"name":"conf","namespace":"default"},"data":{"a":"1"}})");
+  bench.cluster.put_text(api::resources::kConfigMaps,
+                         R"({"metadata":{"name":"conf","namespace":"default"},"data":{"a":"1"}})");
   bench.settle();
   EXPECT_EQ(bench.phase("web"), "Running");
 }
@@ -107,7 +117,8 @@ TEST(Volumes, AnOptionalOneMayBeMissing) {
 
 TEST(Volumes, ASecretHasItsModeAndOnlyTheItemsAskedFor) {
   Bench bench;
-  bench.cluster.put_text(api::resources::kSecrets, R"({"metadata":{"name":"s","namespace":"default"},"data":{"a":"MQ==","b":"Mg=="}})");
+  bench.cluster.put_text(api::resources::kSecrets,
+                         R"({"metadata":{"name":"s","namespace":"default"},"data":{"a":"MQ==","b":"Mg=="}})");
   bench.put_pod("web", spec(R"("secret":{"secretName":"s","defaultMode":256,"items":[{"key":"a","path":"x/y"}]})"));
   bench.settle();
   const fs::path path = host_path_of(bench);
@@ -118,12 +129,16 @@ TEST(Volumes, ASecretHasItsModeAndOnlyTheItemsAskedFor) {
 
 TEST(Volumes, DownwardApiGivesLabelsAndFollowsThem) {
   Bench bench;
-  bench.put_pod("web", spec(R"("downwardAPI":{"items":[{"path":"labels","fieldRef":{"fieldPath":"metadata.labels"}},{"path":"cpu","resourceFieldRef":{"containerName":"app","resource":"limits.cpu"}}]})"));
+  bench.put_pod(
+      "web",
+      spec(
+          R"("downwardAPI":{"items":[{"path":"labels","fieldRef":{"fieldPath":"metadata.labels"}},{"path":"cpu","resourceFieldRef":{"containerName":"app","resource":"limits.cpu"}}]})"));
   bench.settle();
   const fs::path path = host_path_of(bench);
   EXPECT_EQ(read(path / "labels"), "");
   EXPECT_EQ(read(path / "cpu"), "4");
-  bench.cluster.edit(api::resources::kPods, {"default", "web"}, [](nlohmann::json& pod) { pod["metadata"]["labels"]["a"] = "b \"c\""; });
+  bench.cluster.edit(api::resources::kPods, {"default", "web"},
+                     [](nlohmann::json& pod) { pod["metadata"]["labels"]["a"] = "b \"c\""; });
   bench.settle();
   EXPECT_EQ(read(path / "labels"), "a=\"b \\\"c\\\"\"");
 }
@@ -149,15 +164,18 @@ TEST(Volumes, AHostPathIsCheckedByItsType) {
   bench.put_pod("web", spec(R"("hostPath":{"path":")" + file + R"(","type":"Directory"})"));
   bench.settle();
   EXPECT_TRUE(bench.events.has("hostPath type check failed: " + file + " is not a directory"));
-  bench.put_pod("web-2", spec(R"("hostPath":{"path":")" + bench.directory.path() + R"(/made","type":"DirectoryOrCreate"})"));
+  bench.put_pod("web-2",
+                spec(R"("hostPath":{"path":")" + bench.directory.path() + R"(/made","type":"DirectoryOrCreate"})"));
   bench.settle();
   EXPECT_EQ(bench.phase("web-2"), "Running");
   EXPECT_TRUE(fs::is_directory(bench.directory.path() + "/made"));
 }
 
 std::string mount_spec(const std::string& mount, const std::string& path) {
-  return R"({"volumes":[{"name":"v","hostPath":{"path":")" + path + R"("}}],"containers":[{"name":"app","image":"busybox:1",
-    "env":[{"name":"WHO","value":"me"}],"volumeMounts":[{"name":"v","mountPath":"/v",)" + mount + "}]}]}";
+  return R"({"volumes":[{"name":"v","hostPath":{"path":")" + path +
+         R"("}}],"containers":[{"name":"app","image":"busybox:1",
+    "env":[{"name":"WHO","value":"me"}],"volumeMounts":[{"name":"v","mountPath":"/v",)" +
+         mount + "}]}]}";
 }
 
 TEST(Volumes, ASubPathIsMadeAndStaysInsideItsVolume) {
@@ -184,8 +202,8 @@ class TokenClient final : public client::ApiClient {
  public:
   explicit TokenClient(const Clock& clock) : clock_(clock) {}
   using R = Result<api::Object>;
-  R create(const CallContext&, const api::Resource& resource, const api::ObjectKey& parent, const nlohmann::json& document,
-           const client::WriteOptions& options) override {
+  R create(const CallContext&, const api::Resource& resource, const api::ObjectKey& parent,
+           const nlohmann::json& document, const client::WriteOptions& options) override {
     if (resource != api::resources::kServiceAccounts || options.subresource != "token") return no();
     account = api::to_string(parent);
     request = document;
@@ -195,13 +213,28 @@ class TokenClient final : public client::ApiClient {
     return api::Object::from_json(answer);
   }
   R get(const CallContext&, const api::Resource&, const api::ObjectKey&, std::string_view) override { return no(); }
-  Result<client::ObjectList> list(const CallContext&, const api::Resource&, const client::ListOptions&) override { return no(); }
-  Result<std::unique_ptr<client::Watch>> watch(const CallContext&, const api::Resource&, const client::WatchOptions&) override { return no(); }
-  R update(const CallContext&, const api::Resource&, const api::ObjectKey&, const nlohmann::json&, const client::WriteOptions&) override { return no(); }
+  Result<client::ObjectList> list(const CallContext&, const api::Resource&, const client::ListOptions&) override {
+    return no();
+  }
+  Result<std::unique_ptr<client::Watch>> watch(const CallContext&, const api::Resource&,
+                                               const client::WatchOptions&) override {
+    return no();
+  }
+  R update(const CallContext&, const api::Resource&, const api::ObjectKey&, const nlohmann::json&,
+           const client::WriteOptions&) override {
+    return no();
+  }
   R patch(const CallContext&, const api::Resource&, const api::ObjectKey&, client::PatchType, const nlohmann::json&,
-          const client::WriteOptions&) override { return no(); }
-  R remove(const CallContext&, const api::Resource&, const api::ObjectKey&, const client::DeleteOptions&) override { return no(); }
-  Result<void> remove_all(const CallContext&, const api::Resource&, const client::ListOptions&, const client::DeleteOptions&) override { return no(); }
+          const client::WriteOptions&) override {
+    return no();
+  }
+  R remove(const CallContext&, const api::Resource&, const api::ObjectKey&, const client::DeleteOptions&) override {
+    return no();
+  }
+  Result<void> remove_all(const CallContext&, const api::Resource&, const client::ListOptions&,
+                          const client::DeleteOptions&) override {
+    return no();
+  }
   Result<std::vector<DiscoveredResource>> discover(const CallContext&) override { return no(); }
 
   int given = 0;
@@ -217,7 +250,8 @@ TEST(Volumes, AServiceAccountTokenIsAskedForAndRenewedInTime) {
   Bench bench;
   TokenClient tokens(bench.clock);
   PodVolumes volumes(bench.config.root_directory, tokens, *bench.objects, bench.clock, bench.log, testing::no_mounts());
-  const auto pod = *api::Object::parse(R"({"metadata":{"name":"web","namespace":"default","uid":"u1"},"spec":{"serviceAccountName":"robot",
+  const auto pod = *api::Object::parse(
+      R"({"metadata":{"name":"web","namespace":"default","uid":"u1"},"spec":{"serviceAccountName":"robot",
     "volumes":[{"name":"v","projected":{"sources":[{"serviceAccountToken":{"path":"token","expirationSeconds":3607,"audience":"vault"}}]}}]}})");
   auto paths = volumes.mount({}, pod, {});
   ASSERT_TRUE(paths) << paths.error().message();

@@ -17,8 +17,9 @@ class DefaultBinderTest : public testing::SchedulerPluginTest {
 };
 
 TEST_F(DefaultBinderTest, BindsThePodToTheNode) {
-  const auto stored = cluster_.put_text(api::resources::kPods,
-                                        R"({"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"default","name":"p"},"spec":{}})");
+  const auto stored =
+      cluster_.put_text(api::resources::kPods,
+                        R"({"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"default","name":"p"},"spec":{}})");
   const auto bound = binder_.bind({}, cycle_for(stored), "n1");
   ASSERT_TRUE(bound) << bound.error().message();
   EXPECT_EQ(cluster_.find(api::resources::kPods, {"default", "p"})->pointer("/spec/nodeName").string(), "n1");

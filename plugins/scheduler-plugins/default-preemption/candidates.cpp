@@ -40,7 +40,8 @@ std::pair<Pods, Pods> split_by_budget(const Pods& pods, const std::vector<Budget
 // One node while pods are taken away and brought back.
 class Imagined {
  public:
-  Imagined(scheduler::Handle& handle, const Cycle& cycle, const NodeInfo& node) : handle_(handle), cycle_(cycle.clone()), node_(node) {}
+  Imagined(scheduler::Handle& handle, const Cycle& cycle, const NodeInfo& node)
+      : handle_(handle), cycle_(cycle.clone()), node_(node) {}
 
   void remove(const PodInfo& pod) {
     node_.remove_pod(pod.uid());
@@ -89,13 +90,15 @@ void sort_by_importance(Pods& pods, Clock::WallTime now) {
 std::int64_t priority_sum(const Candidate& candidate) {
   std::int64_t sum = 0;
   // Shifted, so that many pods of negative priority do not weigh less than few.
-  for (const auto& pod : candidate.pods) sum += pod->priority + std::int64_t{std::numeric_limits<std::int32_t>::max()} + 1;
+  for (const auto& pod : candidate.pods)
+    sum += pod->priority + std::int64_t{std::numeric_limits<std::int32_t>::max()} + 1;
   return sum;
 }
 
 // When the first of the victims of highest priority started.
 Clock::WallTime earliest_start(const Candidate& candidate, Clock::WallTime now) {
-  const std::int64_t highest = (*std::ranges::max_element(candidate.pods, {}, [](const auto& pod) { return pod->priority; }))->priority;
+  const std::int64_t highest =
+      (*std::ranges::max_element(candidate.pods, {}, [](const auto& pod) { return pod->priority; }))->priority;
   Clock::WallTime earliest = Clock::WallTime::max();
   for (const auto& pod : candidate.pods) {
     if (pod->priority == highest) earliest = std::min(earliest, started(*pod, now));
@@ -123,8 +126,8 @@ bool more_important(const PodInfo& a, const PodInfo& b, Clock::WallTime now) {
   return started(a, now) < started(b, now);
 }
 
-Result<NodeVictims> select_victims(scheduler::Handle& handle, const Cycle& cycle, const NodeInfo& node, const std::vector<Budget>& budgets,
-                                   Clock::WallTime now) {
+Result<NodeVictims> select_victims(scheduler::Handle& handle, const Cycle& cycle, const NodeInfo& node,
+                                   const std::vector<Budget>& budgets, Clock::WallTime now) {
   NodeVictims out;
   out.candidate.node = node.name;
   Pods potential;

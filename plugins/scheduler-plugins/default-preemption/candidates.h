@@ -29,7 +29,8 @@ struct Budget {
 // A node on which the pod fits once the victims, most important first, are gone.
 using Candidate = scheduler::PreemptExtender::Victims;
 
-// Priority, then who has run longer (upstream's MoreImportantPod). `now` stands for the start of a pod that has not started.
+// Priority, then who has run longer (upstream's MoreImportantPod). `now` stands for the start of a pod that has not
+// started.
 bool more_important(const scheduler::PodInfo& a, const scheduler::PodInfo& b, Clock::WallTime now);
 
 // The victims on one node; a verdict that says why there are none.
@@ -40,8 +41,9 @@ struct NodeVictims {
 
 // Imagines pods of lower priority gone from `node`, then brings back as many as leave room. Threads: any.
 // Errors: of filters.
-Result<NodeVictims> select_victims(scheduler::Handle& handle, const scheduler::Cycle& cycle, const scheduler::NodeInfo& node,
-                                   const std::vector<Budget>& budgets, Clock::WallTime now);
+Result<NodeVictims> select_victims(scheduler::Handle& handle, const scheduler::Cycle& cycle,
+                                   const scheduler::NodeInfo& node, const std::vector<Budget>& budgets,
+                                   Clock::WallTime now);
 
 // Upstream's pickOneNodeForPreemption. Precondition: not empty, each with at least one victim.
 const Candidate& pick_one(const std::vector<Candidate>& candidates, Clock::WallTime now);

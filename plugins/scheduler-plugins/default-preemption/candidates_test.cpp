@@ -8,10 +8,12 @@ namespace {
 
 class CandidatesTest : public PreemptionTest {
  protected:
-  Candidate victims(const std::string& node_name, const std::vector<std::pair<int, std::string>>& priorities_and_starts, int violations = 0) {
+  Candidate victims(const std::string& node_name, const std::vector<std::pair<int, std::string>>& priorities_and_starts,
+                    int violations = 0) {
     Candidate out{node_name, {}, violations};
     int n = 0;
-    for (const auto& [priority, start] : priorities_and_starts) out.pods.push_back(running(node_name + std::to_string(n++), priority, "1", start));
+    for (const auto& [priority, start] : priorities_and_starts)
+      out.pods.push_back(running(node_name + std::to_string(n++), priority, "1", start));
     return out;
   }
   std::string picked(const std::vector<Candidate>& candidates) { return pick_one(candidates, clock_.wall_now()).node; }
@@ -85,7 +87,8 @@ TEST_F(CandidatesTest, OnAnyNodeTheVictimsAreEnoughAndNoneIsNeedless) {
     auto node = cpu_node("a", "8");
     const auto count = 1 + random_below(random_, 8);
     for (std::uint64_t i = 0; i < count; ++i) {
-      node.add_pod(running("p" + std::to_string(i), static_cast<int>(random_below(random_, 12)), std::to_string(1 + random_below(random_, 3))));
+      node.add_pod(running("p" + std::to_string(i), static_cast<int>(random_below(random_, 12)),
+                           std::to_string(1 + random_below(random_, 3))));
     }
     const auto cycle = wanting(6, std::to_string(1 + random_below(random_, 8)));
     if (handle_.run_filters(cycle, node)->ok()) continue;  // Nobody asks for victims then.

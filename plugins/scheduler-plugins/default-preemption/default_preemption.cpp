@@ -67,16 +67,18 @@ class Preempting {
   std::unordered_set<std::string> uids_;
 };
 
-// The victims are deleted beside the scheduling (KEP-4832). Until the last but one is gone their preemptor is kept out of the queue; the
-// deletion of the last wakes it.
+// The victims are deleted beside the scheduling (KEP-4832). Until the last but one is gone their preemptor is kept out
+// of the queue; the deletion of the last wakes it.
 class DefaultPreemption final : public Plugin, public PreEnqueue, public PostFilter {
  public:
   DefaultPreemption(const PluginContext& context, Arguments arguments)
       : context_(context),
         arguments_(arguments),
         budgets_(context.informers.informer(kBudgets, {})),
-        attempts_(context.metrics.counter("scheduler_preemption_attempts_total", "Total preemption attempts in the cluster till now", {})),
-        victims_(context.metrics.histogram("scheduler_preemption_victims", "Number of selected preemption victims", kVictimBuckets, {})) {}
+        attempts_(context.metrics.counter("scheduler_preemption_attempts_total",
+                                          "Total preemption attempts in the cluster till now", {})),
+        victims_(context.metrics.histogram("scheduler_preemption_victims", "Number of selected preemption victims",
+                                           kVictimBuckets, {})) {}
 
   Result<PostFilterResult> post_filter(const CallContext& ctx, const Cycle& cycle, const Refusals& refusals) override {
     attempts_.add(1);
@@ -91,7 +93,8 @@ class DefaultPreemption final : public Plugin, public PreEnqueue, public PostFil
     const Candidate& chosen = pick_one(agreed, context_.clock.wall_now());
     victims_.observe(static_cast<double>(chosen.pods.size()));
     preempting_.add(cycle.pod->uid());
-    context_.handle.run_in_background([this, pod = cycle.pod, chosen](const CallContext& background) { make_room(background, *pod, chosen); });
+    context_.handle.run_in_background(
+        [this, pod = cycle.pod, chosen](const CallContext& background) { make_room(background, *pod, chosen); });
     return PostFilterResult{Verdict::fits(), chosen.node};
   }
 
@@ -118,11 +121,16 @@ class DefaultPreemption final : public Plugin, public PreEnqueue, public PostFil
   void make_room(const CallContext& ctx, const PodInfo& pod, const Candidate& chosen) {
     const auto began = context_.clock.now();
     const auto evicted = evict(ctx, context_, pod, chosen, [&] { preempting_.remove(pod.uid()); });
-    if (!evicted) log_error(context_.log, "preemption failed", {{"pod", api::to_string(pod.key())}, {"node", chosen.node}, {"error", evicted.error()}});
+    if (!evicted)
+      log_error(context_.log, "preemption failed",
+                {{"pod", api::to_string(pod.key())}, {"node", chosen.node}, {"error", evicted.error()}});
     const MetricLabels result = {{"result", evicted ? "success" : "error"}};
-    context_.metrics.counter("scheduler_preemption_goroutines_execution_total", "Number of preemption goroutines executed.", result).add(1);
-    context_.metrics.histogram("scheduler_preemption_goroutines_duration_seconds", "Duration in seconds for running goroutines for the preemption.",
-                               kDurationBuckets, result)
+    context_.metrics
+        .counter("scheduler_preemption_goroutines_execution_total", "Number of preemption goroutines executed.", result)
+        .add(1);
+    context_.metrics
+        .histogram("scheduler_preemption_goroutines_duration_seconds",
+                   "Duration in seconds for running goroutines for the preemption.", kDurationBuckets, result)
         .observe(std::chrono::duration<double>(context_.clock.now() - began).count());
     if (evicted && *evicted) return;
     // Nothing is going to happen that would wake it.
@@ -138,8 +146,9 @@ class DefaultPreemption final : public Plugin, public PreEnqueue, public PostFil
     if (nominated.empty() || refusals.of(nominated).kind() == Verdict::Kind::Unresolvable) return "";
     const NodeInfo* const node = cycle.snapshot->find(nominated);
     if (node == nullptr) return "";
-    const bool on_its_way = std::ranges::any_of(
-        node->pods, [&](const auto& other) { return other->priority < pod.priority && terminating_by_preemption(*other); });
+    const bool on_its_way = std::ranges::any_of(node->pods, [&](const auto& other) {
+      return other->priority < pod.priority && terminating_by_preemption(*other);
+    });
     return on_its_way ? "not eligible due to a terminating pod on the nominated node." : "";
   }
 
@@ -148,8 +157,8 @@ class DefaultPreemption final : public Plugin, public PreEnqueue, public PostFil
     return std::min(nodes, static_cast<std::size_t>(std::max(share, arguments_.absolute)));
   }
 
-  // The dry run, beginning at a random node, so that not always the same ones suffer. Stops once there are enough candidates and
-  // one of them breaks no budget.
+  // The dry run, beginning at a random node, so that not always the same ones suffer. Stops once there are enough
+  // candidates and one of them breaks no budget.
   Result<Search> find_candidates(const Cycle& cycle, const Refusals& refusals) const {
     Search out;
     out.refusals.others = Verdict::unresolvable("Preemption is not helpful for scheduling");
@@ -163,7 +172,8 @@ class DefaultPreemption final : public Plugin, public PreEnqueue, public PostFil
     const auto now = context_.clock.wall_now();
     // In rounds, so that the outcome does not depend on which thread was faster.
     for (std::size_t done = 0; done < nodes.size();) {
-      const std::size_t round = std::min(nodes.size() - done, std::max<std::size_t>(wanted - std::min(wanted, out.candidates.size()), 1));
+      const std::size_t round =
+          std::min(nodes.size() - done, std::max<std::size_t>(wanted - std::min(wanted, out.candidates.size()), 1));
       std::vector<std::optional<Result<NodeVictims>>> found(round);
       context_.handle.parallel_for(round, [&](std::size_t i) {
         found[i] = catch_as_error("filter", [&] {
@@ -180,26 +190,31 @@ class DefaultPreemption final : public Plugin, public PreEnqueue, public PostFil
         }
       }
       done += round;
-      const bool harmless = std::ranges::any_of(out.candidates, [](const Candidate& c) { return c.budget_violations == 0; });
+      const bool harmless =
+          std::ranges::any_of(out.candidates, [](const Candidate& c) { return c.budget_violations == 0; });
       if (harmless && out.candidates.size() >= wanted) break;
     }
     return out;
   }
 
-  Result<std::vector<Candidate>> ask_extenders(const CallContext& ctx, const Cycle& cycle, std::vector<Candidate> candidates) const {
+  Result<std::vector<Candidate>> ask_extenders(const CallContext& ctx, const Cycle& cycle,
+                                               std::vector<Candidate> candidates) const {
     const auto now = context_.clock.wall_now();
     for (PreemptExtender* extender : context_.handle.preempt_extenders()) {
       if (candidates.empty() || !extender->interested_in(*cycle.pod)) continue;
       auto agreed = extender->preempt(ctx, *cycle.pod, candidates, *cycle.snapshot);
       if (!agreed && !extender->ignorable()) return std::move(agreed).error();
       if (!agreed) {
-        log_warning(context_.log, "extender left out of preemption", {{"extender", extender->name()}, {"error", agreed.error()}});
+        log_warning(context_.log, "extender left out of preemption",
+                    {{"extender", extender->name()}, {"error", agreed.error()}});
         continue;
       }
       candidates = *std::move(agreed);
       for (Candidate& candidate : candidates) {
-        if (candidate.pods.empty()) return Error(Reason::Internal, "expected at least one victim pod on node \"" + candidate.node + "\"");
-        std::ranges::stable_sort(candidate.pods, [now](const auto& a, const auto& b) { return more_important(*a, *b, now); });
+        if (candidate.pods.empty())
+          return Error(Reason::Internal, "expected at least one victim pod on node \"" + candidate.node + "\"");
+        std::ranges::stable_sort(candidate.pods,
+                                 [now](const auto& a, const auto& b) { return more_important(*a, *b, now); });
       }
     }
     return candidates;
@@ -227,7 +242,8 @@ Result<Arguments> parse_arguments(const std::string& config_json) {
 }  // namespace
 
 Result<std::unique_ptr<Plugin>> make_default_preemption(const PluginContext& context) {
-  KUBERNEL_TRY(const Arguments arguments, catch_as_error("DefaultPreemption arguments", [&] { return parse_arguments(context.config_json); }));
+  KUBERNEL_TRY(const Arguments arguments,
+               catch_as_error("DefaultPreemption arguments", [&] { return parse_arguments(context.config_json); }));
   return std::make_unique<DefaultPreemption>(context, arguments);
 }
 

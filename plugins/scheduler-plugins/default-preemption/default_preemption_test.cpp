@@ -15,14 +15,16 @@ using scheduler::Verdict;
 class DefaultPreemptionTest : public PreemptionTest {
  protected:
   // On a node, and in the API.
-  void put(NodeInfo& node, const std::string& name, int priority, const std::string& cpu, const std::string& status = "") {
+  void put(NodeInfo& node, const std::string& name, int priority, const std::string& cpu,
+           const std::string& status = "") {
     const auto info = running(name, priority, cpu, "", "{}", status);
     auto document = info->object.to_json();
     document["spec"]["nodeName"] = node.name;
     cluster_.put(kPods, document);
     node.add_pod(std::make_shared<const scheduler::PodInfo>(*cluster_.find(kPods, {"default", name})));
   }
-  scheduler::PostFilterResult preempt(std::vector<NodeInfo> nodes, scheduler::Cycle cycle, const std::string& config = "{}") {
+  scheduler::PostFilterResult preempt(std::vector<NodeInfo> nodes, scheduler::Cycle cycle,
+                                      const std::string& config = "{}") {
     scheduler::PluginContext context{config, 0, handle_, cluster_, *informers_, log_, clock_, metrics_, random_};
     plugin_ = *make_default_preemption(context);
     informers_->start();
@@ -32,7 +34,8 @@ class DefaultPreemptionTest : public PreemptionTest {
     cycle.snapshot = std::make_shared<const scheduler::Snapshot>(shared);
     scheduler::Refusals refusals;
     for (const auto& node : cycle.snapshot->nodes()) {
-      if (node->name != hopeless_) refusals.nodes.push_back({node.get(), "Cpu", Verdict::unschedulable("Insufficient cpu")});
+      if (node->name != hopeless_)
+        refusals.nodes.push_back({node.get(), "Cpu", Verdict::unschedulable("Insufficient cpu")});
     }
     auto result = dynamic_cast<scheduler::PostFilter&>(*plugin_).post_filter({}, cycle, refusals);
     EXPECT_TRUE(result) << result.error().message();
@@ -44,7 +47,9 @@ class DefaultPreemptionTest : public PreemptionTest {
     return found && !found->head().deleting;
   }
 
-  std::string gate(const scheduler::PodInfo& pod) { return joined(dynamic_cast<scheduler::PreEnqueue&>(*plugin_).pre_enqueue(pod)); }
+  std::string gate(const scheduler::PodInfo& pod) {
+    return joined(dynamic_cast<scheduler::PreEnqueue&>(*plugin_).pre_enqueue(pod));
+  }
 
   std::unique_ptr<scheduler::Plugin> plugin_;
   std::string hopeless_;  // A node that evicting pods cannot open.
@@ -60,7 +65,8 @@ TEST_F(DefaultPreemptionTest, NominatesTheNodeAndEvictsItsVictims) {
   EXPECT_TRUE(exists("important"));
   EXPECT_FALSE(exists("humble"));
   ASSERT_EQ(cluster_.all(api::resources::kEvents).size(), 1U);
-  EXPECT_EQ(cluster_.all(api::resources::kEvents)[0].pointer("/message").string(), "Preempted by pod u-preemptor on node b");
+  EXPECT_EQ(cluster_.all(api::resources::kEvents)[0].pointer("/message").string(),
+            "Preempted by pod u-preemptor on node b");
   EXPECT_EQ(metrics_.value("scheduler_preemption_attempts_total"), 1);
   EXPECT_EQ(metrics_.value("scheduler_preemption_victims"), 1);
   EXPECT_EQ(metrics_.value(R"(scheduler_preemption_goroutines_execution_total{result="success"})"), 1);
@@ -90,8 +96,9 @@ TEST_F(DefaultPreemptionTest, SaysNodeByNodeWhyItDoesNotHelp) {
   put(b, "low", 1, "1");
   hopeless_ = "c";
   const auto result = preempt({a, b, c}, wanting(10, "2"));
-  EXPECT_EQ(joined(result.verdict), "preemption: 0/3 nodes are available: 1 Insufficient cpu, 1 No preemption victims found for incoming pod, "
-                                    "1 Preemption is not helpful for scheduling.");
+  EXPECT_EQ(joined(result.verdict),
+            "preemption: 0/3 nodes are available: 1 Insufficient cpu, 1 No preemption victims found for incoming pod, "
+            "1 Preemption is not helpful for scheduling.");
   EXPECT_EQ(result.nominated_node, "");  // An older nomination is void.
   EXPECT_TRUE(exists("low"));
 }
@@ -107,14 +114,16 @@ TEST_F(DefaultPreemptionTest, APodThatNeverPreemptsDoesNot) {
 
 TEST_F(DefaultPreemptionTest, WaitsForVictimsThatAreStillTerminating) {
   auto a = cpu_node("a", "2");
-  const auto leaving = *api::Object::parse(R"({"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"default","name":"leaving","uid":"u-leaving",
+  const auto leaving = *api::Object::parse(
+      R"({"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"default","name":"leaving","uid":"u-leaving",
       "deletionTimestamp":"2026-01-01T00:00:00Z"},"spec":{"priority":1,"containers":[{"resources":{"requests":{"cpu":"2"}}}]},
       "status":{"conditions":[{"type":"DisruptionTarget","status":"True","reason":"PreemptionByScheduler"}]}})");
   a.add_pod(std::make_shared<const scheduler::PodInfo>(leaving));
   auto cycle = wanting(10, "1");
   const auto nominated = cycle.pod->object.with([](nlohmann::json& pod) { pod["status"]["nominatedNodeName"] = "a"; });
   cycle.pod = std::make_shared<const scheduler::PodInfo>(*nominated);
-  EXPECT_EQ(joined(preempt({a}, std::move(cycle)).verdict), "preemption: not eligible due to a terminating pod on the nominated node.");
+  EXPECT_EQ(joined(preempt({a}, std::move(cycle)).verdict),
+            "preemption: not eligible due to a terminating pod on the nominated node.");
 }
 
 TEST_F(DefaultPreemptionTest, TakesBackTheNominationsOfLessImportantPods) {

@@ -24,55 +24,60 @@ bool reject_waiting(const PluginContext& context, const PodInfo& victim) {
   return waiting;
 }
 
-Result<void> mark(const CallContext& ctx, const PluginContext& context, const PodInfo& preemptor, const PodInfo& victim) {
+Result<void> mark(const CallContext& ctx, const PluginContext& context, const PodInfo& preemptor,
+                  const PodInfo& victim) {
   for (const api::Value condition : victim.object.pointer("/status/conditions")) {
     if (condition["type"].string() == "DisruptionTarget" && condition["status"].string() == "True") return {};
   }
   const std::string by(preemptor.spec["schedulerName"].string("default-scheduler"));
-  const json condition = {{"type", "DisruptionTarget"},
-                          {"status", "True"},
-                          {"reason", "PreemptionByScheduler"},
-                          {"message", by + ": preempting to accommodate a higher priority pod"},
-                          {"lastProbeTime", nullptr},
-                          {"lastTransitionTime", api::format_time(context.clock.wall_now())}};
+  const json condition = {
+      {"type", "DisruptionTarget"},        {"status", "True"},
+      {"reason", "PreemptionByScheduler"}, {"message", by + ": preempting to accommodate a higher priority pod"},
+      {"lastProbeTime", nullptr},          {"lastTransitionTime", api::format_time(context.clock.wall_now())}};
   const json patch = {{"status", {{"conditions", json::array({condition})}}}};
-  const auto written = context.api.patch(ctx, api::resources::kPods, victim.key(), client::PatchType::StrategicMerge, patch, {.subresource = "status"});
+  const auto written = context.api.patch(ctx, api::resources::kPods, victim.key(), client::PatchType::StrategicMerge,
+                                         patch, {.subresource = "status"});
   if (!written && written.error().reason() != Reason::NotFound) return written.error();
   return {};
 }
 
 // Whether its going is still to be seen: a victim that is no more has been seen to go.
-Result<bool> evict_one(const CallContext& ctx, const PluginContext& context, const PodInfo& preemptor, const PodInfo& victim,
-                       const std::string& node) {
+Result<bool> evict_one(const CallContext& ctx, const PluginContext& context, const PodInfo& preemptor,
+                       const PodInfo& victim, const std::string& node) {
   bool existed = true;
   if (!reject_waiting(context, victim)) {
     KUBERNEL_CHECK_OK(mark(ctx, context, preemptor, victim));
-    const auto removed = context.api.remove(ctx, api::resources::kPods, victim.key(), {.precondition_uid = victim.uid()});
+    const auto removed =
+        context.api.remove(ctx, api::resources::kPods, victim.key(), {.precondition_uid = victim.uid()});
     // Gone, or another pod of that name: either way the victim is no more.
-    if (!removed && removed.error().reason() != Reason::NotFound && removed.error().reason() != Reason::Conflict) return removed.error();
+    if (!removed && removed.error().reason() != Reason::NotFound && removed.error().reason() != Reason::Conflict)
+      return removed.error();
     existed = static_cast<bool>(removed);
   }
-  context.handle.events().record(victim.object, "Normal", "Preempted", "Preempted by pod " + preemptor.uid() + " on node " + node);
+  context.handle.events().record(victim.object, "Normal", "Preempted",
+                                 "Preempted by pod " + preemptor.uid() + " on node " + node);
   return existed;
 }
 
 // They were promised room that the preemptor takes now; they may look elsewhere.
-void clear_lesser_nominations(const CallContext& ctx, const PluginContext& context, const PodInfo& preemptor, const std::string& node) {
+void clear_lesser_nominations(const CallContext& ctx, const PluginContext& context, const PodInfo& preemptor,
+                              const std::string& node) {
   for (const auto& pod : context.handle.nominated_pods(node)) {
     if (pod->priority >= preemptor.priority) continue;
     const json patch = {{"status", {{"nominatedNodeName", nullptr}}}};
-    const auto cleared =
-        context.api.patch(ctx, api::resources::kPods, pod->key(), client::PatchType::StrategicMerge, patch, {.subresource = "status"});
+    const auto cleared = context.api.patch(ctx, api::resources::kPods, pod->key(), client::PatchType::StrategicMerge,
+                                           patch, {.subresource = "status"});
     if (!cleared && cleared.error().reason() != Reason::NotFound) {
-      log_warning(context.log, "cannot clear nominatedNodeName", {{"pod", api::to_string(pod->key())}, {"error", cleared.error()}});
+      log_warning(context.log, "cannot clear nominatedNodeName",
+                  {{"pod", api::to_string(pod->key())}, {"error", cleared.error()}});
     }
   }
 }
 
 }  // namespace
 
-Result<bool> evict(const CallContext& ctx, const PluginContext& context, const PodInfo& preemptor, const Candidate& chosen,
-                   const std::function<void()>& before_last) {
+Result<bool> evict(const CallContext& ctx, const PluginContext& context, const PodInfo& preemptor,
+                   const Candidate& chosen, const std::function<void()>& before_last) {
   bool last_existed = false;
   for (const auto& victim : chosen.pods) {
     if (victim == chosen.pods.back()) {

@@ -17,7 +17,9 @@ class PreemptionTest : public testing::SchedulerPluginTest {
                  ? scheduler::Verdict::fits()
                  : scheduler::Verdict::unschedulable("Insufficient cpu");
     }
-    std::vector<std::shared_ptr<const scheduler::PodInfo>> nominated_pods(std::string_view) override { return nominated; }
+    std::vector<std::shared_ptr<const scheduler::PodInfo>> nominated_pods(std::string_view) override {
+      return nominated;
+    }
     std::vector<scheduler::PreemptExtender*> preempt_extenders() override { return extenders; }
 
     void activate(std::string_view uid) override { activated.emplace_back(uid); }
@@ -37,15 +39,17 @@ class PreemptionTest : public testing::SchedulerPluginTest {
   };
 
   static std::string spec(int priority, const std::string& cpu, const std::string& more = "") {
-    return R"({"priority":)" + std::to_string(priority) + R"(,"containers":[{"resources":{"requests":{"cpu":")" + cpu + R"("}}}])" + more + "}";
+    return R"({"priority":)" + std::to_string(priority) + R"(,"containers":[{"resources":{"requests":{"cpu":")" + cpu +
+           R"("}}}])" + more + "}";
   }
   // A pod the API knows too.
-  std::shared_ptr<const scheduler::PodInfo> running(const std::string& name, int priority, const std::string& cpu, const std::string& start = "",
-                                                    const std::string& labels = "{}", const std::string& status = "") {
+  std::shared_ptr<const scheduler::PodInfo> running(const std::string& name, int priority, const std::string& cpu,
+                                                    const std::string& start = "", const std::string& labels = "{}",
+                                                    const std::string& status = "") {
     const std::string started = start.empty() ? "" : R"("startTime":")" + start + "\"";
-    auto object = api::Object::parse(R"({"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"default","name":")" + name + R"(","uid":"u-)" +
-                                     name + R"(","labels":)" + labels + R"(},"spec":)" + spec(priority, cpu) + R"(,"status":{)" + started + status +
-                                     "}}");
+    auto object = api::Object::parse(R"({"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"default","name":")" +
+                                     name + R"(","uid":"u-)" + name + R"(","labels":)" + labels + R"(},"spec":)" +
+                                     spec(priority, cpu) + R"(,"status":{)" + started + status + "}}");
     EXPECT_TRUE(object) << object.error().message();
     return std::make_shared<const scheduler::PodInfo>(*object);
   }
@@ -53,8 +57,10 @@ class PreemptionTest : public testing::SchedulerPluginTest {
     return node(name, R"("status":{"allocatable":{"cpu":")" + cpu + R"(","pods":"110"}})");
   }
   static api::Object budget(int allowed, const std::string& app) {
-    return *api::Object::parse(R"({"apiVersion":"policy/v1","kind":"PodDisruptionBudget","metadata":{"namespace":"default","name":"b"},
-        "spec":{"selector":{"matchLabels":{"app":")" + app + R"("}}},"status":{"disruptionsAllowed":)" + std::to_string(allowed) + "}}");
+    return *api::Object::parse(
+        R"({"apiVersion":"policy/v1","kind":"PodDisruptionBudget","metadata":{"namespace":"default","name":"b"},
+        "spec":{"selector":{"matchLabels":{"app":")" +
+        app + R"("}}},"status":{"disruptionsAllowed":)" + std::to_string(allowed) + "}}");
   }
   static scheduler::Cycle wanting(int priority, const std::string& cpu, const std::string& more = "") {
     return {pod(spec(priority, cpu, more), "preemptor"), nullptr, {}, {}, {}};

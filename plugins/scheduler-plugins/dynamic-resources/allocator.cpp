@@ -20,7 +20,8 @@ namespace {
 void read_selectors(Value selectors, const std::string& origin, SelectorCache& cache, Alternative& out) {
   std::size_t index = 0;
   for (const Value selector : selectors) {
-    out.selectors.push_back({origin + ": selector #" + std::to_string(index++), cache.find(std::string(selector["cel"]["expression"].string()))});
+    out.selectors.push_back({origin + ": selector #" + std::to_string(index++),
+                             cache.find(std::string(selector["cel"]["expression"].string()))});
   }
 }
 
@@ -61,13 +62,19 @@ bool large_enough(const Device& device, Value wanted) {
 
 class Search {
  public:
-  Search(const std::vector<ClaimRequests>& claims, const std::vector<Inventory::Reachable>& pools, const AllocatedDevices& allocated,
-         std::size_t max_tries)
-      : claims_(claims), pools_(pools), allocated_(allocated), tries_left_(max_tries), allocations_(claims.size()), states_(claims.size()) {
+  Search(const std::vector<ClaimRequests>& claims, const std::vector<Inventory::Reachable>& pools,
+         const AllocatedDevices& allocated, std::size_t max_tries)
+      : claims_(claims),
+        pools_(pools),
+        allocated_(allocated),
+        tries_left_(max_tries),
+        allocations_(claims.size()),
+        states_(claims.size()) {
     for (std::size_t p = 0; p < pools.size(); ++p) {
       has_incomplete_ = has_incomplete_ || pools[p].pool->incomplete;
       has_invalid_ = has_invalid_ || pools[p].pool->invalid;
-      for (const Device* device : pools[p].devices) candidates_.push_back({device, p, allocated.contains(device->id), false});
+      for (const Device* device : pools[p].devices)
+        candidates_.push_back({device, p, allocated.contains(device->id), false});
     }
     for (std::size_t c = 0; c < claims.size(); ++c) states_[c].resize(claims[c].constraints.size());
   }
@@ -95,7 +102,9 @@ class Search {
   };
 
   bool stopped() const { return error_ || tries_left_ == 0; }
-  const Alternative& alternative(const Place& at) const { return claims_[at.claim].requests[at.request].alternatives[at.alternative]; }
+  const Alternative& alternative(const Place& at) const {
+    return claims_[at.claim].requests[at.request].alternatives[at.alternative];
+  }
 
   // Satisfies requests from this one on.
   bool request(std::size_t claim, std::size_t index) {
@@ -164,7 +173,9 @@ class Search {
     const DevicePool& pool = *pools_[candidate.pool].pool;
     if ((candidate.allocated || candidate.taken) && !wanted.admin) return false;
     if (tries_left_ == 0 || --tries_left_ == 0) return false;
-    if (chosen.size() >= kMaxDevicesOfClaim || pool.incomplete || pool.invalid || !candidate.device->body["bindingConditions"].empty()) return false;
+    if (chosen.size() >= kMaxDevicesOfClaim || pool.incomplete || pool.invalid ||
+        !candidate.device->body["bindingConditions"].empty())
+      return false;
     if (!matches(place, index) || !taints_tolerated(*candidate.device, wanted.body["tolerations"])) return false;
     if (!constrain(place, *candidate.device)) return false;
     if (!wanted.admin && !consume(candidate)) {
@@ -188,7 +199,8 @@ class Search {
 
   bool concerns(const DeviceConstraint& constraint, const Place& place) const {
     const auto& requests = constraint.requests;
-    return requests.empty() || std::ranges::find(requests, claims_[place.claim].requests[place.request].name) != requests.end() ||
+    return requests.empty() ||
+           std::ranges::find(requests, claims_[place.claim].requests[place.request].name) != requests.end() ||
            std::ranges::find(requests, alternative(place).name) != requests.end();
   }
 
@@ -208,7 +220,8 @@ class Search {
     }
     for (std::size_t i = 0; i < constraints.size(); ++i) {
       if (concerns(constraints[i], place)) {
-        states_[place.claim][i].values.push_back(qualified_member(device.body["attributes"], device, constraints[i].attribute));
+        states_[place.claim][i].values.push_back(
+            qualified_member(device.body["attributes"], device, constraints[i].attribute));
       }
     }
     return true;
@@ -269,7 +282,8 @@ class Search {
   }
 
   void count(const Candidate& candidate, int sign) {
-    if (!candidate.device->body["consumesCounters"].empty()) add_counters(counters_of(candidate.pool), *candidate.device, sign);
+    if (!candidate.device->body["consumesCounters"].empty())
+      add_counters(counters_of(candidate.pool), *candidate.device, sign);
   }
 
   static constexpr char kUnknown = 0;
@@ -291,11 +305,13 @@ class Search {
 };
 
 Result<Alternative> read_alternative(const Object& claim, Value body, std::string name,
-                                     const std::function<std::optional<Object>(const std::string&)>& find_class, SelectorCache& selectors) {
+                                     const std::function<std::optional<Object>(const std::string&)>& find_class,
+                                     SelectorCache& selectors) {
   Alternative out;
   const std::string class_name(body["deviceClassName"].string());
   auto device_class = find_class(class_name);
-  if (!device_class) return Error(Reason::Invalid, "request " + name + ": device class " + class_name + " does not exist");
+  if (!device_class)
+    return Error(Reason::Invalid, "request " + name + ": device class " + class_name + " does not exist");
   out.device_class = *std::move(device_class);
   out.name = std::move(name);
   out.body = body;
@@ -309,7 +325,8 @@ Result<Alternative> read_alternative(const Object& claim, Value body, std::strin
 
 }  // namespace
 
-Result<ClaimRequests> read_requests(const Object& claim, const std::function<std::optional<Object>(const std::string&)>& find_class,
+Result<ClaimRequests> read_requests(const Object& claim,
+                                    const std::function<std::optional<Object>(const std::string&)>& find_class,
                                     SelectorCache& selectors) {
   ClaimRequests out;
   out.claim = claim;
@@ -318,7 +335,8 @@ Result<ClaimRequests> read_requests(const Object& claim, const std::function<std
     DeviceRequest read{name, {}};
     const Value sub_requests = request["firstAvailable"];
     for (const Value sub : sub_requests) {
-      KUBERNEL_TRY(Alternative one, read_alternative(claim, sub, name + "/" + std::string(sub["name"].string()), find_class, selectors));
+      KUBERNEL_TRY(Alternative one,
+                   read_alternative(claim, sub, name + "/" + std::string(sub["name"].string()), find_class, selectors));
       read.alternatives.push_back(std::move(one));
     }
     if (sub_requests.empty()) {
@@ -333,20 +351,23 @@ Result<ClaimRequests> read_requests(const Object& claim, const std::function<std
     for (const Value name : constraint["requests"]) read.requests.emplace_back(name.string());
     read.distinct = !constraint["matchAttribute"];
     read.attribute = constraint[read.distinct ? "distinctAttribute" : "matchAttribute"].string();
-    if (read.attribute.empty()) return Error(Reason::Invalid, "claim " + api::to_string(claim.key()) + ": unsupported constraint type");
+    if (read.attribute.empty())
+      return Error(Reason::Invalid, "claim " + api::to_string(claim.key()) + ": unsupported constraint type");
     out.constraints.push_back(std::move(read));
   }
   return out;
 }
 
-Result<SearchResult> find_devices(const std::vector<ClaimRequests>& claims, const std::vector<Inventory::Reachable>& pools,
-                                  const AllocatedDevices& allocated, std::size_t max_tries) {
+Result<SearchResult> find_devices(const std::vector<ClaimRequests>& claims,
+                                  const std::vector<Inventory::Reachable>& pools, const AllocatedDevices& allocated,
+                                  std::size_t max_tries) {
   for (const ClaimRequests& claim : claims) {
     for (const DeviceRequest& request : claim.requests) {
       for (const Alternative& alternative : request.alternatives) {
         for (const auto& selector : alternative.selectors) {
           if (selector.compiled->has_value()) continue;
-          return Error(Reason::Invalid, selector.origin + ": CEL compile error: " + selector.compiled->error().message());
+          return Error(Reason::Invalid,
+                       selector.origin + ": CEL compile error: " + selector.compiled->error().message());
         }
       }
     }
@@ -370,8 +391,10 @@ nlohmann::json node_selector(const ClaimAllocation& allocation, const std::strin
     const Value spec = chosen.device->slice_spec;
     const Value selection = spec["perDeviceNodeSelection"].boolean() ? chosen.device->body : spec;
     if (!selection["nodeName"].string().empty()) {
-      auto only = nlohmann::json::object({{"key", "metadata.name"}, {"operator", "In"}, {"values", nlohmann::json::array({node})}});
-      return {{"nodeSelectorTerms", nlohmann::json::array({nlohmann::json::object({{"matchFields", nlohmann::json::array({std::move(only)})}})})}};
+      auto only = nlohmann::json::object(
+          {{"key", "metadata.name"}, {"operator", "In"}, {"values", nlohmann::json::array({node})}});
+      return {{"nodeSelectorTerms", nlohmann::json::array({nlohmann::json::object(
+                                        {{"matchFields", nlohmann::json::array({std::move(only)})}})})}};
     }
     // Selectors of slices have exactly one term (validated).
     const Value term = selection["nodeSelector"]["nodeSelectorTerms"].at(0);
@@ -398,11 +421,12 @@ nlohmann::json configuration(const ClaimRequests& claim, const std::vector<const
   }
   for (const Value config : claim.claim.pointer("/spec/devices/config")) {
     const Value requests = config["requests"];
-    const bool concerns = requests.empty() || std::any_of(requests.begin(), requests.end(), [&](Value name) {
-      return std::ranges::any_of(used, [&](const Alternative* one) {
-        return one->name == name.string() || one->name.starts_with(std::string(name.string()) + "/");
-      });
-    });
+    const bool concerns =
+        requests.empty() || std::any_of(requests.begin(), requests.end(), [&](Value name) {
+          return std::ranges::any_of(used, [&](const Alternative* one) {
+            return one->name == name.string() || one->name.starts_with(std::string(name.string()) + "/");
+          });
+        });
     if (!concerns) continue;
     auto entry = config.to_json();
     entry["source"] = "FromClaim";
@@ -425,7 +449,8 @@ nlohmann::json allocation_json(const ClaimRequests& claim, const ClaimAllocation
                                           {"pool", chosen.device->id.pool},
                                           {"device", chosen.device->id.device}});
     if (alternative.admin) result["adminAccess"] = true;
-    if (const Value tolerations = alternative.body["tolerations"]; !tolerations.empty()) result["tolerations"] = tolerations.to_json();
+    if (const Value tolerations = alternative.body["tolerations"]; !tolerations.empty())
+      result["tolerations"] = tolerations.to_json();
     results.push_back(std::move(result));
   }
   out["devices"] = nlohmann::json::object({{"results", std::move(results)}});

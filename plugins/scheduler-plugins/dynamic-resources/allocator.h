@@ -48,7 +48,8 @@ struct ClaimRequests {
 
 // What is needed, read once a pod. `find_class`: absent when there is none.
 // Errors: Invalid, "request x: device class y does not exist".
-Result<ClaimRequests> read_requests(const api::Object& claim, const std::function<std::optional<api::Object>(const std::string&)>& find_class,
+Result<ClaimRequests> read_requests(const api::Object& claim,
+                                    const std::function<std::optional<api::Object>(const std::string&)>& find_class,
                                     SelectorCache& selectors);
 
 struct ChosenDevice {
@@ -74,8 +75,9 @@ inline constexpr std::size_t kMaxDevicesOfClaim = 32;
 
 // Finds devices for all claims on one node, the first way there is in the order of alternatives and devices.
 // Errors: Invalid when a selector is broken.
-Result<SearchResult> find_devices(const std::vector<ClaimRequests>& claims, const std::vector<Inventory::Reachable>& pools,
-                                  const AllocatedDevices& allocated, std::size_t max_tries = kMaxTries);
+Result<SearchResult> find_devices(const std::vector<ClaimRequests>& claims,
+                                  const std::vector<Inventory::Reachable>& pools, const AllocatedDevices& allocated,
+                                  std::size_t max_tries = kMaxTries);
 
 // The claim's status.allocation.
 nlohmann::json allocation_json(const ClaimRequests& claim, const ClaimAllocation& allocation, const std::string& node);

@@ -24,18 +24,21 @@ Object object(const std::string& text) {
 }
 
 scheduler::NodeInfo node(const std::string& name, const std::string& labels = "{}") {
-  return scheduler::NodeInfo(object(R"({"apiVersion":"v1","kind":"Node","metadata":{"name":")" + name + R"(","labels":)" + labels + "}}"));
+  return scheduler::NodeInfo(
+      object(R"({"apiVersion":"v1","kind":"Node","metadata":{"name":")" + name + R"(","labels":)" + labels + "}}"));
 }
 
 // A slice of the pool "p" of driver "d".
-Object slice(const std::string& devices, const std::string& selection = R"("allNodes":true)", const std::string& pool = "p", int generation = 1,
-             int count = 1, const std::string& name = "s") {
-  return object(R"({"metadata":{"name":")" + name + R"("},"spec":{"driver":"d",)" + selection + R"(,"pool":{"name":")" + pool + R"(","generation":)" +
-                std::to_string(generation) + R"(,"resourceSliceCount":)" + std::to_string(count) + R"(},"devices":)" + devices + "}}");
+Object slice(const std::string& devices, const std::string& selection = R"("allNodes":true)",
+             const std::string& pool = "p", int generation = 1, int count = 1, const std::string& name = "s") {
+  return object(R"({"metadata":{"name":")" + name + R"("},"spec":{"driver":"d",)" + selection + R"(,"pool":{"name":")" +
+                pool + R"(","generation":)" + std::to_string(generation) + R"(,"resourceSliceCount":)" +
+                std::to_string(count) + R"(},"devices":)" + devices + "}}");
 }
 
 Object claim(const std::string& devices, const std::string& name = "c") {
-  return object(R"({"metadata":{"namespace":"default","name":")" + name + R"(","uid":"u-)" + name + R"("},"spec":{"devices":)" + devices + "}}");
+  return object(R"({"metadata":{"namespace":"default","name":")" + name + R"(","uid":"u-)" + name +
+                R"("},"spec":{"devices":)" + devices + "}}");
 }
 
 std::string one(const std::string& more = "", const std::string& name = "r") {
@@ -46,15 +49,17 @@ std::string one(const std::string& more = "", const std::string& name = "r") {
 std::optional<Object> find_class(const std::string& name) {
   if (name == "any") return object(R"({"metadata":{"name":"any"},"spec":{}})");
   if (name == "gpu") {
-    return object(R"({"metadata":{"name":"gpu"},"spec":{"selectors":[{"cel":{"expression":"device.attributes['d'].kind == 'gpu'"}}],
+    return object(
+        R"({"metadata":{"name":"gpu"},"spec":{"selectors":[{"cel":{"expression":"device.attributes['d'].kind == 'gpu'"}}],
         "config":[{"opaque":{"driver":"d","parameters":{"from":"class"}}}]}})");
   }
   return std::nullopt;
 }
 
 // What one claim gets on node "n": "r=p/a r=p/b"; why it gets nothing otherwise.
-std::string gets(const std::vector<Object>& claims, const std::vector<Object>& slices, const std::set<std::string>& taken = {},
-                 const std::string& labels = "{}", std::size_t tries = kMaxTries) {
+std::string gets(const std::vector<Object>& claims, const std::vector<Object>& slices,
+                 const std::set<std::string>& taken = {}, const std::string& labels = "{}",
+                 std::size_t tries = kMaxTries) {
   SelectorCache selectors;
   std::vector<ClaimRequests> wanted;
   for (const Object& one_claim : claims) {
@@ -71,8 +76,8 @@ std::string gets(const std::vector<Object>& claims, const std::vector<Object>& s
   std::string out;
   for (std::size_t c = 0; c < wanted.size(); ++c) {
     for (const ChosenDevice& chosen : found->allocations[c].devices) {
-      out += (out.empty() ? "" : " ") + wanted[c].requests[chosen.request].alternatives[chosen.alternative].name + "=" + chosen.device->id.pool +
-             "/" + chosen.device->id.device;
+      out += (out.empty() ? "" : " ") + wanted[c].requests[chosen.request].alternatives[chosen.alternative].name + "=" +
+             chosen.device->id.pool + "/" + chosen.device->id.device;
     }
   }
   return out;
@@ -103,50 +108,83 @@ TEST_P(RequestTest, Gives) {
   EXPECT_EQ(gets({claim(GetParam().devices)}, {slice(kDevices)}), GetParam().gives) << GetParam().rule;
 }
 
-INSTANTIATE_TEST_SUITE_P(Rules, RequestTest, ::testing::Values(
-    Row{"one by default", requests(one()), "r=p/a"},
-    Row{"as many as asked", requests(one(R"("count":2)")), "r=p/a r=p/b"},
-    Row{"not more than there are", requests(one(R"("count":4)")), "nothing"},
-    Row{"each device once", requests(one("", "x") + "," + one("", "y")), "x=p/a y=p/b"},
-    Row{"all", requests(one(R"("allocationMode":"All")")), "r=p/a r=p/b r=p/c"},
-    Row{"all that match", requests(R"({"name":"r","exactly":{"deviceClassName":"gpu","allocationMode":"All"}})"), "r=p/a r=p/b"},
-    Row{"all of none", requests(one(R"("allocationMode":"All","selectors":[{"cel":{"expression":"false"}}])")), "nothing"},
-    Row{"the class's selectors count", requests(R"({"name":"r","exactly":{"deviceClassName":"gpu","count":3}})"), "nothing"},
-    Row{"no such class", requests(R"({"name":"r","exactly":{"deviceClassName":"x"}})"), "request r: device class x does not exist"},
-    Row{"neither form", requests(R"({"name":"r"})"), "request r: unsupported request type"},
-    Row{"by driver", requests(with("device.driver == 'd'")), "r=p/a"},
-    Row{"by attribute", requests(with("device.attributes['d'].numa == 1")), "r=p/b"},
-    Row{"by another domain's attribute", requests(with("device.attributes['other.example.com'].?speed.orValue(0) > 10")), "r=p/c"},
-    Row{"by version", requests(with("has(device.attributes['d'].version) && device.attributes['d'].version.isGreaterThan(semver('1.9.0'))")), "r=p/a"},
-    Row{"by capacity", requests(with("'memory' in device.capacity['d'] && device.capacity['d'].memory.compareTo(quantity('10Gi')) > 0")), "r=p/b"},
-    Row{"an unknown domain is empty", requests(with("has(device.attributes['x'].y)")), "nothing"},
-    Row{"all selectors must agree",
-        requests(one(R"("selectors":[{"cel":{"expression":"device.attributes['d'].numa == 1"}},{"cel":{"expression":"device.attributes['d'].kind == 'gpu'"}}])")), "r=p/b"},
-    Row{"an attribute that is not there", requests(with("device.attributes['d'].missing == 1")),
-        "claim default/c: selector #0: CEL runtime error: no such key: missing"},
-    Row{"a selector that cannot be read", requests(with("device.")),
-        "claim default/c: selector #0: CEL compile error: 1:8: syntax error: unexpected end of expression, expecting a name"},
-    Row{"a selector that is no condition", requests(with("device.driver")),
-        "claim default/c: selector #0: CEL compile error: must evaluate to bool or the unknown type, not the string type"},
-    Row{"the first available", requests(R"({"name":"r","firstAvailable":[{"name":"many","deviceClassName":"any","count":9},{"name":"few","deviceClassName":"gpu","count":2}]})"),
-        "r/few=p/a r/few=p/b"},
-    Row{"the preferred one", requests(R"({"name":"r","firstAvailable":[{"name":"x","deviceClassName":"any"},{"name":"y","deviceClassName":"any"}]})"), "r/x=p/a"},
-    Row{"same value", requests(one(R"("count":2)"), R"("constraints":[{"matchAttribute":"d/numa"}])"), "r=p/b r=p/c"},
-    Row{"same value of three", requests(one(R"("count":3)"), R"("constraints":[{"matchAttribute":"d/numa"}])"), "nothing"},
-    Row{"same value of some requests", requests(one("", "x") + "," + one("", "y") + "," + one("", "z"), R"("constraints":[{"requests":["x","z"],"matchAttribute":"d/numa"}])"),
-        "x=p/b y=p/a z=p/c"},
-    Row{"an attribute nobody has matches nothing", requests(one(), R"("constraints":[{"matchAttribute":"d/x"}])"), "nothing"},
-    Row{"same value of a sub-request", requests(R"({"name":"x","firstAvailable":[{"name":"s","deviceClassName":"any"}]},)" + one("", "y"),
-                                                R"("constraints":[{"requests":["x","y"],"matchAttribute":"d/numa"}])"), "x/s=p/b y=p/c"},
-    Row{"distinct values", requests(one(R"("count":2)"), R"("constraints":[{"distinctAttribute":"d/numa"}])"), "r=p/a r=p/b"},
-    Row{"too few distinct values", requests(one(R"("count":3)"), R"("constraints":[{"distinctAttribute":"d/numa"}])"), "nothing"},
-    Row{"capacity asked for", requests(one(R"("capacity":{"requests":{"memory":"10Gi"}})")), "r=p/b"}));
+INSTANTIATE_TEST_SUITE_P(
+    Rules, RequestTest,
+    ::testing::Values(
+        Row{"one by default", requests(one()), "r=p/a"},
+        Row{"as many as asked", requests(one(R"("count":2)")), "r=p/a r=p/b"},
+        Row{"not more than there are", requests(one(R"("count":4)")), "nothing"},
+        Row{"each device once", requests(one("", "x") + "," + one("", "y")), "x=p/a y=p/b"},
+        Row{"all", requests(one(R"("allocationMode":"All")")), "r=p/a r=p/b r=p/c"},
+        Row{"all that match", requests(R"({"name":"r","exactly":{"deviceClassName":"gpu","allocationMode":"All"}})"),
+            "r=p/a r=p/b"},
+        Row{"all of none", requests(one(R"("allocationMode":"All","selectors":[{"cel":{"expression":"false"}}])")),
+            "nothing"},
+        Row{"the class's selectors count", requests(R"({"name":"r","exactly":{"deviceClassName":"gpu","count":3}})"),
+            "nothing"},
+        Row{"no such class", requests(R"({"name":"r","exactly":{"deviceClassName":"x"}})"),
+            "request r: device class x does not exist"},
+        Row{"neither form", requests(R"({"name":"r"})"), "request r: unsupported request type"},
+        Row{"by driver", requests(with("device.driver == 'd'")), "r=p/a"},
+        Row{"by attribute", requests(with("device.attributes['d'].numa == 1")), "r=p/b"},
+        Row{"by another domain's attribute",
+            requests(with("device.attributes['other.example.com'].?speed.orValue(0) > 10")), "r=p/c"},
+        Row{"by version",
+            requests(with("has(device.attributes['d'].version) && "
+                          "device.attributes['d'].version.isGreaterThan(semver('1.9.0'))")),
+            "r=p/a"},
+        Row{"by capacity",
+            requests(with(
+                "'memory' in device.capacity['d'] && device.capacity['d'].memory.compareTo(quantity('10Gi')) > 0")),
+            "r=p/b"},
+        Row{"an unknown domain is empty", requests(with("has(device.attributes['x'].y)")), "nothing"},
+        Row{"all selectors must agree",
+            requests(one(
+                R"("selectors":[{"cel":{"expression":"device.attributes['d'].numa == 1"}},{"cel":{"expression":"device.attributes['d'].kind == 'gpu'"}}])")),
+            "r=p/b"},
+        Row{"an attribute that is not there", requests(with("device.attributes['d'].missing == 1")),
+            "claim default/c: selector #0: CEL runtime error: no such key: missing"},
+        Row{"a selector that cannot be read", requests(with("device.")),
+            "claim default/c: selector #0: CEL compile error: 1:8: syntax error: unexpected end of expression, "
+            "expecting a name"},
+        Row{"a selector that is no condition", requests(with("device.driver")),
+            "claim default/c: selector #0: CEL compile error: must evaluate to bool or the unknown type, not the "
+            "string type"},
+        Row{"the first available",
+            requests(
+                R"({"name":"r","firstAvailable":[{"name":"many","deviceClassName":"any","count":9},{"name":"few","deviceClassName":"gpu","count":2}]})"),
+            "r/few=p/a r/few=p/b"},
+        Row{"the preferred one",
+            requests(
+                R"({"name":"r","firstAvailable":[{"name":"x","deviceClassName":"any"},{"name":"y","deviceClassName":"any"}]})"),
+            "r/x=p/a"},
+        Row{"same value", requests(one(R"("count":2)"), R"("constraints":[{"matchAttribute":"d/numa"}])"),
+            "r=p/b r=p/c"},
+        Row{"same value of three", requests(one(R"("count":3)"), R"("constraints":[{"matchAttribute":"d/numa"}])"),
+            "nothing"},
+        Row{"same value of some requests",
+            requests(one("", "x") + "," + one("", "y") + "," + one("", "z"),
+                     R"("constraints":[{"requests":["x","z"],"matchAttribute":"d/numa"}])"),
+            "x=p/b y=p/a z=p/c"},
+        Row{"an attribute nobody has matches nothing", requests(one(), R"("constraints":[{"matchAttribute":"d/x"}])"),
+            "nothing"},
+        Row{"same value of a sub-request",
+            requests(R"({"name":"x","firstAvailable":[{"name":"s","deviceClassName":"any"}]},)" + one("", "y"),
+                     R"("constraints":[{"requests":["x","y"],"matchAttribute":"d/numa"}])"),
+            "x/s=p/b y=p/c"},
+        Row{"distinct values", requests(one(R"("count":2)"), R"("constraints":[{"distinctAttribute":"d/numa"}])"),
+            "r=p/a r=p/b"},
+        Row{"too few distinct values",
+            requests(one(R"("count":3)"), R"("constraints":[{"distinctAttribute":"d/numa"}])"), "nothing"},
+        Row{"capacity asked for", requests(one(R"("capacity":{"requests":{"memory":"10Gi"}})")), "r=p/b"}));
 
 TEST(Allocator, WhatIsTakenIsNotGivenAgain) {
   EXPECT_EQ(gets({claim(requests(one()))}, {slice(kDevices)}, {"a"}), "r=p/b");
   EXPECT_EQ(gets({claim(requests(one(R"("allocationMode":"All")")))}, {slice(kDevices)}, {"a"}), "nothing");
-  EXPECT_EQ(gets({claim(requests(one())), claim(requests(one(R"("count":2)")), "e")}, {slice(kDevices)}), "r=p/a r=p/b r=p/c");
-  EXPECT_EQ(gets({claim(requests(one(R"("count":2)"))), claim(requests(one(R"("count":2)")), "e")}, {slice(kDevices)}), "nothing");
+  EXPECT_EQ(gets({claim(requests(one())), claim(requests(one(R"("count":2)")), "e")}, {slice(kDevices)}),
+            "r=p/a r=p/b r=p/c");
+  EXPECT_EQ(gets({claim(requests(one(R"("count":2)"))), claim(requests(one(R"("count":2)")), "e")}, {slice(kDevices)}),
+            "nothing");
 }
 
 TEST(AllocatedDevices, AreThoseWithMoreGivenThanTaken) {
@@ -169,16 +207,21 @@ TEST(AllocatedDevices, AreThoseWithMoreGivenThanTaken) {
 
 // KEP-5018.
 TEST(Allocator, AdminAccessUsesDevicesOfOthers) {
-  EXPECT_EQ(gets({claim(requests(one(R"("adminAccess":true,"allocationMode":"All")")))}, {slice(kDevices)}, {"a", "b"}), "r=p/a r=p/b r=p/c");
-  EXPECT_EQ(gets({claim(requests(one(R"("adminAccess":true)", "x") + "," + one("", "y")))}, {slice(kDevices)}), "x=p/a y=p/a");
+  EXPECT_EQ(gets({claim(requests(one(R"("adminAccess":true,"allocationMode":"All")")))}, {slice(kDevices)}, {"a", "b"}),
+            "r=p/a r=p/b r=p/c");
+  EXPECT_EQ(gets({claim(requests(one(R"("adminAccess":true)", "x") + "," + one("", "y")))}, {slice(kDevices)}),
+            "x=p/a y=p/a");
 }
 
 TEST(Allocator, AnEarlierChoiceIsTakenBackForALaterNeed) {
   const std::string any = one("", "any");
   const std::string gpu = R"({"name":"gpu","exactly":{"deviceClassName":"gpu","count":2}})";
   EXPECT_EQ(gets({claim(requests(any + "," + gpu))}, {slice(kDevices)}), "any=p/c gpu=p/a gpu=p/b");
-  const std::string prefer = R"({"name":"r","firstAvailable":[{"name":"two","deviceClassName":"any","count":2},{"name":"one","deviceClassName":"any"}]})";
-  EXPECT_EQ(gets({claim(requests(prefer)), claim(requests(R"({"name":"g","exactly":{"deviceClassName":"gpu","count":2}})"), "e")}, {slice(kDevices)}),
+  const std::string prefer =
+      R"({"name":"r","firstAvailable":[{"name":"two","deviceClassName":"any","count":2},{"name":"one","deviceClassName":"any"}]})";
+  EXPECT_EQ(gets({claim(requests(prefer)),
+                  claim(requests(R"({"name":"g","exactly":{"deviceClassName":"gpu","count":2}})"), "e")},
+                 {slice(kDevices)}),
             "r/one=p/c g=p/a g=p/b");
 }
 
@@ -187,12 +230,15 @@ TEST(Allocator, ATaintKeepsRequestsAwayThatDoNotTolerateIt) {
   const auto slices = [](const std::string& effect) {
     return std::vector{slice(R"([{"name":"a","taints":[{"key":"k","value":"v","effect":")" + effect + R"("}]}])")};
   };
-  const auto tolerating = [](const std::string& toleration) { return claim(requests(one(R"("tolerations":[)" + toleration + "]"))); };
+  const auto tolerating = [](const std::string& toleration) {
+    return claim(requests(one(R"("tolerations":[)" + toleration + "]")));
+  };
   for (const std::string effect : {"NoSchedule", "NoExecute"}) {
     EXPECT_EQ(gets({claim(requests(one()))}, slices(effect)), "nothing");
     EXPECT_EQ(gets({tolerating(R"({"operator":"Exists"})")}, slices(effect)), "r=p/a");
     EXPECT_EQ(gets({tolerating(R"({"key":"k","value":"v"})")}, slices(effect)), "r=p/a");
-    EXPECT_EQ(gets({tolerating(R"({"key":"k","operator":"Exists","effect":")" + effect + R"("})")}, slices(effect)), "r=p/a");
+    EXPECT_EQ(gets({tolerating(R"({"key":"k","operator":"Exists","effect":")" + effect + R"("})")}, slices(effect)),
+              "r=p/a");
     EXPECT_EQ(gets({tolerating(R"({"key":"k","value":"w"})")}, slices(effect)), "nothing");
     EXPECT_EQ(gets({tolerating(R"({"key":"k","value":"v","effect":"None"})")}, slices(effect)), "nothing");
   }
@@ -204,32 +250,45 @@ TEST(Allocator, SlicesSayWhichNodesReachThem) {
   const std::string device = R"([{"name":"a"}])";
   EXPECT_EQ(gets({wanted}, {slice(device, R"("nodeName":"n")")}), "r=p/a");
   EXPECT_EQ(gets({wanted}, {slice(device, R"("nodeName":"m")")}), "nothing");
-  const std::string zone = R"("nodeSelector":{"nodeSelectorTerms":[{"matchExpressions":[{"key":"zone","operator":"In","values":["z"]}]}]})";
+  const std::string zone =
+      R"("nodeSelector":{"nodeSelectorTerms":[{"matchExpressions":[{"key":"zone","operator":"In","values":["z"]}]}]})";
   EXPECT_EQ(gets({wanted}, {slice(device, zone)}, {}, R"({"zone":"z"})"), "r=p/a");
   EXPECT_EQ(gets({wanted}, {slice(device, zone)}, {}, R"({"zone":"y"})"), "nothing");
-  EXPECT_EQ(gets({wanted}, {slice(R"([{"name":"a","nodeName":"m"},{"name":"b","nodeName":"n"}])", R"("perDeviceNodeSelection":true)")}), "r=p/b");
+  EXPECT_EQ(gets({wanted}, {slice(R"([{"name":"a","nodeName":"m"},{"name":"b","nodeName":"n"}])",
+                                  R"("perDeviceNodeSelection":true)")}),
+            "r=p/b");
 }
 
 TEST(Allocator, OnlyCompletePoolsOfTheNewestGenerationCount) {
   const auto wanted = claim(requests(one()));
   const std::string all = R"("allNodes":true)";
   EXPECT_EQ(gets({wanted}, {slice(R"([{"name":"a"}])", all, "p", 1, 2)}), "nothing");
-  EXPECT_EQ(gets({wanted}, {slice(R"([{"name":"a"}])", all, "p", 1, 2), slice(R"([{"name":"b"}])", R"("nodeName":"m")", "p", 1, 2, "t")}), "r=p/a");
-  EXPECT_EQ(gets({wanted}, {slice(R"([{"name":"a"}])", all, "p", 1, 1), slice(R"([{"name":"b"}])", all, "p", 2, 1, "t")}), "r=p/b");
-  EXPECT_EQ(gets({wanted}, {slice(R"([{"name":"b"}])", all, "p", 2, 1, "t"), slice(R"([{"name":"a"}])", all, "p", 1, 1)}), "r=p/b");
+  EXPECT_EQ(gets({wanted}, {slice(R"([{"name":"a"}])", all, "p", 1, 2),
+                            slice(R"([{"name":"b"}])", R"("nodeName":"m")", "p", 1, 2, "t")}),
+            "r=p/a");
+  EXPECT_EQ(
+      gets({wanted}, {slice(R"([{"name":"a"}])", all, "p", 1, 1), slice(R"([{"name":"b"}])", all, "p", 2, 1, "t")}),
+      "r=p/b");
+  EXPECT_EQ(
+      gets({wanted}, {slice(R"([{"name":"b"}])", all, "p", 2, 1, "t"), slice(R"([{"name":"a"}])", all, "p", 1, 1)}),
+      "r=p/b");
   EXPECT_EQ(gets({wanted}, {slice(R"([{"name":"a"},{"name":"a"}])")}), "nothing");
   // What is missing might match, too.
-  EXPECT_EQ(gets({claim(requests(one(R"("allocationMode":"All")")))}, {slice(R"([{"name":"a"}])", all, "p"), slice(R"([{"name":"b"}])", all, "q", 1, 2, "t")}),
+  EXPECT_EQ(gets({claim(requests(one(R"("allocationMode":"All")")))},
+                 {slice(R"([{"name":"a"}])", all, "p"), slice(R"([{"name":"b"}])", all, "q", 1, 2, "t")}),
             "nothing");
 }
 
 // KEP-4815.
 TEST(Allocator, DevicesShareTheCountersOfTheirPool) {
-  const std::string counters = R"("allNodes":true,"sharedCounters":[{"name":"gpu","counters":{"memory":{"value":"10Gi"}}}])";
+  const std::string counters =
+      R"("allNodes":true,"sharedCounters":[{"name":"gpu","counters":{"memory":{"value":"10Gi"}}}])";
   const auto part = [](const std::string& name, const std::string& memory) {
-    return R"({"name":")" + name + R"(","consumesCounters":[{"counterSet":"gpu","counters":{"memory":{"value":")" + memory + R"("}}}]})";
+    return R"({"name":")" + name + R"(","consumesCounters":[{"counterSet":"gpu","counters":{"memory":{"value":")" +
+           memory + R"("}}}]})";
   };
-  const std::vector slices{slice("[" + part("half", "5Gi") + "," + part("most", "8Gi") + "," + part("rest", "5Gi") + "]", counters)};
+  const std::vector slices{
+      slice("[" + part("half", "5Gi") + "," + part("most", "8Gi") + "," + part("rest", "5Gi") + "]", counters)};
   EXPECT_EQ(gets({claim(requests(one(R"("count":2)")))}, slices), "r=p/half r=p/rest");
   EXPECT_EQ(gets({claim(requests(one()))}, slices, {"most"}), "nothing");
   EXPECT_EQ(gets({claim(requests(one()))}, slices, {"half"}), "r=p/rest");
@@ -240,14 +299,17 @@ TEST(Allocator, AClaimHasAtMost32Devices) {
   for (int i = 0; i < 40; ++i) devices += (i == 0 ? "" : ",") + (R"({"name":"d)" + std::to_string(i) + R"("})");
   const std::vector slices{slice("[" + devices + "]")};
   EXPECT_NE(gets({claim(requests(one(R"("count":32)")))}, slices), "nothing");
-  EXPECT_EQ(gets({claim(requests(one(R"("count":20)", "x") + "," + one(R"("count":13)", "y")))}, slices, {}, "{}", 5000), "gave up");
+  EXPECT_EQ(
+      gets({claim(requests(one(R"("count":20)", "x") + "," + one(R"("count":13)", "y")))}, slices, {}, "{}", 5000),
+      "gave up");
   EXPECT_EQ(gets({claim(requests(one(R"("allocationMode":"All")")))}, slices), "nothing");
 }
 
 TEST(Allocator, ASearchWithoutEndIsGivenUp) {
   std::string devices;
   for (int i = 0; i < 30; ++i) {
-    devices += (i == 0 ? "" : ",") + (R"({"name":"d)" + std::to_string(i) + R"(","attributes":{"i":{"int":)" + std::to_string(i % 8) + "}}}");
+    devices += (i == 0 ? "" : ",") +
+               (R"({"name":"d)" + std::to_string(i) + R"(","attributes":{"i":{"int":)" + std::to_string(i % 8) + "}}}");
   }
   const std::string impossible = requests(one(R"("count":9)"), R"("constraints":[{"distinctAttribute":"d/i"}])");
   EXPECT_EQ(gets({claim(impossible)}, {slice("[" + devices + "]")}, {}, "{}", 1000), "gave up");
@@ -255,10 +317,12 @@ TEST(Allocator, ASearchWithoutEndIsGivenUp) {
 
 TEST(Allocator, WritesWhatWasChosenWhereItCanBeUsedAndItsSettings) {
   SelectorCache selectors;
-  const auto wanted = read_requests(claim(R"({"requests":[{"name":"g","exactly":{"deviceClassName":"gpu","adminAccess":true,"tolerations":[{"operator":"Exists"}]}},
+  const auto wanted = read_requests(
+      claim(
+          R"({"requests":[{"name":"g","exactly":{"deviceClassName":"gpu","adminAccess":true,"tolerations":[{"operator":"Exists"}]}},
       {"name":"n","firstAvailable":[{"name":"x","deviceClassName":"gpu","count":9},{"name":"y","deviceClassName":"any"}]}],
       "config":[{"requests":["n"],"opaque":{"driver":"d","parameters":{"from":"claim"}}},{"requests":["n/x"],"opaque":{"driver":"d","parameters":{}}}]})"),
-                                    find_class, selectors);
+      find_class, selectors);
   ASSERT_TRUE(wanted) << wanted.error().message();
   const auto written = [&](const std::string& selection) {
     const Inventory inventory({slice(kDevices, selection)});
@@ -271,17 +335,21 @@ TEST(Allocator, WritesWhatWasChosenWhereItCanBeUsedAndItsSettings) {
       "results":[{"request":"g","driver":"d","pool":"p","device":"a","adminAccess":true,"tolerations":[{"operator":"Exists"}]},
                  {"request":"n/y","driver":"d","pool":"p","device":"a"}],
       "config":[{"source":"FromClass","requests":["g"],"opaque":{"driver":"d","parameters":{"from":"class"}}},
-                {"source":"FromClaim","requests":["n"],"opaque":{"driver":"d","parameters":{"from":"claim"}}}]}})")) << everywhere.dump(1);
+                {"source":"FromClaim","requests":["n"],"opaque":{"driver":"d","parameters":{"from":"claim"}}}]}})"))
+      << everywhere.dump(1);
   EXPECT_EQ(written(R"("nodeName":"n")")["nodeSelector"],
-            json::parse(R"({"nodeSelectorTerms":[{"matchFields":[{"key":"metadata.name","operator":"In","values":["n"]}]}]})"));
-  const std::string zone = R"({"nodeSelectorTerms":[{"matchExpressions":[{"key":"zone","operator":"In","values":["z"]}]}]})";
+            json::parse(
+                R"({"nodeSelectorTerms":[{"matchFields":[{"key":"metadata.name","operator":"In","values":["n"]}]}]})"));
+  const std::string zone =
+      R"({"nodeSelectorTerms":[{"matchExpressions":[{"key":"zone","operator":"In","values":["z"]}]}]})";
   EXPECT_EQ(written(R"("nodeSelector":)" + zone)["nodeSelector"], json::parse(zone));
 }
 
 // The slow, obvious way: every set of devices for every request.
 class BruteForce {
  public:
-  BruteForce(const std::vector<ClaimRequests>& claims, const std::vector<const Device*>& devices, const AllocatedDevices& allocated)
+  BruteForce(const std::vector<ClaimRequests>& claims, const std::vector<const Device*>& devices,
+             const AllocatedDevices& allocated)
       : devices_(devices), allocated_(allocated) {
     for (std::size_t c = 0; c < claims.size(); ++c) {
       for (const DeviceRequest& request : claims[c].requests) wanted_.push_back({&claims[c], &request});
@@ -300,7 +368,8 @@ class BruteForce {
   };
 
   bool matches(const Alternative& wanted, const Device& device) const {
-    return std::ranges::all_of(wanted.selectors, [&](const auto& selector) { return *(**selector.compiled).matches(device); });
+    return std::ranges::all_of(wanted.selectors,
+                               [&](const auto& selector) { return *(**selector.compiled).matches(device); });
   }
   bool fits(const Alternative& wanted, unsigned set, unsigned used) const {
     unsigned matching = 0;
@@ -330,7 +399,9 @@ class BruteForce {
         std::set<std::string> values;
         for (std::size_t k = 0; k < wanted_.size(); ++k) {
           if (wanted_[k].claim != wanted_[i].claim) continue;
-          if (!constraint.requests.empty() && std::ranges::find(constraint.requests, wanted_[k].request->name) == constraint.requests.end()) continue;
+          if (!constraint.requests.empty() &&
+              std::ranges::find(constraint.requests, wanted_[k].request->name) == constraint.requests.end())
+            continue;
           for (std::size_t d = 0; d < devices_.size(); ++d) {
             if ((choices_[k].set >> d & 1U) != 0) values.insert(devices_[d]->body["attributes"]["numa"].dump());
           }
@@ -355,13 +426,16 @@ std::string random_alternative(Random& random) {
     out += R"(,"count":)" + std::to_string(1 + random_below(random, 3));
   }
   if (random_below(random, 6) == 0) out += R"(,"adminAccess":true)";
-  if (random_below(random, 3) == 0) out += R"(,"selectors":[{"cel":{"expression":"device.attributes['d'].numa != 0"}}])";
+  if (random_below(random, 3) == 0)
+    out += R"(,"selectors":[{"cel":{"expression":"device.attributes['d'].numa != 0"}}])";
   return out;
 }
 
 std::string random_request(Random& random, const std::string& name) {
-  if (random_below(random, 3) != 0) return R"({"name":")" + name + R"(","exactly":{)" + random_alternative(random) + "}}";
-  return R"({"name":")" + name + R"(","firstAvailable":[{"name":"x",)" + random_alternative(random) + R"(},{"name":"y",)" + random_alternative(random) + "}]}";
+  if (random_below(random, 3) != 0)
+    return R"({"name":")" + name + R"(","exactly":{)" + random_alternative(random) + "}}";
+  return R"({"name":")" + name + R"(","firstAvailable":[{"name":"x",)" + random_alternative(random) +
+         R"(},{"name":"y",)" + random_alternative(random) + "}]}";
 }
 
 TEST(Allocator, FindsDevicesExactlyWhenThereIsAWay) {
@@ -373,8 +447,9 @@ TEST(Allocator, FindsDevicesExactlyWhenThereIsAWay) {
     AllocatedDevices allocated;
     for (std::size_t i = 0; i < count; ++i) {
       const std::string name(1, static_cast<char>('a' + i));
-      devices += (i == 0 ? "" : ",") + (R"({"name":")" + name + R"(","attributes":{"kind":{"string":")" + (random_below(random, 2) == 0 ? "gpu" : "nic") +
-                                        R"("},"numa":{"int":)" + std::to_string(random_below(random, 2)) + "}}}");
+      devices += (i == 0 ? "" : ",") + (R"({"name":")" + name + R"(","attributes":{"kind":{"string":")" +
+                                        (random_below(random, 2) == 0 ? "gpu" : "nic") + R"("},"numa":{"int":)" +
+                                        std::to_string(random_below(random, 2)) + "}}}");
       if (random_below(random, 5) == 0) allocated.add({"d", "p", name}, 1);
     }
     SelectorCache selectors;
@@ -385,8 +460,9 @@ TEST(Allocator, FindsDevicesExactlyWhenThereIsAWay) {
       std::string list = random_request(random, "r");
       if (random_below(random, 2) == 0) list += "," + random_request(random, "s");
       const auto constraint = random_below(random, 3);
-      text = requests(list, constraint == 0 ? R"("constraints":[{"matchAttribute":"d/numa"}])"
-                            : constraint == 1 ? R"("constraints":[{"requests":["r"],"matchAttribute":"d/numa"}])" : "");
+      text = requests(list, constraint == 0   ? R"("constraints":[{"matchAttribute":"d/numa"}])"
+                            : constraint == 1 ? R"("constraints":[{"requests":["r"],"matchAttribute":"d/numa"}])"
+                                              : "");
       auto read = read_requests(claim(text, std::to_string(c)), find_class, selectors);
       ASSERT_TRUE(read) << read.error().message();
       wanted.push_back(*std::move(read));

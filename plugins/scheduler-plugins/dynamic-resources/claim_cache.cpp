@@ -21,7 +21,8 @@ namespace {
 void add_devices(const Object& claim, std::vector<DeviceId>& out) {
   for (const Value result : claim.pointer("/status/allocation/devices/results")) {
     if (result["adminAccess"].boolean()) continue;
-    out.push_back({std::string(result["driver"].string()), std::string(result["pool"].string()), std::string(result["device"].string())});
+    out.push_back({std::string(result["driver"].string()), std::string(result["pool"].string()),
+                   std::string(result["device"].string())});
   }
 }
 
@@ -51,15 +52,17 @@ ClaimCache::ClaimCache(client::InformerFactory& informers)
     inventory_.reset();
     ++slices_version_;
   };
-  subscriptions_.push_back(slices_->add_handler(
-      {[changed](const Object&) { changed(); }, [changed](const Object&, const Object&) { changed(); }, [changed](const Object&) { changed(); }}));
+  subscriptions_.push_back(slices_->add_handler({[changed](const Object&) { changed(); },
+                                                 [changed](const Object&, const Object&) { changed(); },
+                                                 [changed](const Object&) { changed(); }}));
 }
 
 void ClaimCache::see(const Object& claim, bool gone) {
   const std::lock_guard lock(mutex_);
   Entry& entry = entries_[claim.uid()];
   entry.seen = gone ? Object() : claim;
-  if (gone || (entry.written && entry.written.head().resource_version <= claim.head().resource_version)) entry.written = Object();
+  if (gone || (entry.written && entry.written.head().resource_version <= claim.head().resource_version))
+    entry.written = Object();
   settle(claim.uid());
 }
 
@@ -153,7 +156,8 @@ PodResourceClaims PodResourceClaims::read(const scheduler::PodInfo& pod, const C
     if (!shared) {
       const Value status = status_of(pod, entry["name"].string());
       if (!entry["resourceClaimTemplateName"]) {
-        out.problem = pod_text(pod) + ", spec.resourceClaim \"" + std::string(entry["name"].string()) + "\": none of the supported fields are set";
+        out.problem = pod_text(pod) + ", spec.resourceClaim \"" + std::string(entry["name"].string()) +
+                      "\": none of the supported fields are set";
       } else if (!status) {
         out.problem = pod_text(pod) + ": ResourceClaim not created yet";
       }
@@ -167,7 +171,8 @@ PodResourceClaims PodResourceClaims::read(const scheduler::PodInfo& pod, const C
     } else if (claim->head().deleting) {
       out.problem = "resourceclaim \"" + claim->name() + "\" is being deleted";
     } else if (!shared && claim->head().controller_uid != pod.uid()) {
-      out.problem = "ResourceClaim " + api::to_string(claim->key()) + " was not created for pod " + api::to_string(pod.key()) + " (pod is not owner)";
+      out.problem = "ResourceClaim " + api::to_string(claim->key()) + " was not created for pod " +
+                    api::to_string(pod.key()) + " (pod is not owner)";
     }
     if (!out.problem.empty()) return out;
     const bool repeated = std::ranges::any_of(out.claims, [&](const Object& one) { return one.uid() == claim->uid(); });

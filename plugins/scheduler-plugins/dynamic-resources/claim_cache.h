@@ -18,7 +18,8 @@ namespace kubernel::plugins {
 
 extern const api::Resource kResourceClaims, kResourceSlices, kDeviceClasses;
 
-// Claims, classes and slices as the informers show them, and on top what this scheduler has decided: allocations that are being written
+// Claims, classes and slices as the informers show them, and on top what this scheduler has decided: allocations that
+// are being written
 // ("pending") and those written but not seen yet.
 //
 // Threads: all members may be called concurrently.
@@ -40,8 +41,8 @@ class ClaimCache {
 
  private:
   struct Entry {
-    api::Object seen;                  // By the informer.
-    api::Object written;               // By this scheduler; counts while it is newer.
+    api::Object seen;                    // By the informer.
+    api::Object written;                 // By this scheduler; counts while it is newer.
     std::optional<api::Object> pending;  // {"status": {"allocation": …}}
     std::vector<DeviceId> devices;       // As allocated_ knows them.
 
@@ -57,7 +58,7 @@ class ClaimCache {
   AllocatedDevices allocated_;
   mutable std::shared_ptr<const Inventory> inventory_;  // Null: to be made anew.
   std::uint64_t slices_version_ = 0;
-  std::vector<std::unique_ptr<Subscription>> subscriptions_;     // Last: they end before what they change.
+  std::vector<std::unique_ptr<Subscription>> subscriptions_;  // Last: they end before what they change.
 };
 
 // The claims of a pod.

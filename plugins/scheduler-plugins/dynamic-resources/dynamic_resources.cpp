@@ -47,7 +47,13 @@ struct Refusals {
   const Verdict gave_up = Verdict::unresolvable("timed out trying to allocate devices");
 };
 
-class DynamicResources final : public Plugin, public PreEnqueue, public PreFilter, public Filter, public PostFilter, public Reserve, public PreBind {
+class DynamicResources final : public Plugin,
+                               public PreEnqueue,
+                               public PreFilter,
+                               public Filter,
+                               public PostFilter,
+                               public Reserve,
+                               public PreBind {
  public:
   explicit DynamicResources(const PluginContext& context)
       : index_(context.index), api_(context.api), log_(context.log), cache_(context.informers) {}
@@ -91,7 +97,8 @@ class DynamicResources final : public Plugin, public PreEnqueue, public PreFilte
   }
 
   // A claim that nobody else uses and that keeps the pod from some node is given back, to be allocated anew.
-  Result<PostFilterResult> post_filter(const CallContext& ctx, const Cycle& cycle, const scheduler::Refusals&) override {
+  Result<PostFilterResult> post_filter(const CallContext& ctx, const Cycle& cycle,
+                                       const scheduler::Refusals&) override {
     PostFilterResult result;
     const Data* data = data_of(cycle);
     if (cycle.pod->spec["resourceClaims"].empty()) return result;
@@ -102,7 +109,8 @@ class DynamicResources final : public Plugin, public PreEnqueue, public PreFilte
     for (const Object& claim : data->claims) {
       const Value users = claim.pointer("/status/reservedFor");
       const bool unused = users.empty() || (users.size() == 1 && is_reserved_for(claim, *cycle.pod));
-      const bool in_the_way = std::ranges::any_of(cycle.snapshot->nodes(), [&](const auto& node) { return !reachable(claim, *node); });
+      const bool in_the_way =
+          std::ranges::any_of(cycle.snapshot->nodes(), [&](const auto& node) { return !reachable(claim, *node); });
       if (!is_allocated(claim) || !unused || !in_the_way) continue;
       json document = claim.to_json();
       document["status"].erase("allocation");
@@ -130,7 +138,8 @@ class DynamicResources final : public Plugin, public PreEnqueue, public PreFilte
       const ClaimRequests& claim = data->to_allocate[i];
       json allocation = allocation_json(claim, found->allocations[i], info->name);
       if (!cache_.begin_allocation(claim.claim.uid(), allocation)) {
-        return Verdict::unresolvable("resource claim " + api::to_string(claim.claim.key()) + " is in the process of being allocated");
+        return Verdict::unresolvable("resource claim " + api::to_string(claim.claim.key()) +
+                                     " is in the process of being allocated");
       }
       data->decided.insert_or_assign(claim.claim.uid(), std::move(allocation));
     }
@@ -147,7 +156,9 @@ class DynamicResources final : public Plugin, public PreEnqueue, public PreFilte
         claim = *std::move(released);
       } else {  // Tried again with the pod.
         log_warning(log_, "claim stays reserved",
-                    {{"claim", api::to_string(claim.key())}, {"pod", api::to_string(cycle.pod->key())}, {"error", released.error().message()}});
+                    {{"claim", api::to_string(claim.key())},
+                     {"pod", api::to_string(cycle.pod->key())},
+                     {"error", released.error().message()}});
       }
     }
   }
@@ -211,11 +222,14 @@ class DynamicResources final : public Plugin, public PreEnqueue, public PreFilte
     data.to_allocate.clear();
     for (const Object& claim : data.claims) {
       if (is_allocated(claim)) {
-        if (claim.pointer("/status/reservedFor").size() >= kMaxReservations && !is_reserved_for(claim, pod)) return "resourceclaim in use";
+        if (claim.pointer("/status/reservedFor").size() >= kMaxReservations && !is_reserved_for(claim, pod))
+          return "resourceclaim in use";
         continue;
       }
-      if (cache_.is_pending(claim.uid())) return "resource claim " + api::to_string(claim.key()) + " is in the process of being allocated";
-      auto requests = read_requests(claim, [this](const std::string& name) { return cache_.device_class(name); }, selectors_);
+      if (cache_.is_pending(claim.uid()))
+        return "resource claim " + api::to_string(claim.key()) + " is in the process of being allocated";
+      auto requests = read_requests(
+          claim, [this](const std::string& name) { return cache_.device_class(name); }, selectors_);
       if (!requests) return requests.error().message();
       data.to_allocate.push_back(*std::move(requests));
     }
@@ -237,7 +251,8 @@ class DynamicResources final : public Plugin, public PreEnqueue, public PreFilte
     }
   }
 
-  Result<Object> write_claim(const CallContext& ctx, const Object& claim, const json* allocation, const PodInfo& pod, const std::string& name) {
+  Result<Object> write_claim(const CallContext& ctx, const Object& claim, const json* allocation, const PodInfo& pod,
+                             const std::string& name) {
     if (claim.head().deleting) return Error(Reason::NotFound, name + " got deleted in the meantime");
     json document = claim.to_json();
     if (allocation != nullptr) {
@@ -256,7 +271,9 @@ class DynamicResources final : public Plugin, public PreEnqueue, public PreFilte
     if (users.is_null()) users = json::array();
     users.push_back(json::object({{"resource", "pods"}, {"name", pod.key().name}, {"uid", pod.uid()}}));
     auto updated = api_.update(ctx, kResourceClaims, claim.key(), document, {.subresource = "status"});
-    if (!updated) return std::move(updated).error().wrap(std::string(allocation != nullptr ? "add allocation and reservation to " : "add reservation to ") + name);
+    if (!updated)
+      return std::move(updated).error().wrap(
+          std::string(allocation != nullptr ? "add allocation and reservation to " : "add reservation to ") + name);
     return updated;
   }
 
@@ -265,7 +282,8 @@ class DynamicResources final : public Plugin, public PreEnqueue, public PreFilte
     const auto user = json::object({{"$patch", "delete"}, {"uid", pod.uid()}});
     const auto patch = json::object({{"metadata", json::object({{"uid", claim.uid()}})},
                                      {"status", json::object({{"reservedFor", json::array({user})}})}});
-    return api_.patch(ctx, kResourceClaims, claim.key(), client::PatchType::StrategicMerge, patch, {.subresource = "status"});
+    return api_.patch(ctx, kResourceClaims, claim.key(), client::PatchType::StrategicMerge, patch,
+                      {.subresource = "status"});
   }
 
   const std::size_t index_;

@@ -33,28 +33,40 @@ class DynamicResourcesTest : public testing::SchedulerPluginTest {
   void devices_of(const std::string& node_name, std::initializer_list<const char*> names) {
     std::string devices;
     for (const std::string name : names) devices += (devices.empty() ? "" : ",") + (R"({"name":")" + name + R"("})");
-    cluster_.put_text(kResourceSlices, R"({"metadata":{"name":"slice-)" + node_name + R"("},"spec":{"driver":"d","nodeName":")" + node_name +
-                                           R"(","pool":{"name":")" + node_name + R"(","generation":1,"resourceSliceCount":1},"devices":[)" + devices + "]}}");
+    cluster_.put_text(kResourceSlices, R"({"metadata":{"name":"slice-)" + node_name +
+                                           R"("},"spec":{"driver":"d","nodeName":")" + node_name +
+                                           R"(","pool":{"name":")" + node_name +
+                                           R"(","generation":1,"resourceSliceCount":1},"devices":[)" + devices + "]}}");
   }
-  void claim(const std::string& name, const std::string& request = R"("deviceClassName":"any")", const std::string& more = "") {
-    cluster_.put_text(kResourceClaims, R"({"metadata":{"namespace":"default","name":")" + name + R"("},"spec":{"devices":{"requests":[
-        {"name":"r","exactly":{)" + request + "}}]}}" + more + "}");
+  void claim(const std::string& name, const std::string& request = R"("deviceClassName":"any")",
+             const std::string& more = "") {
+    cluster_.put_text(kResourceClaims, R"({"metadata":{"namespace":"default","name":")" + name +
+                                           R"("},"spec":{"devices":{"requests":[
+        {"name":"r","exactly":{)" + request +
+                                           "}}]}}" + more + "}");
   }
   api::Object stored(const std::string& name) { return *cluster_.find(kResourceClaims, {"default", name}); }
   static std::shared_ptr<const PodInfo> uses(std::initializer_list<const char*> claims, const std::string& name = "p") {
     std::string list;
-    for (const std::string one : claims) list += (list.empty() ? "" : ",") + (R"({"name":")" + one + R"(","resourceClaimName":")" + one + R"("})");
+    for (const std::string one : claims)
+      list += (list.empty() ? "" : ",") + (R"({"name":")" + one + R"(","resourceClaimName":")" + one + R"("})");
     return pod(R"({"resourceClaims":[)" + list + "]}", name);
   }
   // A pod whose claim is made from a template.
   static std::shared_ptr<const PodInfo> templated(const std::string& statuses) {
-    auto object = api::Object::parse(R"({"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"default","name":"p","uid":"u-p"},"spec":{"resourceClaims":[
-        {"name":"x","resourceClaimTemplateName":"t"}]},"status":{"resourceClaimStatuses":)" + statuses + "}}");
+    auto object = api::Object::parse(
+        R"({"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"default","name":"p","uid":"u-p"},"spec":{"resourceClaims":[
+        {"name":"x","resourceClaimTemplateName":"t"}]},"status":{"resourceClaimStatuses":)" +
+        statuses + "}}");
     EXPECT_TRUE(object);
     return std::make_shared<const PodInfo>(*object);
   }
-  std::string on(const std::string& node_name, const PodInfo& waiting) { return filter(*plugin_, waiting, node(node_name)); }
-  std::string enqueued(const PodInfo& waiting) { return joined(dynamic_cast<scheduler::PreEnqueue&>(*plugin_).pre_enqueue(waiting)); }
+  std::string on(const std::string& node_name, const PodInfo& waiting) {
+    return filter(*plugin_, waiting, node(node_name));
+  }
+  std::string enqueued(const PodInfo& waiting) {
+    return joined(dynamic_cast<scheduler::PreEnqueue&>(*plugin_).pre_enqueue(waiting));
+  }
 
   // From pre-filter to the cycle that Reserve and PreBind get.
   scheduler::Cycle decided(const std::shared_ptr<const PodInfo>& waiting, std::initializer_list<const char*> nodes) {
@@ -90,7 +102,8 @@ TEST_F(DynamicResourcesTest, APodWithoutClaimsIsNoneOfItsBusiness) {
 
 TEST_F(DynamicResourcesTest, APodWaitsOutsideTheQueueForItsClaims) {
   claim("going");
-  cluster_.edit(kResourceClaims, {"default", "going"}, [](json& c) { c["metadata"]["finalizers"] = json::array({"example.com/x"}); });
+  cluster_.edit(kResourceClaims, {"default", "going"},
+                [](json& c) { c["metadata"]["finalizers"] = json::array({"example.com/x"}); });
   ASSERT_TRUE(cluster_.remove({}, kResourceClaims, {"default", "going"}, {}));
   claim("foreign");
   claim("there");
@@ -103,7 +116,8 @@ TEST_F(DynamicResourcesTest, APodWaitsOutsideTheQueueForItsClaims) {
   EXPECT_EQ(enqueued(*templated(R"([{"name":"x","resourceClaimName":"foreign"}])")),
             "ResourceClaim default/foreign was not created for pod default/p (pod is not owner)");
   cluster_.edit(kResourceClaims, {"default", "foreign"}, [](json& c) {
-    c["metadata"]["ownerReferences"] = json::parse(R"([{"apiVersion":"v1","kind":"Pod","name":"p","uid":"u-p","controller":true}])");
+    c["metadata"]["ownerReferences"] =
+        json::parse(R"([{"apiVersion":"v1","kind":"Pod","name":"p","uid":"u-p","controller":true}])");
   });
   executor_.run_all();
   EXPECT_EQ(enqueued(*templated(R"([{"name":"x","resourceClaimName":"foreign"}])")), "");
@@ -155,7 +169,8 @@ TEST_F(DynamicResourcesTest, ADecidedAllocationIsWrittenWithTheReservationAndThe
   EXPECT_EQ(written.pointer("/status/allocation").to_json(),
             json::parse(R"({"devices":{"results":[{"request":"r","driver":"d","pool":"a","device":"x"}]},
                 "nodeSelector":{"nodeSelectorTerms":[{"matchFields":[{"key":"metadata.name","operator":"In","values":["a"]}]}]}})"));
-  EXPECT_EQ(written.pointer("/status/reservedFor").to_json(), json::parse(R"([{"resource":"pods","name":"p","uid":"u-p"}])"));
+  EXPECT_EQ(written.pointer("/status/reservedFor").to_json(),
+            json::parse(R"([{"resource":"pods","name":"p","uid":"u-p"}])"));
   // Also while the informer shows the past.
   EXPECT_EQ(on("a", *uses({"d"}, "q")), kNoDevices);
   EXPECT_EQ(on("a", *uses({"c"}, "q")), "");
@@ -202,7 +217,8 @@ TEST_F(DynamicResourcesTest, TwoPodsDoNotGetOneDevice) {
 
 TEST_F(DynamicResourcesTest, AnAllocatedClaimIsShared) {
   devices_of("a", {"x"});
-  claim("c", R"("deviceClassName":"any")", R"(,"status":{"allocation":{"devices":{"results":[{"request":"r","driver":"d","pool":"a","device":"x"}]}},
+  claim("c", R"("deviceClassName":"any")",
+        R"(,"status":{"allocation":{"devices":{"results":[{"request":"r","driver":"d","pool":"a","device":"x"}]}},
       "reservedFor":[{"resource":"pods","name":"q","uid":"u-q"}]})");
   start();
   const auto cycle = decided(uses({"c"}), {"a", "b"});
@@ -216,7 +232,8 @@ TEST_F(DynamicResourcesTest, AnAllocatedClaimIsShared) {
 
 TEST_F(DynamicResourcesTest, AClaimHasAtMost256Users) {
   std::string users;
-  for (int i = 0; i < 256; ++i) users += (i == 0 ? "" : ",") + (R"({"resource":"pods","name":"x","uid":"u-)" + std::to_string(i) + R"("})");
+  for (int i = 0; i < 256; ++i)
+    users += (i == 0 ? "" : ",") + (R"({"resource":"pods","name":"x","uid":"u-)" + std::to_string(i) + R"("})");
   claim("c", R"("deviceClassName":"any")", R"(,"status":{"allocation":{},"reservedFor":[)" + users + "]}");
   start();
   EXPECT_EQ(on("a", *uses({"c"})), "resourceclaim in use");
@@ -242,7 +259,9 @@ TEST_F(DynamicResourcesTest, AnotherSchedulersAllocationWins) {
   start();
   const auto cycle = decided(uses({"c"}), {"a"});
   ASSERT_TRUE(reserve().reserve({}, cycle, "a").ok());
-  cluster_.edit(kResourceClaims, {"default", "c"}, [](json& c) { c["status"]["allocation"] = json::object({{"devices", json::object()}}); });
+  cluster_.edit(kResourceClaims, {"default", "c"}, [](json& c) {
+    c["status"]["allocation"] = json::object({{"devices", json::object()}});
+  });
   const auto verdict = pre_bind(cycle, "a");
   ASSERT_FALSE(verdict);
   EXPECT_EQ(verdict.error().message(), "claim default/c got allocated elsewhere in the meantime");
@@ -266,7 +285,8 @@ TEST_F(DynamicResourcesTest, AClaimNobodyUsesIsDeallocatedWhenItKeepsThePodFromA
   const std::string allocated = R"(,"status":{"allocation":{"devices":{"results":[]},
       "nodeSelector":{"nodeSelectorTerms":[{"matchFields":[{"key":"metadata.name","operator":"In","values":["a"]}]}]}})";
   claim("c", R"("deviceClassName":"any")", allocated + "}");
-  claim("used", R"("deviceClassName":"any")", allocated + R"(,"reservedFor":[{"resource":"pods","name":"q","uid":"u-q"}]})");
+  claim("used", R"("deviceClassName":"any")",
+        allocated + R"(,"reservedFor":[{"resource":"pods","name":"q","uid":"u-q"}]})");
   start();
   EXPECT_EQ(on("b", *uses({"c"})), kElsewhere);
   EXPECT_EQ(post_filtered(decided(uses({"used"}), {"b"})), "still not schedulable");
@@ -291,7 +311,8 @@ TEST_F(DynamicResourcesTest, DevicesThatAppearAreSeen) {
 TEST_F(DynamicResourcesTest, ADeletedClaimsDevicesAreFree) {
   devices_of("a", {"x"});
   claim("c");
-  claim("d", R"("deviceClassName":"any")", R"(,"status":{"allocation":{"devices":{"results":[{"request":"r","driver":"d","pool":"a","device":"x"}]}}})");
+  claim("d", R"("deviceClassName":"any")",
+        R"(,"status":{"allocation":{"devices":{"results":[{"request":"r","driver":"d","pool":"a","device":"x"}]}}})");
   start();
   EXPECT_EQ(on("a", *uses({"c"})), kNoDevices);
   cluster_.erase(kResourceClaims, {"default", "d"});

@@ -92,7 +92,8 @@ std::vector<Inventory::Reachable> Inventory::on(const scheduler::NodeInfo& node)
     std::vector<bool> covered;
     for (const Object& slice : pools_[index].slices) covered.push_back(covers(slice["spec"], node));
     for (const Device& device : pools_[index].devices) {
-      if (covered[device.slice] || (device.slice_spec["perDeviceNodeSelection"].boolean() && covers(device.body, node))) reachable.devices.push_back(&device);
+      if (covered[device.slice] || (device.slice_spec["perDeviceNodeSelection"].boolean() && covers(device.body, node)))
+        reachable.devices.push_back(&device);
     }
     if (!reachable.devices.empty()) out.push_back(std::move(reachable));
   }

@@ -3,7 +3,8 @@
 
 #include "dynamic_resources.h"
 
-KUBERNEL_PLUGIN("dynamic-resources", "0.1.0", "Finds devices for a pod's ResourceClaims and reserves them.", "scheduler/DynamicResources") {
+KUBERNEL_PLUGIN("dynamic-resources", "0.1.0", "Finds devices for a pod's ResourceClaims and reserves them.",
+                "scheduler/DynamicResources") {
   kubernel::plugin::provide(registrar, "DynamicResources",
                             kubernel::scheduler::PluginSpec{.make = kubernel::plugins::make_dynamic_resources});
   return {};

@@ -34,7 +34,8 @@ using Convert = std::optional<cel::Value> (*)(Value);
 // Which domain a name of an attribute or a capacity is in, and what it is called there; a driver's own need not say.
 std::pair<std::string_view, std::string_view> split(std::string_view name, std::string_view driver) {
   const std::size_t slash = name.find('/');
-  return slash == std::string_view::npos ? std::pair(driver, name) : std::pair(name.substr(0, slash), name.substr(slash + 1));
+  return slash == std::string_view::npos ? std::pair(driver, name)
+                                         : std::pair(name.substr(0, slash), name.substr(slash + 1));
 }
 
 // The names of one domain.
@@ -127,11 +128,14 @@ class DeviceMap final : public cel::Map {
 const cel::Environment& environment() {
   static const cel::Environment kEnvironment = [] {
     cel::Environment out;
-    const auto domains = [](Type value) { return Type::map(Type::Kind::String, Type::map(Type::Kind::String, std::move(value))); };
-    out.declare("device", Type::object("kubernetes.DRADevice", {{"driver", Type::Kind::String},
-                                                                {"attributes", domains(Type())},
-                                                                {"capacity", domains(Type::opaque("kubernetes.Quantity"))},
-                                                                {"allowMultipleAllocations", Type::Kind::Bool}}));
+    const auto domains = [](Type value) {
+      return Type::map(Type::Kind::String, Type::map(Type::Kind::String, std::move(value)));
+    };
+    out.declare("device",
+                Type::object("kubernetes.DRADevice", {{"driver", Type::Kind::String},
+                                                      {"attributes", domains(Type())},
+                                                      {"capacity", domains(Type::opaque("kubernetes.Quantity"))},
+                                                      {"allowMultipleAllocations", Type::Kind::Bool}}));
     out.require_homogeneous_literals();
     return out;
   }();
@@ -144,7 +148,8 @@ Result<DeviceSelector> DeviceSelector::compile(const std::string& text) {
   KUBERNEL_TRY(const auto expression, cel::Expression::parse(text, {.max_bytes = kMaxBytes}));
   KUBERNEL_TRY(auto program, cel::Program::compile(expression, environment()));
   if (!program.result_type().is_dyn() && program.result_type().kind() != Type::Kind::Bool) {
-    return Error(Reason::Invalid, "must evaluate to bool or the unknown type, not the " + program.result_type().to_string() + " type");
+    return Error(Reason::Invalid,
+                 "must evaluate to bool or the unknown type, not the " + program.result_type().to_string() + " type");
   }
   return DeviceSelector(std::move(program));
 }
@@ -155,7 +160,8 @@ Result<bool> DeviceSelector::matches(const Device& device) const {
   cel::Budget budget(kMaxCost);
   KUBERNEL_TRY(const cel::Value value, program_.evaluate(activation, budget));
   if (!value.is(cel::Value::Kind::Bool)) {
-    return Error(Reason::Invalid, "CEL result of type " + std::string(value.type_name()) + " could not be converted to bool");
+    return Error(Reason::Invalid,
+                 "CEL result of type " + std::string(value.type_name()) + " could not be converted to bool");
   }
   return value.as_bool();
 }

@@ -37,7 +37,8 @@ std::optional<Group> group_of(const api::Object& pod) {
   const std::string_view text = pod.annotations()[kMinMember].string();
   Group out{pod.ns() + "/" + std::string(name), 0, std::nullopt};
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out.min_member);
-  if (name.empty() || error != std::errc() || end != text.data() + text.size() || out.min_member == 0) return std::nullopt;
+  if (name.empty() || error != std::errc() || end != text.data() + text.size() || out.min_member == 0)
+    return std::nullopt;
   if (const auto timeout = api::parse_duration(pod.annotations()[kTimeout].string()); timeout && timeout->count() > 0) {
     out.timeout = std::chrono::duration_cast<milliseconds>(*timeout);
   }
@@ -66,13 +67,21 @@ struct Members {
   }
 };
 
-class GangScheduling final : public Plugin, public PreEnqueue, public PreFilter, public PostFilter, public Reserve, public Permit, public PostBind {
+class GangScheduling final : public Plugin,
+                             public PreEnqueue,
+                             public PreFilter,
+                             public PostFilter,
+                             public Reserve,
+                             public Permit,
+                             public PostBind {
  public:
   GangScheduling(const PluginContext& context, milliseconds timeout)
       : context_(context),
         timeout_(timeout),
-        // The scheduler's own informer, asked for first here, so that this plugin has counted a pod when the scheduler hears of it.
-        pods_(context.informers.informer(api::resources::kPods, {.field_selector = "status.phase!=Succeeded,status.phase!=Failed"})),
+        // The scheduler's own informer, asked for first here, so that this plugin has counted a pod when the scheduler
+        // hears of it.
+        pods_(context.informers.informer(api::resources::kPods,
+                                         {.field_selector = "status.phase!=Succeeded,status.phase!=Failed"})),
         subscription_(pods_->add_handler({[this](const api::Object& pod) { seen(pod); },
                                           [this](const api::Object&, const api::Object& pod) { seen(pod); },
                                           [this](const api::Object& pod) { gone(pod); }})) {}
@@ -116,7 +125,8 @@ class GangScheduling final : public Plugin, public PreEnqueue, public PreFilter,
     {
       const std::lock_guard lock(mutex_);
       const Members& members = groups_[group->id];
-      if (members.placed() < std::max(members.wanted(), group->min_member)) return {Verdict::wait(), group->timeout.value_or(timeout_)};
+      if (members.placed() < std::max(members.wanted(), group->min_member))
+        return {Verdict::wait(), group->timeout.value_or(timeout_)};
     }
     for_each_waiting(*group, [](WaitingPod& waiting) { waiting.allow(kName); });
     return {};
@@ -184,9 +194,11 @@ class GangScheduling final : public Plugin, public PreEnqueue, public PreFilter,
     const std::lock_guard lock(mutex_);
     const auto found = groups_.find(group.id);
     const std::size_t present = found == groups_.end() ? 0 : found->second.pods.size();
-    const std::size_t needed = found == groups_.end() ? group.min_member : std::max(found->second.wanted(), group.min_member);
+    const std::size_t needed =
+        found == groups_.end() ? group.min_member : std::max(found->second.wanted(), group.min_member);
     if (present >= needed) return Verdict::fits();
-    return Verdict::unresolvable("group " + group.id + " has " + std::to_string(present) + " of " + std::to_string(needed) + " pods");
+    return Verdict::unresolvable("group " + group.id + " has " + std::to_string(present) + " of " +
+                                 std::to_string(needed) + " pods");
   }
 
   void for_each_waiting(const Group& group, const std::function<void(WaitingPod&)>& visit) const {
@@ -196,7 +208,8 @@ class GangScheduling final : public Plugin, public PreEnqueue, public PreFilter,
     });
   }
 
-  // Rejecting a pod calls unreserve() for it: by then nobody of the group has a reservation any more, which ends the recursion.
+  // Rejecting a pod calls unreserve() for it: by then nobody of the group has a reservation any more, which ends the
+  // recursion.
   void give_up(const Group& group, const std::string& because_of) {
     {
       const std::lock_guard lock(mutex_);
@@ -206,7 +219,8 @@ class GangScheduling final : public Plugin, public PreEnqueue, public PreFilter,
       forget_if_empty(group.id);
     }
     for_each_waiting(group, [&](WaitingPod& waiting) {
-      if (waiting.pod().uid() != because_of) waiting.reject(kName, "another pod of the group " + group.id + " has no place");
+      if (waiting.pod().uid() != because_of)
+        waiting.reject(kName, "another pod of the group " + group.id + " has no place");
     });
   }
 
@@ -225,7 +239,8 @@ Result<milliseconds> parse_timeout(const std::string& config_json) {
 }  // namespace
 
 Result<std::unique_ptr<Plugin>> make_gang_scheduling(const PluginContext& context) {
-  KUBERNEL_TRY(const milliseconds timeout, catch_as_error("GangScheduling arguments", [&] { return parse_timeout(context.config_json); }));
+  KUBERNEL_TRY(const milliseconds timeout,
+               catch_as_error("GangScheduling arguments", [&] { return parse_timeout(context.config_json); }));
   return std::make_unique<GangScheduling>(context, timeout);
 }
 

@@ -35,7 +35,8 @@ class GangSchedulingTest : public testing::SchedulerPluginTest {
   };
 
   GangSchedulingTest() {
-    scheduler::PluginContext context{R"({"permitTimeoutSeconds":30})", 0, holding_, cluster_, *informers_, log_, clock_, metrics_, random_};
+    scheduler::PluginContext context{
+        R"({"permitTimeoutSeconds":30})", 0, holding_, cluster_, *informers_, log_, clock_, metrics_, random_};
     plugin_ = *make_gang_scheduling(context);
     informers_->start();
     settle();
@@ -46,25 +47,29 @@ class GangSchedulingTest : public testing::SchedulerPluginTest {
   }
   void settle() { executor_.run_all(); }
 
-  std::shared_ptr<const scheduler::PodInfo> put(const std::string& name, const std::string& group, const std::string& min_member = "3",
-                                                const std::string& node = "") {
+  std::shared_ptr<const scheduler::PodInfo> put(const std::string& name, const std::string& group,
+                                                const std::string& min_member = "3", const std::string& node = "") {
     const auto object = cluster_.put_text(
         kPods, R"({"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"default","name":")" + name +
-                   R"(","labels":{"scheduling.kubernel.io/group":")" + group + R"("},"annotations":{"scheduling.kubernel.io/min-member":")" + min_member +
-                   R"("}},"spec":{)" + (node.empty() ? "" : R"("nodeName":")" + node + "\"") + R"(},"status":{"phase":"Pending"}})");
+                   R"(","labels":{"scheduling.kubernel.io/group":")" + group +
+                   R"("},"annotations":{"scheduling.kubernel.io/min-member":")" + min_member + R"("}},"spec":{)" +
+                   (node.empty() ? "" : R"("nodeName":")" + node + "\"") + R"(},"status":{"phase":"Pending"}})");
     settle();
     return std::make_shared<const scheduler::PodInfo>(object);
   }
   std::string gate(const std::shared_ptr<const scheduler::PodInfo>& pod) {
     return joined(dynamic_cast<scheduler::PreEnqueue&>(*plugin_).pre_enqueue(*pod));
   }
-  static scheduler::Cycle cycle(const std::shared_ptr<const scheduler::PodInfo>& pod) { return {pod, nullptr, {}, {}, {}}; }
+  static scheduler::Cycle cycle(const std::shared_ptr<const scheduler::PodInfo>& pod) {
+    return {pod, nullptr, {}, {}, {}};
+  }
   // Reserves a place; then "held", "bound" or the refusal.
   std::string place(const std::shared_ptr<const scheduler::PodInfo>& pod) {
     const auto one = cycle(pod);
     EXPECT_TRUE(dynamic_cast<scheduler::Reserve&>(*plugin_).reserve({}, one, "n").ok());
     const auto result = dynamic_cast<scheduler::Permit&>(*plugin_).permit({}, one, "n");
-    if (result.verdict.kind() == Verdict::Kind::Wait) return "held " + std::to_string(result.timeout.count() / 1000) + "s";
+    if (result.verdict.kind() == Verdict::Kind::Wait)
+      return "held " + std::to_string(result.timeout.count() / 1000) + "s";
     return result.verdict.ok() ? "bound" : joined(result.verdict);
   }
 

@@ -46,7 +46,8 @@ class ImageLocality final : public Plugin, public PreScore, public Score {
         std::string name = normalized_image_name(container["image"].string());
         const std::size_t having = snapshot.nodes_with_image(name);
         if (having == 0) continue;
-        data->images.push_back({std::move(name), static_cast<double>(having) / static_cast<double>(snapshot.nodes().size())});
+        data->images.push_back(
+            {std::move(name), static_cast<double>(having) / static_cast<double>(snapshot.nodes().size())});
       }
     }
     // No node has any of them: every score would be 0.
@@ -54,7 +55,8 @@ class ImageLocality final : public Plugin, public PreScore, public Score {
     return PreScoreResult{Verdict::fits(), std::move(data)};
   }
 
-  Result<std::int64_t> score(const PodInfo&, const CycleData* data, const NodeInfo& node, const Snapshot&) const override {
+  Result<std::int64_t> score(const PodInfo&, const CycleData* data, const NodeInfo& node,
+                             const Snapshot&) const override {
     const auto& wanted = static_cast<const Images&>(*data);
     std::int64_t sum = 0;
     for (const Images::Image& image : wanted.images) sum += scaled_size(image, node);

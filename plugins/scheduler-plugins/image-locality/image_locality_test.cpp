@@ -16,8 +16,8 @@ class ImageLocalityTest : public testing::SchedulerPluginTest {
 };
 
 TEST_F(ImageLocalityTest, PrefersTheNodeThatHasTheImage) {
-  const auto scores = score(*plugin_, *pod(R"({"containers":[{"image":"big"}]})"),
-                            {with_image("a", 1000LL << 20), node("b")});
+  const auto scores =
+      score(*plugin_, *pod(R"({"containers":[{"image":"big"}]})"), {with_image("a", 1000LL << 20), node("b")});
   EXPECT_EQ(scores, (std::vector<std::int64_t>{48, 0}));  // Half the nodes have it: half its size counts.
 }
 

@@ -14,7 +14,8 @@ using scheduler::PodInfo;
 
 namespace {
 
-// KEP-3633: the pod's own values of these labels become requirements of the selector, as the API server does when a pod is created.
+// KEP-3633: the pod's own values of these labels become requirements of the selector, as the API server does when a pod
+// is created.
 void merge_label_keys(Value keys, const char* op, const PodInfo& owner, nlohmann::json& selector) {
   for (const Value key : keys) {
     const Value label = owner.object.labels()[key.string()];

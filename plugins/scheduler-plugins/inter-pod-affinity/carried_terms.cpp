@@ -22,7 +22,8 @@ std::string affinity_text(const PodInfo& pod) {
 }
 
 std::string group_text(const AffinityTerm& term, TermKind kind) {
-  return std::to_string(static_cast<int>(kind)) + '|' + std::to_string(term.weight) + '|' + term.topology_key + '|' + term.pods_text();
+  return std::to_string(static_cast<int>(kind)) + '|' + std::to_string(term.weight) + '|' + term.topology_key + '|' +
+         term.pods_text();
 }
 
 std::string label_text(std::string_view key, std::string_view value) {

@@ -16,8 +16,8 @@ namespace kubernel::plugins {
 
 enum class TermKind : std::uint8_t { Required, RequiredAnti, Preferred, PreferredAnti };
 
-// The affinity terms of the pods that run, each distinct one once, with how many pods carry it in each domain of its topology key. A
-// pod that comes to a node adds one; the pods of a Deployment share their terms.
+// The affinity terms of the pods that run, each distinct one once, with how many pods carry it in each domain of its
+// topology key. A pod that comes to a node adds one; the pods of a Deployment share their terms.
 //
 // Threads: as TopologyIndex.
 class CarriedTerms final : public scheduler::PodObserver {
@@ -44,9 +44,9 @@ class CarriedTerms final : public scheduler::PodObserver {
   void drop_unused();
 
   scheduler::TopologyIndex* index_ = nullptr;
-  std::unordered_map<std::string, std::vector<Group*>> carriers_;            // By the text of a pod's affinity.
-  std::unordered_map<std::string, std::unique_ptr<Group>> groups_;           // By what makes a term distinct.
-  std::unordered_map<std::string, std::vector<const Group*>> by_label_;      // "key=value" that the term asks for.
+  std::unordered_map<std::string, std::vector<Group*>> carriers_;        // By the text of a pod's affinity.
+  std::unordered_map<std::string, std::unique_ptr<Group>> groups_;       // By what makes a term distinct.
+  std::unordered_map<std::string, std::vector<const Group*>> by_label_;  // "key=value" that the term asks for.
   std::vector<const Group*> without_label_;
   std::size_t drop_above_ = 256;
 };

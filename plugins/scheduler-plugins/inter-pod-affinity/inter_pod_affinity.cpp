@@ -112,7 +112,8 @@ class InterPodAffinity final : public Plugin,
   Result<PreFilterResult> pre_filter(const CallContext&, const PodInfo& pod, const Snapshot& snapshot) override {
     index_.advance(snapshot);
     auto data = std::make_unique<FilterData>();
-    data->affinity = std::make_shared<const PodAffinity>(has_pod_affinity(pod) ? PodAffinity::read(pod) : PodAffinity());
+    data->affinity =
+        std::make_shared<const PodAffinity>(has_pod_affinity(pod) ? PodAffinity::read(pod) : PodAffinity());
     const auto& [required, required_anti, preferred, preferred_anti] = *data->affinity;
     carried_.for_each_about(pod, labels_, [&](const CarriedTerms::Group& group) {
       if (group.kind == TermKind::RequiredAnti) {
@@ -164,8 +165,10 @@ class InterPodAffinity final : public Plugin,
         add(*data, TopologyIndex::counts_of(*group.tally), weight_of(group));
       });
     }
-    for (const AffinityTerm& term : affinity.preferred) add(*data, count(snapshot, {term}, term.topology_key), term.weight);
-    for (const AffinityTerm& term : affinity.preferred_anti) add(*data, count(snapshot, {term}, term.topology_key), -term.weight);
+    for (const AffinityTerm& term : affinity.preferred)
+      add(*data, count(snapshot, {term}, term.topology_key), term.weight);
+    for (const AffinityTerm& term : affinity.preferred_anti)
+      add(*data, count(snapshot, {term}, term.topology_key), -term.weight);
     if (data->entries.empty()) {
       result.verdict = Verdict::skip();
     } else {
@@ -174,10 +177,12 @@ class InterPodAffinity final : public Plugin,
     return result;
   }
 
-  Result<std::int64_t> score(const PodInfo&, const CycleData* data, const NodeInfo& node, const Snapshot&) const override {
+  Result<std::int64_t> score(const PodInfo&, const CycleData* data, const NodeInfo& node,
+                             const Snapshot&) const override {
     const std::uint32_t slot = index_.slot(node);
     std::int64_t total = 0;
-    for (const auto& entry : static_cast<const ScoreData&>(*data).entries) total += entry.weight * entry.counts->pods_at(slot);
+    for (const auto& entry : static_cast<const ScoreData&>(*data).entries)
+      total += entry.weight * entry.counts->pods_at(slot);
     return total;
   }
 
@@ -193,14 +198,14 @@ class InterPodAffinity final : public Plugin,
 
   std::vector<EventInterest> retry_on() const override {
     using Object = api::Object;
-    return {
-        {ClusterEvent::PodAssigned, [this](const PodInfo& pod, const Object& before, const Object& after) {
-           return pod_came(pod, before, after);
-         }},
-        {ClusterEvent::PodDeleted, [this](const PodInfo& pod, const Object& before, const Object&) { return pod_left(pod, before); }},
-        {ClusterEvent::NodeAdded, [](const PodInfo& pod, const Object&, const Object& after) { return node_came(pod, after); }},
-        {ClusterEvent::NodeLabelsChanged, {}},
-        {ClusterEvent::PodUpdated, {}}};
+    return {{ClusterEvent::PodAssigned, [this](const PodInfo& pod, const Object& before,
+                                               const Object& after) { return pod_came(pod, before, after); }},
+            {ClusterEvent::PodDeleted,
+             [this](const PodInfo& pod, const Object& before, const Object&) { return pod_left(pod, before); }},
+            {ClusterEvent::NodeAdded,
+             [](const PodInfo& pod, const Object&, const Object& after) { return node_came(pod, after); }},
+            {ClusterEvent::NodeLabelsChanged, {}},
+            {ClusterEvent::PodUpdated, {}}};
   }
 
  private:
@@ -210,7 +215,8 @@ class InterPodAffinity final : public Plugin,
   }
 
   // The counter of the pods that match all of `terms`.
-  std::shared_ptr<const DomainCounts> count(const Snapshot& snapshot, const std::vector<AffinityTerm>& terms, const std::string& key) {
+  std::shared_ptr<const DomainCounts> count(const Snapshot& snapshot, const std::vector<AffinityTerm>& terms,
+                                            const std::string& key) {
     std::string name;
     for (const AffinityTerm& term : terms) name += term.pods_text() + '\n';
     if (std::ranges::any_of(terms, &AffinityTerm::reads_namespaces)) {
@@ -242,8 +248,8 @@ class InterPodAffinity final : public Plugin,
     return 0;
   }
 
-  // Required affinity: every term's domain holds a pod that matches all terms. The first pod of a group that wants to be with
-  // its own kind finds none anywhere and may go wherever all the labels are.
+  // Required affinity: every term's domain holds a pod that matches all terms. The first pod of a group that wants to
+  // be with its own kind finds none anywhere and may go wherever all the labels are.
   static bool has_company(const FilterData& state, std::uint32_t slot, const NodeInfo& node) {
     bool company = true;
     for (const Keyed& keyed : state.required) {
@@ -255,7 +261,8 @@ class InterPodAffinity final : public Plugin,
     return first && state.matches_itself;
   }
 
-  void adjust(FilterData& data, const PodInfo& pod, const PodInfo& other, const NodeInfo& node, std::int64_t change) const {
+  void adjust(FilterData& data, const PodInfo& pod, const PodInfo& other, const NodeInfo& node,
+              std::int64_t change) const {
     const PodAffinity& mine = *data.affinity;
     if (!mine.required.empty() && all_match(mine.required, other, labels_)) {
       for (Keyed& keyed : data.required) keyed.adjust(node, change);
@@ -287,12 +294,14 @@ class InterPodAffinity final : public Plugin,
     const auto about = [&](const std::vector<AffinityTerm>& terms, const PodInfo& pod) {
       return std::ranges::any_of(terms, [&](const AffinityTerm& term) { return term.matches(pod, labels_); });
     };
-    return about(PodAffinity::read(waiting).required_anti, gone) || about(PodAffinity::read(gone).required_anti, waiting);
+    return about(PodAffinity::read(waiting).required_anti, gone) ||
+           about(PodAffinity::read(gone).required_anti, waiting);
   }
 
   static bool node_came(const PodInfo& waiting, const api::Object& node) {
     const PodAffinity affinity = PodAffinity::read(waiting);
-    return std::ranges::all_of(affinity.required, [&](const AffinityTerm& term) { return bool{node.labels()[term.topology_key]}; });
+    return std::ranges::all_of(affinity.required,
+                               [&](const AffinityTerm& term) { return bool{node.labels()[term.topology_key]}; });
   }
 
   const Arguments arguments_;

@@ -7,7 +7,8 @@
 
 namespace kubernel::plugins {
 
-// PreFilter, Filter: required pod affinity and anti-affinity, of the pod and of those that run. PreScore, Score: the preferred ones.
+// PreFilter, Filter: required pod affinity and anti-affinity, of the pod and of those that run. PreScore, Score: the
+// preferred ones.
 Result<std::unique_ptr<scheduler::Plugin>> make_inter_pod_affinity(const scheduler::PluginContext& context);
 
 }  // namespace kubernel::plugins

@@ -60,7 +60,8 @@ TEST_F(InterPodAffinityTest, APodGoesWhereThePodsItWantsAre) {
 TEST_F(InterPodAffinityTest, EveryTermMustHoldForTheSamePods) {
   run(0, labeled_pod("web", R"({"app":"web"})"));
   run(0, labeled_pod("db", R"({"app":"db"})"));
-  EXPECT_EQ(refusals(*pod(spec(required(term("web") + "," + term("db"))))), (Refusals{kAffinity, kAffinity, kAffinity, kAffinity}));
+  EXPECT_EQ(refusals(*pod(spec(required(term("web") + "," + term("db"))))),
+            (Refusals{kAffinity, kAffinity, kAffinity, kAffinity}));
   const std::string tier = R"({"labelSelector":{"matchLabels":{"tier":"front"}},"topologyKey":"host"})";
   run(2, labeled_pod("both", R"({"app":"web","tier":"front"})"));
   EXPECT_EQ(refusals(*pod(spec(required(term("web") + "," + tier)))), (Refusals{kAffinity, kAffinity, "", kAffinity}));
@@ -90,8 +91,10 @@ TEST_F(InterPodAffinityTest, ARunningPodKeepsOthersAwayToo) {
 TEST_F(InterPodAffinityTest, ATermSpeaksOfItsOwnNamespaceUnlessItNamesOthers) {
   run(0, labeled_pod("web", R"({"app":"web"})", "{}", "shop"));
   EXPECT_EQ(refusals(*pod(spec(anti(term("web"))))), (Refusals{"", "", "", ""}));
-  EXPECT_EQ(refusals(*pod(spec(anti(term("web", "zone", R"(,"namespaces":["shop"])"))))), (Refusals{kAnti, kAnti, "", ""}));
-  EXPECT_EQ(refusals(*pod(spec(anti(term("web", "zone", R"(,"namespaceSelector":{})"))))), (Refusals{kAnti, kAnti, "", ""}));
+  EXPECT_EQ(refusals(*pod(spec(anti(term("web", "zone", R"(,"namespaces":["shop"])"))))),
+            (Refusals{kAnti, kAnti, "", ""}));
+  EXPECT_EQ(refusals(*pod(spec(anti(term("web", "zone", R"(,"namespaceSelector":{})"))))),
+            (Refusals{kAnti, kAnti, "", ""}));
 }
 
 TEST_F(InterPodAffinityTest, ANamespaceSelectorReadsTheLabelsOfNamespaces) {
@@ -99,12 +102,14 @@ TEST_F(InterPodAffinityTest, ANamespaceSelectorReadsTheLabelsOfNamespaces) {
   informers_->start();
   executor_.run_all();
   const auto selecting = [](const char* team) {
-    return pod(spec(anti(term("web", "zone", std::string(R"(,"namespaceSelector":{"matchLabels":{"team":")") + team + R"("}})"))));
+    return pod(spec(
+        anti(term("web", "zone", std::string(R"(,"namespaceSelector":{"matchLabels":{"team":")") + team + R"("}})"))));
   };
   run(0, labeled_pod("web", R"({"app":"web"})", "{}", "shop"));
   EXPECT_EQ(refusals(*selecting("red")), (Refusals{kAnti, kAnti, "", ""}));
   EXPECT_EQ(refusals(*selecting("blue")), (Refusals{"", "", "", ""}));
-  cluster_.edit(api::resources::kNamespaces, {"", "shop"}, [](nlohmann::json& ns) { ns["metadata"]["labels"]["team"] = "blue"; });
+  cluster_.edit(api::resources::kNamespaces, {"", "shop"},
+                [](nlohmann::json& ns) { ns["metadata"]["labels"]["team"] = "blue"; });
   executor_.run_all();
   EXPECT_EQ(refusals(*selecting("red")), (Refusals{"", "", "", ""}));
   EXPECT_EQ(refusals(*selecting("blue")), (Refusals{kAnti, kAnti, "", ""}));
@@ -126,16 +131,20 @@ TEST_F(InterPodAffinityTest, LabelKeysTakeThePodsOwnValues) {
 TEST_F(InterPodAffinityTest, ATermWithoutSelectorMatchesNoPod) {
   run(0, labeled_pod("web", R"({"app":"web"})"));
   EXPECT_EQ(refusals(*pod(spec(anti(R"({"topologyKey":"zone"})")))), (Refusals{"", "", "", ""}));
-  EXPECT_EQ(refusals(*pod(spec(anti(R"({"topologyKey":"zone","labelSelector":{}})")))), (Refusals{kAnti, kAnti, "", ""}));
+  EXPECT_EQ(refusals(*pod(spec(anti(R"({"topologyKey":"zone","labelSelector":{}})")))),
+            (Refusals{kAnti, kAnti, "", ""}));
 }
 
 TEST_F(InterPodAffinityTest, PreferredTermsDrawAndRepel) {
   run(0, labeled_pod("web", R"({"app":"web"})"));
   run(2, labeled_pod("db", R"({"app":"db"})"));
   EXPECT_EQ(score(*plugin_, *pod(spec(preferred("podAffinity", 10, term("web")))), nodes_), (Scores{100, 100, 0, 0}));
-  EXPECT_EQ(score(*plugin_, *pod(spec(preferred("podAntiAffinity", 10, term("db")))), nodes_), (Scores{100, 100, 0, 100}));
-  EXPECT_EQ(score(*plugin_, *pod(spec(preferred("podAffinity", 5, term("web", "host")) + "," +
-                                      preferred("podAntiAffinity", 5, term("db")))), nodes_),
+  EXPECT_EQ(score(*plugin_, *pod(spec(preferred("podAntiAffinity", 10, term("db")))), nodes_),
+            (Scores{100, 100, 0, 100}));
+  EXPECT_EQ(score(*plugin_,
+                  *pod(spec(preferred("podAffinity", 5, term("web", "host")) + "," +
+                            preferred("podAntiAffinity", 5, term("db")))),
+                  nodes_),
             (Scores{100, 50, 0, 50}));
 }
 
@@ -173,7 +182,9 @@ TEST_F(InterPodAffinityTest, ImaginedPodsCount) {
   ASSERT_TRUE(result);
   auto& filter = dynamic_cast<scheduler::Filter&>(*plugin_);
   auto& imagine = dynamic_cast<scheduler::PreFilterExtensions&>(*plugin_);
-  const auto on = [&](const scheduler::CycleData& data, std::size_t at) { return joined(*filter.filter(*waiting, &data, nodes_[at])); };
+  const auto on = [&](const scheduler::CycleData& data, std::size_t at) {
+    return joined(*filter.filter(*waiting, &data, nodes_[at]));
+  };
 
   const auto copy = result->data->clone();
   imagine.pod_removed(*copy, *waiting, *wanted, nodes_[0]);

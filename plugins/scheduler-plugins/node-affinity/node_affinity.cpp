@@ -31,7 +31,8 @@ std::optional<std::vector<std::string>> named_nodes(Value term) {
     if (field["key"].string() != "metadata.name" || field["operator"].string() != "In") continue;
     std::vector<std::string> listed;
     for (const Value value : field["values"]) listed.emplace_back(value.string());
-    if (names) std::erase_if(*names, [&](const std::string& name) { return std::ranges::find(listed, name) == listed.end(); });
+    if (names)
+      std::erase_if(*names, [&](const std::string& name) { return std::ranges::find(listed, name) == listed.end(); });
     if (!names) names = std::move(listed);
   }
   return names;
@@ -92,13 +93,15 @@ class NodeAffinity final : public Plugin, public PreFilter, public Filter, publi
     }
     auto wanted = std::make_unique<Wanted>(pod);
     for (const Value terms : {preferred(pod), added_preferred()}) {
-      for (const Value term : terms) wanted->preferences.emplace_back(term["weight"].integer(), NodeTerm(term["preference"]));
+      for (const Value term : terms)
+        wanted->preferences.emplace_back(term["weight"].integer(), NodeTerm(term["preference"]));
     }
     result.data = std::move(wanted);
     return result;
   }
 
-  Result<std::int64_t> score(const PodInfo&, const CycleData* data, const NodeInfo& node, const Snapshot&) const override {
+  Result<std::int64_t> score(const PodInfo&, const CycleData* data, const NodeInfo& node,
+                             const Snapshot&) const override {
     std::int64_t total = 0;
     for (const auto& [weight, term] : static_cast<const Wanted&>(*data).preferences) {
       if (term.matches(node)) total += weight;
@@ -123,8 +126,12 @@ class NodeAffinity final : public Plugin, public PreFilter, public Filter, publi
     return (!extra || matches_node_selector(extra, node)) && matches_required_node_affinity(pod.spec, node);
   }
 
-  Value added_required() const { return added_ ? added_["spec"]["requiredDuringSchedulingIgnoredDuringExecution"] : Value(); }
-  Value added_preferred() const { return added_ ? added_["spec"]["preferredDuringSchedulingIgnoredDuringExecution"] : Value(); }
+  Value added_required() const {
+    return added_ ? added_["spec"]["requiredDuringSchedulingIgnoredDuringExecution"] : Value();
+  }
+  Value added_preferred() const {
+    return added_ ? added_["spec"]["preferredDuringSchedulingIgnoredDuringExecution"] : Value();
+  }
 
   const Verdict refusal_ = Verdict::unresolvable(kRefusal);
   api::Object added_;  // The addedAffinity argument as the spec of an object, or none.

@@ -10,7 +10,8 @@ namespace {
 constexpr const char* kRefusal = "node(s) didn't match Pod's node affinity/selector";
 
 std::string required(const std::string& terms) {
-  return R"({"affinity":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":)" + terms + "}}}}";
+  return R"({"affinity":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":)" +
+         terms + "}}}}";
 }
 
 class NodeAffinityTest : public testing::SchedulerPluginTest {
@@ -26,9 +27,13 @@ TEST_F(NodeAffinityTest, ANodeSelectorNeedsEveryLabel) {
 
 TEST_F(NodeAffinityTest, TermsAreAlternativesAndTheirExpressionsMustAllHold) {
   EXPECT_EQ(filter(*plugin_, *pod(required(R"([{"matchExpressions":[{"key":"disk","operator":"In","values":["hdd"]}]},
-      {"matchExpressions":[{"key":"disk","operator":"Exists"},{"key":"cores","operator":"Gt","values":["4"]}]}])")), ssd_), "");
+      {"matchExpressions":[{"key":"disk","operator":"Exists"},{"key":"cores","operator":"Gt","values":["4"]}]}])")),
+                   ssd_),
+            "");
   EXPECT_EQ(filter(*plugin_, *pod(required(R"([{"matchExpressions":[{"key":"disk","operator":"Exists"},
-      {"key":"cores","operator":"Lt","values":["4"]}]}])")), ssd_), kRefusal);
+      {"key":"cores","operator":"Lt","values":["4"]}]}])")),
+                   ssd_),
+            kRefusal);
 }
 
 TEST_F(NodeAffinityTest, AnEmptyTermMatchesNothing) {
@@ -44,7 +49,9 @@ TEST_F(NodeAffinityTest, ATermMayNameItsNodes) {
 }
 
 TEST_F(NodeAffinityTest, ATermThatNamesTwoNodesAtOnceFitsNone) {
-  const auto field = [](const std::string& name) { return R"({"key":"metadata.name","operator":"In","values":[")" + name + R"("]})"; };
+  const auto field = [](const std::string& name) {
+    return R"({"key":"metadata.name","operator":"In","values":[")" + name + R"("]})";
+  };
   EXPECT_EQ(filter(*plugin_, *pod(required(R"([{"matchFields":[)" + field("a") + "," + field("b") + "]}]")), ssd_),
             "pod affinity terms conflict");
 }
@@ -57,7 +64,9 @@ TEST_F(NodeAffinityTest, AnAddedPreferenceScoresForEveryPod) {
 
 TEST_F(NodeAffinityTest, NotInAndDoesNotExistHoldWithoutTheLabel) {
   EXPECT_EQ(filter(*plugin_, *pod(required(R"([{"matchExpressions":[{"key":"gpu","operator":"NotIn","values":["x"]},
-      {"key":"gpu","operator":"DoesNotExist"}]}])")), ssd_), "");
+      {"key":"gpu","operator":"DoesNotExist"}]}])")),
+                   ssd_),
+            "");
 }
 
 TEST_F(NodeAffinityTest, PreferredTermsAddTheirWeights) {

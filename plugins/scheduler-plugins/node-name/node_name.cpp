@@ -21,7 +21,9 @@ class NodeName final : public Plugin, public PreFilter, public Filter {
   }
 
   std::vector<EventInterest> retry_on() const override {
-    return {{ClusterEvent::NodeAdded, [](const PodInfo& pod, const api::Object&, const api::Object& after) { return pod.node_name == after.name(); }}};
+    return {{ClusterEvent::NodeAdded, [](const PodInfo& pod, const api::Object&, const api::Object& after) {
+               return pod.node_name == after.name();
+             }}};
   }
 
  private:

@@ -19,7 +19,8 @@ class NodePorts final : public Plugin, public PreFilter, public Filter {
 
   Result<Verdict> filter(const PodInfo& pod, const CycleData*, const NodeInfo& node) const override {
     for (const HostPort& wanted : pod.host_ports) {
-      const bool taken = std::ranges::any_of(node.used_ports, [&](const HostPort& used) { return ports_conflict(wanted, used); });
+      const bool taken =
+          std::ranges::any_of(node.used_ports, [&](const HostPort& used) { return ports_conflict(wanted, used); });
       if (taken) return Verdict::unschedulable("node(s) didn't have free ports for the requested pod ports");
     }
     return Verdict::fits();
@@ -30,7 +31,8 @@ class NodePorts final : public Plugin, public PreFilter, public Filter {
       if (!before) return true;
       const PodInfo gone(before);
       return std::ranges::any_of(gone.host_ports, [&](const HostPort& freed) {
-        return std::ranges::any_of(pod.host_ports, [&](const HostPort& wanted) { return ports_conflict(wanted, freed); });
+        return std::ranges::any_of(pod.host_ports,
+                                   [&](const HostPort& wanted) { return ports_conflict(wanted, freed); });
       });
     };
     return {{ClusterEvent::NodeAdded, {}}, {ClusterEvent::PodDeleted, had_ports}};

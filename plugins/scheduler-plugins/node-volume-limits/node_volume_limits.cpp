@@ -69,7 +69,8 @@ class NodeVolumeLimits final : public Plugin, public PreFilter, public Filter {
       if (!limit || wanted == static_cast<const Data&>(*data).wanted.end()) continue;
       if (!used) used = used_on(node);
       const std::set<std::string>& held = (*used)[wanted->first];
-      const auto added = std::ranges::count_if(wanted->second, [&](const std::string& handle) { return !held.contains(handle); });
+      const auto added =
+          std::ranges::count_if(wanted->second, [&](const std::string& handle) { return !held.contains(handle); });
       if (added > 0 && static_cast<std::int64_t>(held.size()) + added > limit.integer()) {
         return Verdict::unschedulable("node(s) exceed max volume count");
       }
@@ -93,7 +94,8 @@ class NodeVolumeLimits final : public Plugin, public PreFilter, public Filter {
     Volumes out;
     for (const auto& pod : node.pods) add_volumes(*pod, out);
     for (const api::Object& attachment : attachments_->by_index(kByNode, node.name)) {
-      const auto volume = volumes_->find({{}, std::string(attachment.pointer("/spec/source/persistentVolumeName").string())});
+      const auto volume =
+          volumes_->find({{}, std::string(attachment.pointer("/spec/source/persistentVolumeName").string())});
       if (volume) add_volume(*volume, out);
     }
     return out;
@@ -114,7 +116,8 @@ class NodeVolumeLimits final : public Plugin, public PreFilter, public Filter {
       }
       // Not bound yet: its class's driver will make one.
       const auto storage_class = classes_->find({{}, std::string(claim->pointer("/spec/storageClassName").string())});
-      if (storage_class) out[std::string(storage_class->body()["provisioner"].string())].insert("claim " + api::to_string(key.key));
+      if (storage_class)
+        out[std::string(storage_class->body()["provisioner"].string())].insert("claim " + api::to_string(key.key));
     }
   }
 

@@ -15,8 +15,9 @@ class NodeVolumeLimitsTest : public testing::SchedulerPluginTest {
     cluster_.serve({"storage.k8s.io", "v1", "csinodes"}, "CSINode", false);
     cluster_.serve({"storage.k8s.io", "v1", "storageclasses"}, "StorageClass", false);
     cluster_.serve({"storage.k8s.io", "v1", "volumeattachments"}, "VolumeAttachment", false);
-    cluster_.put_text({"storage.k8s.io", "v1", "csinodes"},
-                      R"({"metadata":{"name":"a"},"spec":{"drivers":[{"name":"d","nodeID":"a","allocatable":{"count":2}},{"name":"free","nodeID":"a"}]}})");
+    cluster_.put_text(
+        {"storage.k8s.io", "v1", "csinodes"},
+        R"({"metadata":{"name":"a"},"spec":{"drivers":[{"name":"d","nodeID":"a","allocatable":{"count":2}},{"name":"free","nodeID":"a"}]}})");
     cluster_.put_text({"storage.k8s.io", "v1", "storageclasses"}, R"({"metadata":{"name":"late"},"provisioner":"d"})");
     for (const std::string name : {"1", "2", "3"}) bound(name, "d");
     bound("free", "free");
@@ -27,15 +28,18 @@ class NodeVolumeLimitsTest : public testing::SchedulerPluginTest {
     executor_.run_all();
   }
   void bound(const std::string& name, const std::string& driver) {
-    cluster_.put_text(api::resources::kPersistentVolumes, R"({"metadata":{"name":"v)" + name + R"("},"spec":{"csi":{"driver":")" + driver +
+    cluster_.put_text(api::resources::kPersistentVolumes, R"({"metadata":{"name":"v)" + name +
+                                                              R"("},"spec":{"csi":{"driver":")" + driver +
                                                               R"(","volumeHandle":"h)" + name + R"("}}})");
     cluster_.put_text(api::resources::kPersistentVolumeClaims, R"({"metadata":{"namespace":"default","name":")" + name +
                                                                    R"("},"spec":{"volumeName":"v)" + name + R"("}})");
   }
-  static std::shared_ptr<const scheduler::PodInfo> uses(std::initializer_list<const char*> claims, const std::string& name = "p") {
+  static std::shared_ptr<const scheduler::PodInfo> uses(std::initializer_list<const char*> claims,
+                                                        const std::string& name = "p") {
     std::string volumes;
     for (const std::string claim : claims) {
-      volumes += (volumes.empty() ? "" : ",") + (R"({"name":"x","persistentVolumeClaim":{"claimName":")" + claim + R"("}})");
+      volumes +=
+          (volumes.empty() ? "" : ",") + (R"({"name":"x","persistentVolumeClaim":{"claimName":")" + claim + R"("}})");
     }
     return pod(R"({"volumes":[)" + volumes + "]}", name);
   }
@@ -65,9 +69,10 @@ TEST_F(NodeVolumeLimitsTest, AClaimThatIsNotBoundCountsForItsClass) {
 
 TEST_F(NodeVolumeLimitsTest, WhatIsStillAttachedCountsToo) {
   for (const std::string name : {"1", "2"}) {
-    cluster_.put_text({"storage.k8s.io", "v1", "volumeattachments"}, R"({"metadata":{"name":"t)" + name +
-                                                                         R"("},"spec":{"attacher":"d","nodeName":"a","source":{"persistentVolumeName":"v)" +
-                                                                         name + R"("}}})");
+    cluster_.put_text({"storage.k8s.io", "v1", "volumeattachments"},
+                      R"({"metadata":{"name":"t)" + name +
+                          R"("},"spec":{"attacher":"d","nodeName":"a","source":{"persistentVolumeName":"v)" + name +
+                          R"("}}})");
   }
   executor_.run_all();
   EXPECT_EQ(filter(*plugin_, *uses({"3"}), node("a")), kFull);

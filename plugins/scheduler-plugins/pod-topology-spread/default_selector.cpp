@@ -56,7 +56,8 @@ LabelSelector DefaultSelector::of(const Object& pod) const {
   nlohmann::json& labels = selector["matchLabels"];
   const Value own = pod.labels();
   for (auto label = own.begin(); label != own.end(); ++label) {
-    for (const Object& service : services_->by_index(kBySelector, index_key(pod.ns(), label.key(), (*label).string()))) {
+    for (const Object& service :
+         services_->by_index(kBySelector, index_key(pod.ns(), label.key(), (*label).string()))) {
       const Value wanted = service.pointer("/spec/selector");
       if (LabelSelector::from_map(wanted).matches(own)) add_map(wanted, labels);
     }

@@ -8,8 +8,8 @@
 
 namespace kubernel::plugins {
 
-// Which pods belong together with a pod that names no constraints: those its Services and its owner (ReplicationController, ReplicaSet,
-// StatefulSet) select.
+// Which pods belong together with a pod that names no constraints: those its Services and its owner
+// (ReplicationController, ReplicaSet, StatefulSet) select.
 //
 // Threads: any.
 class DefaultSelector {

@@ -21,7 +21,8 @@ using Constraints = std::vector<SpreadConstraint>;
 // Made once: copies share their reasons, and a pod may be refused by thousands of nodes.
 struct Refusals {
   Verdict skew = Verdict::unschedulable("node(s) didn't match pod topology spread constraints");
-  Verdict missing_label = Verdict::unresolvable("node(s) didn't match pod topology spread constraints (missing required label)");
+  Verdict missing_label =
+      Verdict::unresolvable("node(s) didn't match pod topology spread constraints (missing required label)");
 };
 constexpr std::string_view kHostname = "kubernetes.io/hostname";
 
@@ -172,7 +173,8 @@ class PodTopologySpread final : public Plugin,
     return result;
   }
 
-  Result<std::int64_t> score(const PodInfo&, const CycleData* data, const NodeInfo& node, const Snapshot&) const override {
+  Result<std::int64_t> score(const PodInfo&, const CycleData* data, const NodeInfo& node,
+                             const Snapshot&) const override {
     const auto& state = static_cast<const ScoreData&>(*data);
     if (ignored(state, node)) return kIgnored;
     const std::uint32_t slot = index_.slot(node);
@@ -212,14 +214,14 @@ class PodTopologySpread final : public Plugin,
 
   std::vector<EventInterest> retry_on() const override {
     using Object = api::Object;
-    return {{ClusterEvent::PodAssigned,
-             [this](const PodInfo& pod, const Object& before, const Object& after) { return pod_changed(pod, before, after); }},
-            {ClusterEvent::PodDeleted,
-             [this](const PodInfo& pod, const Object& before, const Object& after) { return pod_changed(pod, before, after); }},
-            {ClusterEvent::NodeAdded,
-             [this](const PodInfo& pod, const Object& before, const Object& after) { return node_changed(pod, before, after); }},
-            {ClusterEvent::NodeLabelsChanged,
-             [this](const PodInfo& pod, const Object& before, const Object& after) { return node_changed(pod, before, after); }},
+    return {{ClusterEvent::PodAssigned, [this](const PodInfo& pod, const Object& before,
+                                               const Object& after) { return pod_changed(pod, before, after); }},
+            {ClusterEvent::PodDeleted, [this](const PodInfo& pod, const Object& before,
+                                              const Object& after) { return pod_changed(pod, before, after); }},
+            {ClusterEvent::NodeAdded, [this](const PodInfo& pod, const Object& before,
+                                             const Object& after) { return node_changed(pod, before, after); }},
+            {ClusterEvent::NodeLabelsChanged, [this](const PodInfo& pod, const Object& before,
+                                                     const Object& after) { return node_changed(pod, before, after); }},
             {ClusterEvent::NodeTaintsChanged, {}},
             {ClusterEvent::PodUpdated, {}}};
   }
@@ -241,7 +243,8 @@ class PodTopologySpread final : public Plugin,
   }
 
   // How many domains the nodes that fit are in; those without the label make one domain together.
-  std::size_t domains_among(std::span<const NodeInfo* const> nodes, const ScoreData& data, const ScoreData::Entry& entry) const {
+  std::size_t domains_among(std::span<const NodeInfo* const> nodes, const ScoreData& data,
+                            const ScoreData::Entry& entry) const {
     std::size_t count = 0;
     std::vector<bool> seen;
     if (entry.domains != nullptr) seen.resize(static_cast<std::size_t>(entry.domains->domains->count) + 1);
@@ -258,7 +261,8 @@ class PodTopologySpread final : public Plugin,
     return count;
   }
 
-  void adjust(FilterData& data, const PodInfo& pod, const PodInfo& other, const NodeInfo& node, std::int32_t change) const {
+  void adjust(FilterData& data, const PodInfo& pod, const PodInfo& other, const NodeInfo& node,
+              std::int32_t change) const {
     if (other.object.ns() != pod.object.ns() || !has_all_keys(node, *data.constraints)) return;
     const std::uint32_t slot = index_.slot(node);
     for (std::size_t i = 0; i < data.spreads.size(); ++i) {
@@ -285,7 +289,8 @@ class PodTopologySpread final : public Plugin,
   bool node_changed(const PodInfo& waiting, const api::Object& before, const api::Object& after) const {
     const Constraints constraints = constraints_of(waiting, true);
     const auto has_keys = [&](const api::Object& node) {
-      return node && std::ranges::all_of(constraints, [&](const SpreadConstraint& c) { return bool{node.labels()[c.topology_key]}; });
+      return node && std::ranges::all_of(
+                         constraints, [&](const SpreadConstraint& c) { return bool{node.labels()[c.topology_key]}; });
     };
     if (has_keys(before) != has_keys(after)) return true;
     return has_keys(after) && std::ranges::any_of(constraints, [&](const SpreadConstraint& c) {
@@ -320,7 +325,8 @@ Result<Arguments> parse_arguments(const std::string& config_json) {
 }  // namespace
 
 Result<std::unique_ptr<Plugin>> make_pod_topology_spread(const PluginContext& context) {
-  KUBERNEL_TRY(Arguments arguments, catch_as_error("PodTopologySpread arguments", [&] { return parse_arguments(context.config_json); }));
+  KUBERNEL_TRY(Arguments arguments,
+               catch_as_error("PodTopologySpread arguments", [&] { return parse_arguments(context.config_json); }));
   return std::make_unique<PodTopologySpread>(std::move(arguments), context.informers);
 }
 

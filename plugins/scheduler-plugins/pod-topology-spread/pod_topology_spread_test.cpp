@@ -15,7 +15,8 @@ using Refusals = std::vector<std::string>;
 constexpr const char* kSkew = "node(s) didn't match pod topology spread constraints";
 constexpr const char* kMissing = "node(s) didn't match pod topology spread constraints (missing required label)";
 
-std::string constraint(const std::string& more = "", int skew = 1, const std::string& key = "zone", const std::string& when = "DoNotSchedule") {
+std::string constraint(const std::string& more = "", int skew = 1, const std::string& key = "zone",
+                       const std::string& when = "DoNotSchedule") {
   return R"({"maxSkew":)" + std::to_string(skew) + R"(,"topologyKey":")" + key + R"(","whenUnsatisfiable":")" + when +
          R"(","labelSelector":{"matchLabels":{"app":"web"}})" + more + "}";
 }
@@ -89,7 +90,8 @@ TEST_F(PodTopologySpreadTest, NodesThePodCannotUseDoNotCountUnlessIgnored) {
   }
   // Zone c has no such node: the emptiest domain among a and b holds one pod.
   EXPECT_EQ(refusals(spec(constraint(), selector)), (Refusals{"", "", "", "", kMissing}));
-  EXPECT_EQ(refusals(spec(constraint(R"(,"nodeAffinityPolicy":"Ignore")"), selector)), (Refusals{kSkew, kSkew, kSkew, "", kMissing}));
+  EXPECT_EQ(refusals(spec(constraint(R"(,"nodeAffinityPolicy":"Ignore")"), selector)),
+            (Refusals{kSkew, kSkew, kSkew, "", kMissing}));
 }
 
 TEST_F(PodTopologySpreadTest, TaintedNodesCountUnlessHonored) {
@@ -98,7 +100,8 @@ TEST_F(PodTopologySpreadTest, TaintedNodesCountUnlessHonored) {
   swap_node(3, R"("spec":{"taints":[{"key":"k","effect":"NoSchedule"}]})", R"({"zone":"c"})");
   EXPECT_EQ(refusals(spec(constraint())), (Refusals{kSkew, kSkew, kSkew, "", kMissing}));
   EXPECT_EQ(refusals(spec(constraint(R"(,"nodeTaintsPolicy":"Honor")"))), (Refusals{"", "", "", "", kMissing}));
-  EXPECT_EQ(refusals(spec(constraint(R"(,"nodeTaintsPolicy":"Honor")"), R"(,"tolerations":[{"key":"k","operator":"Exists"}])")),
+  EXPECT_EQ(refusals(spec(constraint(R"(,"nodeTaintsPolicy":"Honor")"),
+                          R"(,"tolerations":[{"key":"k","operator":"Exists"}])")),
             (Refusals{kSkew, kSkew, kSkew, "", kMissing}));
 }
 
@@ -114,7 +117,8 @@ TEST_F(PodTopologySpreadTest, EveryConstraintMustHold) {
   run(0);
   run(2);
   run(3);
-  EXPECT_EQ(refusals(spec(constraint() + "," + constraint("", 1, "kubernetes.io/hostname"))), (Refusals{kSkew, "", kSkew, kSkew, kMissing}));
+  EXPECT_EQ(refusals(spec(constraint() + "," + constraint("", 1, "kubernetes.io/hostname"))),
+            (Refusals{kSkew, "", kSkew, kSkew, kMissing}));
 }
 
 // A node without all the keys is in no domain of any constraint.
@@ -122,7 +126,8 @@ TEST_F(PodTopologySpreadTest, ANodeThatLacksOneOfTheKeysDoesNotCountForTheOthers
   run(0);
   swap_node(3, R"("spec":{})", R"({"zone":"c"})");
   run(2);
-  EXPECT_EQ(refusals(spec(constraint() + "," + constraint("", 5, "kubernetes.io/hostname"))), (Refusals{"", "", "", kMissing, kMissing}));
+  EXPECT_EQ(refusals(spec(constraint() + "," + constraint("", 5, "kubernetes.io/hostname"))),
+            (Refusals{"", "", "", kMissing, kMissing}));
 }
 
 // Two pods with one node selector and different keys do not share which nodes count.
@@ -139,7 +144,8 @@ TEST_F(PodTopologySpreadTest, NodesThatCountForOneKeyDoNotForAnother) {
   const scheduler::Snapshot snapshot(shared, log, log->end());
   auto& pre_filter = dynamic_cast<scheduler::PreFilter&>(*plugin_);
   const auto by_zone = labeled_pod("p", R"({"app":"web"})", spec(constraint(), selector));
-  const auto by_host = labeled_pod("q", R"({"app":"web"})", spec(constraint(R"(,"minDomains":2)", 1, "kubernetes.io/hostname"), selector));
+  const auto by_host = labeled_pod("q", R"({"app":"web"})",
+                                   spec(constraint(R"(,"minDomains":2)", 1, "kubernetes.io/hostname"), selector));
   ASSERT_TRUE(pre_filter.pre_filter({}, *by_zone, snapshot));
   const auto data = pre_filter.pre_filter({}, *by_host, snapshot);
   EXPECT_EQ(joined(*dynamic_cast<scheduler::Filter&>(*plugin_).filter(*by_host, data->data.get(), *shared[0])), kSkew);
@@ -161,7 +167,8 @@ TEST_F(PodTopologySpreadTest, OnEqualDomainsEveryNodeScoresTheSame) {
 
 TEST_F(PodTopologySpreadTest, HostsAreCountedByNode) {
   run(0);
-  const auto web = labeled_pod("p", R"({"app":"web"})", spec(constraint("", 1, "kubernetes.io/hostname", "ScheduleAnyway")));
+  const auto web =
+      labeled_pod("p", R"({"app":"web"})", spec(constraint("", 1, "kubernetes.io/hostname", "ScheduleAnyway")));
   EXPECT_EQ(score(*plugin_, *web, nodes_), (Scores{0, 100, 100, 100, 0}));
 }
 
@@ -181,13 +188,15 @@ TEST_F(PodTopologySpreadTest, PodsOfAServiceSpreadByDefault) {
 }
 
 TEST_F(PodTopologySpreadTest, PodsOfAReplicaSetSpreadByDefault) {
-  cluster_.put_text(api::resources::kReplicaSets,
-                    R"({"metadata":{"namespace":"default","name":"r"},"spec":{"selector":{"matchLabels":{"app":"web"}}}})");
+  cluster_.put_text(
+      api::resources::kReplicaSets,
+      R"({"metadata":{"namespace":"default","name":"r"},"spec":{"selector":{"matchLabels":{"app":"web"}}}})");
   informers_->start();
   executor_.run_all();
   run(0);
-  const auto owned = labeled_pod("p", R"({"app":"web"})", "{}", "default",
-                                 R"(,"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"r","uid":"u","controller":true}])");
+  const auto owned = labeled_pod(
+      "p", R"({"app":"web"})", "{}", "default",
+      R"(,"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"r","uid":"u","controller":true}])");
   const auto scores = score(*plugin_, *owned, nodes_);
   ASSERT_EQ(scores.size(), 5U);
   EXPECT_LT(scores[0], scores[2]);
@@ -224,7 +233,9 @@ TEST_F(PodTopologySpreadTest, ImaginedPodsCount) {
   ASSERT_TRUE(result);
   auto& filter = dynamic_cast<scheduler::Filter&>(*plugin_);
   auto& imagine = dynamic_cast<scheduler::PreFilterExtensions&>(*plugin_);
-  const auto on = [&](const scheduler::CycleData& data, std::size_t at) { return joined(*filter.filter(*waiting, &data, nodes_[at])); };
+  const auto on = [&](const scheduler::CycleData& data, std::size_t at) {
+    return joined(*filter.filter(*waiting, &data, nodes_[at]));
+  };
 
   const auto copy = result->data->clone();
   EXPECT_EQ(on(*copy, 0), kSkew);

@@ -26,7 +26,8 @@ LabelSelector read_selector(Value constraint, const PodInfo& pod) {
     nlohmann::json merged = written.to_json();
     for (const Value key : constraint["matchLabelKeys"]) {
       const Value label = pod.object.labels()[key.string()];
-      if (label) merged["matchExpressions"].push_back({{"key", key.string()}, {"operator", "In"}, {"values", {label.string()}}});
+      if (label)
+        merged["matchExpressions"].push_back({{"key", key.string()}, {"operator", "In"}, {"values", {label.string()}}});
     }
     const auto document = api::Document::parse(merged.dump());
     if (document) parsed = LabelSelector::from_api((*document)->root());
@@ -93,12 +94,13 @@ SpreadCounts::SpreadCounts(TopologyIndex& index, const Snapshot& snapshot, const
 std::shared_ptr<const DomainCounts> SpreadCounts::by_domain(const SpreadConstraint& constraint) const {
   const std::string& ns = pod_.object.ns();
   return index_.counts(
-      snapshot_, ns + '\n' + text_of(constraint.selector),
-      [&] { return set(constraint); }, constraint.topology_key, nodes_name(constraint), [&] { return nodes(constraint); });
+      snapshot_, ns + '\n' + text_of(constraint.selector), [&] { return set(constraint); }, constraint.topology_key,
+      nodes_name(constraint), [&] { return nodes(constraint); });
 }
 
 std::shared_ptr<const NodeCounts> SpreadCounts::by_node(const SpreadConstraint& constraint) const {
-  return index_.node_counts(snapshot_, pod_.object.ns() + '\n' + text_of(constraint.selector), [&] { return set(constraint); });
+  return index_.node_counts(snapshot_, pod_.object.ns() + '\n' + text_of(constraint.selector),
+                            [&] { return set(constraint); });
 }
 
 PodSetSpec SpreadCounts::set(const SpreadConstraint& constraint) const {
@@ -116,7 +118,8 @@ PodSetSpec SpreadCounts::set(const SpreadConstraint& constraint) const {
   return spec;
 }
 
-// Equal names: the same nodes. Empty: every node that has the constraint's own key, which is what the index counts anyway.
+// Equal names: the same nodes. Empty: every node that has the constraint's own key, which is what the index counts
+// anyway.
 std::string SpreadCounts::nodes_name(const SpreadConstraint& constraint) const {
   std::string out;
   if (all_keys_ && constraints_.size() > 1) {

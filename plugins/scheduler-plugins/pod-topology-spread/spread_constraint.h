@@ -16,7 +16,7 @@ struct SpreadConstraint {
   std::int64_t max_skew = 1;
   std::int64_t min_domains = 1;
   std::string topology_key;
-  bool required = true;       // DoNotSchedule.
+  bool required = true;  // DoNotSchedule.
   api::LabelSelector selector;
   bool honor_affinity = true;  // nodeAffinityPolicy
   bool honor_taints = false;   // nodeTaintsPolicy

@@ -17,7 +17,8 @@ class TaintToleration final : public Plugin, public Filter, public Score {
     return tolerates_all(pod, node) ? Verdict::fits() : refusal_;
   }
 
-  Result<std::int64_t> score(const PodInfo& pod, const CycleData*, const NodeInfo& node, const Snapshot&) const override {
+  Result<std::int64_t> score(const PodInfo& pod, const CycleData*, const NodeInfo& node,
+                             const Snapshot&) const override {
     std::int64_t untolerated = 0;
     for (const Taint& taint : node.taints) {
       const bool counts = taint.effect == TaintEffect::PreferNoSchedule;

@@ -34,11 +34,12 @@ INSTANTIATE_TEST_SUITE_P(
         Row{"other value", R"({"key":"k","value":"v","effect":"NoSchedule"})", R"([{"key":"k","value":"w"}])", false},
         Row{"exists ignores the value", R"({"key":"k","value":"v","effect":"NoSchedule"})",
             R"([{"key":"k","operator":"Exists"}])", true},
-        Row{"empty key with exists tolerates all", R"({"key":"k","effect":"NoExecute"})", R"([{"operator":"Exists"}])", true},
+        Row{"empty key with exists tolerates all", R"({"key":"k","effect":"NoExecute"})", R"([{"operator":"Exists"}])",
+            true},
         Row{"other effect", R"({"key":"k","effect":"NoExecute"})",
             R"([{"key":"k","operator":"Exists","effect":"NoSchedule"}])", false},
-        Row{"a key that is part of another", R"({"key":"kk","effect":"NoSchedule"})", R"([{"key":"k","operator":"Exists"}])",
-            false},
+        Row{"a key that is part of another", R"({"key":"kk","effect":"NoSchedule"})",
+            R"([{"key":"k","operator":"Exists"}])", false},
         Row{"greater than", R"({"key":"k","value":"10","effect":"NoSchedule"})",
             R"([{"key":"k","operator":"Gt","value":"5"}])", true}));
 
@@ -52,7 +53,8 @@ TEST_F(TaintTolerationTest, SaysThatATaintIsNotTolerated) {
 
 TEST_F(TaintTolerationTest, PrefersNodesWithFewerUntoleratedTaints) {
   const auto one = R"("spec":{"taints":[{"key":"k","effect":"PreferNoSchedule"}]})";
-  const auto two = R"("spec":{"taints":[{"key":"k","effect":"PreferNoSchedule"},{"key":"l","effect":"PreferNoSchedule"}]})";
+  const auto two =
+      R"("spec":{"taints":[{"key":"k","effect":"PreferNoSchedule"},{"key":"l","effect":"PreferNoSchedule"}]})";
   EXPECT_EQ(score(*make(make_taint_toleration), *pod("{}"), {node("a"), node("b", one), node("c", two)}),
             (std::vector<std::int64_t>{100, 50, 0}));
 }

@@ -40,7 +40,8 @@ PodClaims PodClaims::read(const scheduler::PodInfo& pod, const VolumeCache& cach
     const auto claim = cache.claim(key.key);
     out.problem = problem_of(key, claim);
     if (out.problem.empty() && key.ephemeral && claim->head().controller_uid != pod.uid()) {
-      out.problem = "PVC " + api::to_string(key.key) + " was not created for pod " + api::to_string(pod.key()) + " (pod is not owner)";
+      out.problem = "PVC " + api::to_string(key.key) + " was not created for pod " + api::to_string(pod.key()) +
+                    " (pod is not owner)";
     }
     if (!out.problem.empty()) return out;
     if (is_bound(*claim)) {

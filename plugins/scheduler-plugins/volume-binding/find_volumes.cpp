@@ -26,7 +26,8 @@ bool usable_on(const Object& volume, const NodeInfo& node) {
 }
 
 bool contains(Value list, Value wanted) {
-  return std::all_of(wanted.begin(), wanted.end(), [&](Value w) { return std::find(list.begin(), list.end(), w) != list.end(); });
+  return std::all_of(wanted.begin(), wanted.end(),
+                     [&](Value w) { return std::find(list.begin(), list.end(), w) != list.end(); });
 }
 
 bool reserved_for(const Object& volume, const Object& claim) {
@@ -39,13 +40,16 @@ bool reserved_for(const Object& volume, const Object& claim) {
 bool suits(const Object& volume, const Object& claim, const NodeInfo& node) {
   const Value has = volume["spec"];
   const Value wants = claim["spec"];
-  return !volume.head().deleting && has["volumeMode"].string("Filesystem") == wants["volumeMode"].string("Filesystem") &&
-         has["volumeAttributesClassName"].string() == wants["volumeAttributesClassName"].string() && usable_on(volume, node);
+  return !volume.head().deleting &&
+         has["volumeMode"].string("Filesystem") == wants["volumeMode"].string("Filesystem") &&
+         has["volumeAttributesClassName"].string() == wants["volumeAttributesClassName"].string() &&
+         usable_on(volume, node);
 }
 
 bool is_free(const Object& volume, const Object& claim, const api::LabelSelector& selector) {
   return !volume.pointer("/spec/claimRef") && volume.pointer("/status/phase").string() == "Available" &&
-         selector.matches(volume.labels()) && contains(volume.pointer("/spec/accessModes"), claim.pointer("/spec/accessModes"));
+         selector.matches(volume.labels()) &&
+         contains(volume.pointer("/spec/accessModes"), claim.pointer("/spec/accessModes"));
 }
 
 // The volume reserved for the claim, else the smallest free one that is large enough and not in `taken`.
@@ -55,7 +59,8 @@ Object find_match(const Object& claim, const NodeInfo& node, const std::vector<O
   const auto selector = written ? api::LabelSelector::from_api(written) : api::LabelSelector::everything();
   Object best;
   for (const Object& volume : volumes) {
-    const bool is_taken = std::ranges::any_of(taken, [&](const auto& match) { return match.volume.name() == volume.name(); });
+    const bool is_taken =
+        std::ranges::any_of(taken, [&](const auto& match) { return match.volume.name() == volume.name(); });
     if (is_taken || capacity_of(volume) < wanted_by(claim) || !suits(volume, claim, node)) continue;
     if (reserved_for(volume, claim)) return volume;
     if (!selector || !is_free(volume, claim, *selector)) continue;
@@ -97,8 +102,10 @@ void check_bound(const PodClaims& claims, const NodeInfo& node, const VolumeCach
 void check_provisioning(const NodeInfo& node, const VolumeCache& cache, NodeVolumes& out) {
   for (const Object& claim : out.to_provision) {
     const auto storage_class = cache.storage_class_of(claim);
-    const std::string_view provisioner = storage_class ? storage_class->body()["provisioner"].string() : std::string_view();
-    if (provisioner.empty() || provisioner == "kubernetes.io/no-provisioner" || !topology_allowed(*storage_class, node)) {
+    const std::string_view provisioner =
+        storage_class ? storage_class->body()["provisioner"].string() : std::string_view();
+    if (provisioner.empty() || provisioner == "kubernetes.io/no-provisioner" ||
+        !topology_allowed(*storage_class, node)) {
       refuse(out, kNothingToBind, true);
     } else if (const std::int64_t space = storage_for(claim, node, cache); space >= 0 && space < wanted_by(claim)) {
       refuse(out, kNoSpace, true);

@@ -38,14 +38,15 @@ std::int64_t shaped(const std::vector<ShapePoint>& shape, std::int64_t utilizati
     if (utilization > shape[i].utilization) continue;
     const ShapePoint& a = shape[i - 1];
     const ShapePoint& b = shape[i];
-    return a.score * kScale + (b.score - a.score) * kScale * (utilization - a.utilization) / (b.utilization - a.utilization);
+    return a.score * kScale +
+           (b.score - a.score) * kScale * (utilization - a.utilization) / (b.utilization - a.utilization);
   }
   return shape.back().score * kScale;
 }
 
 struct Data final : CycleData {
   PodClaims claims;
-  NodeVolumes chosen;            // From Reserve on: objects as they are to be written.
+  NodeVolumes chosen;  // From Reserve on: objects as they are to be written.
   bool assumed = false;
 
   std::unique_ptr<CycleData> clone() const override { return std::make_unique<Data>(*this); }
@@ -75,7 +76,11 @@ class VolumeBinding final : public Plugin,
                             public PreBind {
  public:
   VolumeBinding(Arguments arguments, const PluginContext& context)
-      : arguments_(std::move(arguments)), index_(context.index), api_(context.api), clock_(context.clock), cache_(context.informers) {
+      : arguments_(std::move(arguments)),
+        index_(context.index),
+        api_(context.api),
+        clock_(context.clock),
+        cache_(context.informers) {
     subscriptions_ = cache_.on_change([this] { wake(); });
   }
 
@@ -105,7 +110,8 @@ class VolumeBinding final : public Plugin,
   }
 
   // By how full the storage of each class would be.
-  Result<std::int64_t> score(const PodInfo&, const CycleData* data, const NodeInfo& node, const Snapshot&) const override {
+  Result<std::int64_t> score(const PodInfo&, const CycleData* data, const NodeInfo& node,
+                             const Snapshot&) const override {
     const NodeVolumes volumes = NodeVolumes::find(static_cast<const Data&>(*data).claims, node, cache_);
     std::map<std::string, std::pair<std::int64_t, std::int64_t>> by_class;  // Wanted and there.
     const auto add = [&](const Object& claim, std::int64_t there) {
@@ -115,7 +121,8 @@ class VolumeBinding final : public Plugin,
     };
     for (const auto& match : volumes.matches) add(match.claim, capacity_of(match.volume));
     if (volumes.matches.empty()) {
-      for (const Object& claim : volumes.to_provision) add(claim, std::max<std::int64_t>(storage_for(claim, node, cache_), 0));
+      for (const Object& claim : volumes.to_provision)
+        add(claim, std::max<std::int64_t>(storage_for(claim, node, cache_), 0));
     }
     std::int64_t total = 0;
     std::int64_t count = 0;
@@ -166,7 +173,8 @@ class VolumeBinding final : public Plugin,
     Data* data = data_of(cycle);
     if (data == nullptr || !data->assumed) return Verdict::fits();
     for (const auto& match : data->chosen.matches) {
-      KUBERNEL_CHECK_OK(api_.update(ctx, api::resources::kPersistentVolumes, match.volume.key(), match.volume.to_json(), {}));
+      KUBERNEL_CHECK_OK(
+          api_.update(ctx, api::resources::kPersistentVolumes, match.volume.key(), match.volume.to_json(), {}));
     }
     for (const Object& claim : data->chosen.to_provision) {
       KUBERNEL_CHECK_OK(api_.update(ctx, api::resources::kPersistentVolumeClaims, claim.key(), claim.to_json(), {}));
@@ -186,7 +194,8 @@ class VolumeBinding final : public Plugin,
  private:
   static Verdict verdict_of(const NodeVolumes& volumes) {
     if (volumes.refusals.empty()) return Verdict::fits();
-    return Verdict::refused(volumes.hopeless ? Verdict::Kind::Unresolvable : Verdict::Kind::Unschedulable, volumes.refusals);
+    return Verdict::refused(volumes.hopeless ? Verdict::Kind::Unresolvable : Verdict::Kind::Unschedulable,
+                            volumes.refusals);
   }
 
   // Null when pre_filter had nothing to say about the pod.
@@ -207,7 +216,8 @@ class VolumeBinding final : public Plugin,
     for (const Object& wanted : data.claims.delayed) {
       const auto claim = cache_.claim(wanted.key());
       if (!claim) return Error(Reason::NotFound, "persistentvolumeclaim \"" + wanted.name() + "\" not found");
-      const bool provisions = std::ranges::any_of(data.chosen.to_provision, [&](const Object& c) { return c.key() == wanted.key(); });
+      const bool provisions =
+          std::ranges::any_of(data.chosen.to_provision, [&](const Object& c) { return c.key() == wanted.key(); });
       if (provisions && claim->annotations()[kSelectedNode].string() != node) {
         return Verdict::unschedulable("provisioning failed for PVC \"" + wanted.name() + "\"");
       }
@@ -233,10 +243,12 @@ class VolumeBinding final : public Plugin,
         seen = changes_;
       }
       if (auto done = progress(data, node)) return *std::move(done);
-      if (ctx.stopping()) return Error(Reason::Cancelled, "binding volumes: stopped");  // Later requests count as a change.
+      if (ctx.stopping())
+        return Error(Reason::Cancelled, "binding volumes: stopped");  // Later requests count as a change.
       std::unique_lock lock(mutex_);
       changed_.wait(lock, [&] { return late || changes_ != seen; });
-      if (late && changes_ == seen) return Error(Reason::Timeout, "binding volumes: timed out waiting for the condition");
+      if (late && changes_ == seen)
+        return Error(Reason::Timeout, "binding volumes: timed out waiting for the condition");
     }
   }
 
@@ -258,7 +270,8 @@ Result<Arguments> parse_arguments(const std::string& config_json) {
   for (const auto& point : config.value("shape", nlohmann::json::array())) {
     out.shape.push_back({point.at("utilization").get<std::int64_t>(), point.at("score").get<std::int64_t>()});
   }
-  if (std::ranges::adjacent_find(out.shape, std::ranges::greater_equal(), &ShapePoint::utilization) != out.shape.end()) {
+  if (std::ranges::adjacent_find(out.shape, std::ranges::greater_equal(), &ShapePoint::utilization) !=
+      out.shape.end()) {
     return Error(Reason::Invalid, "shape: utilization must increase from point to point");
   }
   return out;
@@ -267,7 +280,8 @@ Result<Arguments> parse_arguments(const std::string& config_json) {
 }  // namespace
 
 Result<std::unique_ptr<Plugin>> make_volume_binding(const PluginContext& context) {
-  KUBERNEL_TRY(Arguments arguments, catch_as_error("VolumeBinding arguments", [&] { return parse_arguments(context.config_json); }));
+  KUBERNEL_TRY(Arguments arguments,
+               catch_as_error("VolumeBinding arguments", [&] { return parse_arguments(context.config_json); }));
   return std::make_unique<VolumeBinding>(std::move(arguments), context);
 }
 

@@ -24,8 +24,11 @@ class VolumeBindingTest : public testing::SchedulerPluginTest {
     cluster_.serve(kClasses, "StorageClass", false);
     cluster_.serve({"storage.k8s.io", "v1", "csidrivers"}, "CSIDriver", false);
     cluster_.serve({"storage.k8s.io", "v1", "csistoragecapacities"}, "CSIStorageCapacity", true);
-    cluster_.put_text(kClasses, R"({"metadata":{"name":"late"},"provisioner":"kubernetes.io/no-provisioner","volumeBindingMode":"WaitForFirstConsumer"})");
-    cluster_.put_text(kClasses, R"({"metadata":{"name":"made"},"provisioner":"d","volumeBindingMode":"WaitForFirstConsumer",
+    cluster_.put_text(
+        kClasses,
+        R"({"metadata":{"name":"late"},"provisioner":"kubernetes.io/no-provisioner","volumeBindingMode":"WaitForFirstConsumer"})");
+    cluster_.put_text(kClasses,
+                      R"({"metadata":{"name":"made"},"provisioner":"d","volumeBindingMode":"WaitForFirstConsumer",
         "allowedTopologies":[{"matchLabelExpressions":[{"key":"zone","values":["a"]}]}]})");
     cluster_.put_text(kClasses, R"({"metadata":{"name":"soon"},"provisioner":"d","volumeBindingMode":"Immediate"})");
   }
@@ -35,19 +38,26 @@ class VolumeBindingTest : public testing::SchedulerPluginTest {
     executor_.run_all();
   }
   void claim(const std::string& name, const std::string& storage_class, const std::string& more = "") {
-    cluster_.put_text(kPersistentVolumeClaims, R"({"metadata":{"namespace":"default","name":")" + name +
-                                                   R"("},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}},
-        "storageClassName":")" + storage_class + "\"" + more + "}}");
+    cluster_.put_text(kPersistentVolumeClaims,
+                      R"({"metadata":{"namespace":"default","name":")" + name +
+                          R"("},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}},
+        "storageClassName":")" +
+                          storage_class + "\"" + more + "}}");
   }
-  void volume(const std::string& name, const std::string& size, const std::string& node_name, const std::string& more = "") {
-    cluster_.put_text(kPersistentVolumes, R"({"metadata":{"name":")" + name + R"("},"spec":{"accessModes":["ReadWriteOnce"],"storageClassName":"late",
+  void volume(const std::string& name, const std::string& size, const std::string& node_name,
+              const std::string& more = "") {
+    cluster_.put_text(kPersistentVolumes, R"({"metadata":{"name":")" + name +
+                                              R"("},"spec":{"accessModes":["ReadWriteOnce"],"storageClassName":"late",
         "capacity":{"storage":")" + size + R"("},"nodeAffinity":{"required":{"nodeSelectorTerms":[{"matchFields":[
-        {"key":"metadata.name","operator":"In","values":[")" + node_name + R"("]}]}]}})" + more + R"(},"status":{"phase":"Available"}})");
+        {"key":"metadata.name","operator":"In","values":[")" +
+                                              node_name + R"("]}]}]}})" + more +
+                                              R"(},"status":{"phase":"Available"}})");
   }
   static std::shared_ptr<const PodInfo> uses(std::initializer_list<const char*> claims) {
     std::string volumes;
     for (const std::string name : claims) {
-      volumes += (volumes.empty() ? "" : ",") + (R"({"name":"x","persistentVolumeClaim":{"claimName":")" + name + R"("}})");
+      volumes +=
+          (volumes.empty() ? "" : ",") + (R"({"name":"x","persistentVolumeClaim":{"claimName":")" + name + R"("}})");
     }
     return pod(R"({"volumes":[)" + volumes + "]}");
   }
@@ -56,11 +66,13 @@ class VolumeBindingTest : public testing::SchedulerPluginTest {
   }
 
   // From pre-filter to the cycle that Reserve and PreBind get.
-  scheduler::Cycle decided(const std::shared_ptr<const PodInfo>& waiting, const std::string& node_name, const std::string& labels = "{}") {
+  scheduler::Cycle decided(const std::shared_ptr<const PodInfo>& waiting, const std::string& node_name,
+                           const std::string& labels = "{}") {
     scheduler::Cycle cycle;
     cycle.pod = waiting;
-    cycle.snapshot = std::make_shared<const scheduler::Snapshot>(std::vector<std::shared_ptr<const scheduler::NodeInfo>>{
-        std::make_shared<const scheduler::NodeInfo>(node(node_name, R"("spec":{})", labels))});
+    cycle.snapshot =
+        std::make_shared<const scheduler::Snapshot>(std::vector<std::shared_ptr<const scheduler::NodeInfo>>{
+            std::make_shared<const scheduler::NodeInfo>(node(node_name, R"("spec":{})", labels))});
     auto result = dynamic_cast<scheduler::PreFilter&>(*plugin_).pre_filter({}, *waiting, *cycle.snapshot);
     EXPECT_TRUE(result);
     cycle.data.push_back(std::move(result->data));
@@ -87,7 +99,8 @@ TEST_F(VolumeBindingTest, SaysWhatIsWrongWithAClaim) {
 TEST_F(VolumeBindingTest, ABoundClaimKeepsThePodWhereItsVolumeIs) {
   volume("v", "1Gi", "a");
   claim("c", "late", R"(,"volumeName":"v")");
-  cluster_.edit(kPersistentVolumeClaims, {"default", "c"}, [](json& c) { c["metadata"]["annotations"]["pv.kubernetes.io/bind-completed"] = "yes"; });
+  cluster_.edit(kPersistentVolumeClaims, {"default", "c"},
+                [](json& c) { c["metadata"]["annotations"]["pv.kubernetes.io/bind-completed"] = "yes"; });
   start();
   EXPECT_EQ(on("a", *uses({"c"})), "");
   EXPECT_EQ(on("b", *uses({"c"})), kConflict);
@@ -123,8 +136,10 @@ TEST_F(VolumeBindingTest, AClassMakesVolumesWhereItsTopologyAllows) {
 // KEP-1472.
 TEST_F(VolumeBindingTest, ADriverThatTellsItsCapacityIsBelieved) {
   claim("c", "made");
-  cluster_.put_text({"storage.k8s.io", "v1", "csidrivers"}, R"({"metadata":{"name":"d"},"spec":{"storageCapacity":true}})");
-  cluster_.put_text({"storage.k8s.io", "v1", "csistoragecapacities"}, R"({"metadata":{"namespace":"kube-system","name":"x"},"storageClassName":"made",
+  cluster_.put_text({"storage.k8s.io", "v1", "csidrivers"},
+                    R"({"metadata":{"name":"d"},"spec":{"storageCapacity":true}})");
+  cluster_.put_text({"storage.k8s.io", "v1", "csistoragecapacities"},
+                    R"({"metadata":{"namespace":"kube-system","name":"x"},"storageClassName":"made",
       "nodeTopology":{"matchLabels":{"rack":"1"}},"capacity":"10Gi","maximumVolumeSize":"1Gi"})");
   start();
   EXPECT_EQ(on("a", *uses({"c"}), R"({"zone":"a","rack":"1"})"), "");
@@ -154,7 +169,8 @@ TEST_F(VolumeBindingTest, TheChosenVolumeIsClaimedAndThePodWaitsUntilItIsBound) 
   cluster_.on_call([this](std::string_view verb, const api::Resource& resource, const api::ObjectKey&) -> Result<void> {
     if (verb != "update" || resource != kPersistentVolumes) return {};
     claim("c", "late", R"(,"volumeName":"fitting")");
-    cluster_.edit(kPersistentVolumeClaims, {"default", "c"}, [](json& c) { c["metadata"]["annotations"]["pv.kubernetes.io/bind-completed"] = "yes"; });
+    cluster_.edit(kPersistentVolumeClaims, {"default", "c"},
+                  [](json& c) { c["metadata"]["annotations"]["pv.kubernetes.io/bind-completed"] = "yes"; });
     executor_.run_all();
     return {};
   });
@@ -182,7 +198,10 @@ TEST_F(VolumeBindingTest, AClaimToBeMadeLearnsItsNode) {
   const auto verdict = pre_bind().pre_bind({stop.get_token()}, again, "a");
   ASSERT_FALSE(verdict);
   EXPECT_EQ(verdict.error().reason(), Reason::Cancelled);
-  EXPECT_EQ(cluster_.find(kPersistentVolumeClaims, {"default", "c"})->annotations()["volume.kubernetes.io/selected-node"].string(), "a");
+  EXPECT_EQ(cluster_.find(kPersistentVolumeClaims, {"default", "c"})
+                ->annotations()["volume.kubernetes.io/selected-node"]
+                .string(),
+            "a");
 }
 
 TEST_F(VolumeBindingTest, AShapeScoresHowFullTheVolumesWouldBe) {
@@ -193,7 +212,8 @@ TEST_F(VolumeBindingTest, AShapeScoresHowFullTheVolumesWouldBe) {
   const auto waiting = uses({"c"});
   const auto a = node("a");
   const auto b = node("b");
-  const scheduler::Snapshot snapshot({std::make_shared<const scheduler::NodeInfo>(a), std::make_shared<const scheduler::NodeInfo>(b)});
+  const scheduler::Snapshot snapshot(
+      {std::make_shared<const scheduler::NodeInfo>(a), std::make_shared<const scheduler::NodeInfo>(b)});
   const auto data = dynamic_cast<scheduler::PreFilter&>(*plugin_).pre_filter({}, *waiting, snapshot);
   auto& score = dynamic_cast<scheduler::Score&>(*plugin_);
   EXPECT_EQ(*score.score(*waiting, data->data.get(), a, snapshot), 25);

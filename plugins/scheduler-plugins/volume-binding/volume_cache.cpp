@@ -91,7 +91,8 @@ Object VolumeCache::Assumed::over(const Object& seen) const {
   const std::lock_guard lock(mutex_);
   const auto found = objects_.find(seen.key());
   if (found == objects_.end()) return seen;
-  if (found->second.head().resource_version == seen.head().resource_version && found->second.uid() == seen.uid()) return found->second;
+  if (found->second.head().resource_version == seen.head().resource_version && found->second.uid() == seen.uid())
+    return found->second;
   objects_.erase(found);  // The API knows better.
   return seen;
 }

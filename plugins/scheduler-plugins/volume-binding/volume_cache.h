@@ -12,7 +12,8 @@
 
 namespace kubernel::plugins {
 
-// Claims, volumes and classes as the informers show them, with what the scheduler has decided and not yet seen confirmed on top
+// Claims, volumes and classes as the informers show them, with what the scheduler has decided and not yet seen
+// confirmed on top
 // ("assumed"). An assumption falls as soon as the informer shows another version of its object.
 //
 // Threads: all members may be called concurrently.

@@ -3,7 +3,8 @@
 
 #include "volume_restrictions.h"
 
-KUBERNEL_PLUGIN("volume-restrictions", "0.1.0", "Keeps pods apart that want the same disk or the same exclusive claim.", "scheduler/VolumeRestrictions") {
+KUBERNEL_PLUGIN("volume-restrictions", "0.1.0", "Keeps pods apart that want the same disk or the same exclusive claim.",
+                "scheduler/VolumeRestrictions") {
   kubernel::plugin::provide(registrar, "VolumeRestrictions",
                             kubernel::scheduler::PluginSpec{.make = kubernel::plugins::make_volume_restrictions});
   return {};

@@ -27,11 +27,12 @@ bool same_disk(Value a, Value b) {
   if (const Value x = a["gcePersistentDisk"], y = b["gcePersistentDisk"]; x && y) {
     return x["pdName"] == y["pdName"] && !both_read(x, y);
   }
-  if (const Value x = a["awsElasticBlockStore"], y = b["awsElasticBlockStore"]; x && y) return x["volumeID"] == y["volumeID"];
+  if (const Value x = a["awsElasticBlockStore"], y = b["awsElasticBlockStore"]; x && y)
+    return x["volumeID"] == y["volumeID"];
   if (const Value x = a["iscsi"], y = b["iscsi"]; x && y) return x["iqn"] == y["iqn"] && !both_read(x, y);
   if (const Value x = a["rbd"], y = b["rbd"]; x && y) {
-    return share_monitor(x["monitors"], y["monitors"]) && or_default(x["pool"], "rbd") == or_default(y["pool"], "rbd") &&
-           x["image"] == y["image"] && !both_read(x, y);
+    return share_monitor(x["monitors"], y["monitors"]) &&
+           or_default(x["pool"], "rbd") == or_default(y["pool"], "rbd") && x["image"] == y["image"] && !both_read(x, y);
   }
   return false;
 }
@@ -43,7 +44,8 @@ bool is_disk(Value volume) {
 bool any_same_disk(const PodInfo& a, const PodInfo& b) {
   const Value theirs = b.spec["volumes"];
   for (const Value mine : a.spec["volumes"]) {
-    if (is_disk(mine) && std::any_of(theirs.begin(), theirs.end(), [&](Value v) { return same_disk(mine, v); })) return true;
+    if (is_disk(mine) && std::any_of(theirs.begin(), theirs.end(), [&](Value v) { return same_disk(mine, v); }))
+      return true;
   }
   return false;
 }
@@ -79,7 +81,8 @@ class VolumeRestrictions final : public Plugin, public PreFilter, public PreFilt
         return result;
       }
       const Value modes = found->pointer("/spec/accessModes");
-      const bool exclusive = std::any_of(modes.begin(), modes.end(), [](Value m) { return m.string() == "ReadWriteOncePod"; });
+      const bool exclusive =
+          std::any_of(modes.begin(), modes.end(), [](Value m) { return m.string() == "ReadWriteOncePod"; });
       if (exclusive) data->exclusive.push_back(claim.key);
     }
     if (!data->disks && data->exclusive.empty()) {
@@ -92,8 +95,12 @@ class VolumeRestrictions final : public Plugin, public PreFilter, public PreFilt
     return result;
   }
 
-  void pod_added(CycleData& data, const PodInfo&, const PodInfo& added, const NodeInfo&) const override { adjust(data, added, 1); }
-  void pod_removed(CycleData& data, const PodInfo&, const PodInfo& removed, const NodeInfo&) const override { adjust(data, removed, -1); }
+  void pod_added(CycleData& data, const PodInfo&, const PodInfo& added, const NodeInfo&) const override {
+    adjust(data, added, 1);
+  }
+  void pod_removed(CycleData& data, const PodInfo&, const PodInfo& removed, const NodeInfo&) const override {
+    adjust(data, removed, -1);
+  }
 
   Result<Verdict> filter(const PodInfo& pod, const CycleData* data, const NodeInfo& node) const override {
     const auto& state = static_cast<const Data&>(*data);
@@ -101,7 +108,8 @@ class VolumeRestrictions final : public Plugin, public PreFilter, public PreFilt
       return Verdict::unschedulable("node(s) had no available disk");
     }
     if (state.users > 0) {
-      return Verdict::unschedulable("node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode");
+      return Verdict::unschedulable(
+          "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode");
     }
     return Verdict::fits();
   }

@@ -8,7 +8,8 @@ namespace kubernel::plugins {
 namespace {
 
 constexpr const char* kDisk = "node(s) had no available disk";
-constexpr const char* kExclusive = "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode";
+constexpr const char* kExclusive =
+    "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode";
 
 std::string volumes(const std::string& volume) {
   return R"({"volumes":[{"name":"v",)" + volume + "}]}";
@@ -29,30 +30,37 @@ class VolumeRestrictionsRules : public testing::SchedulerPluginTest, public ::te
 TEST_P(VolumeRestrictionsRules, Hold) {
   auto busy = node("a");
   busy.add_pod(pod(volumes(GetParam().running), "first"));
-  EXPECT_EQ(filter(*make(make_volume_restrictions), *pod(volumes(GetParam().waiting)), busy), GetParam().fits ? "" : kDisk) << GetParam().rule;
+  EXPECT_EQ(filter(*make(make_volume_restrictions), *pod(volumes(GetParam().waiting)), busy),
+            GetParam().fits ? "" : kDisk)
+      << GetParam().rule;
 }
 
 INSTANTIATE_TEST_SUITE_P(
     Rules, VolumeRestrictionsRules,
-    ::testing::Values(
-        Row{"GCE: one writer", R"("gcePersistentDisk":{"pdName":"d"})", R"("gcePersistentDisk":{"pdName":"d","readOnly":true})", false},
-        Row{"GCE: many readers", R"("gcePersistentDisk":{"pdName":"d","readOnly":true})", R"("gcePersistentDisk":{"pdName":"d","readOnly":true})", true},
-        Row{"GCE: another disk", R"("gcePersistentDisk":{"pdName":"d"})", R"("gcePersistentDisk":{"pdName":"e"})", true},
-        Row{"EBS: never shared", R"("awsElasticBlockStore":{"volumeID":"d","readOnly":true})",
-            R"("awsElasticBlockStore":{"volumeID":"d","readOnly":true})", false},
-        Row{"iSCSI: by name of the target", R"("iscsi":{"iqn":"d"})", R"("iscsi":{"iqn":"d"})", false},
-        Row{"RBD: the pool is rbd when none is named", R"("rbd":{"monitors":["a","b"],"image":"i"})",
-            R"("rbd":{"monitors":["b"],"image":"i","pool":"rbd"})", false},
-        Row{"RBD: other monitors", R"("rbd":{"monitors":["a"],"image":"i"})", R"("rbd":{"monitors":["b"],"image":"i"})", true},
-        Row{"other volumes are free", R"("emptyDir":{})", R"("emptyDir":{})", true}));
+    ::testing::Values(Row{"GCE: one writer", R"("gcePersistentDisk":{"pdName":"d"})",
+                          R"("gcePersistentDisk":{"pdName":"d","readOnly":true})", false},
+                      Row{"GCE: many readers", R"("gcePersistentDisk":{"pdName":"d","readOnly":true})",
+                          R"("gcePersistentDisk":{"pdName":"d","readOnly":true})", true},
+                      Row{"GCE: another disk", R"("gcePersistentDisk":{"pdName":"d"})",
+                          R"("gcePersistentDisk":{"pdName":"e"})", true},
+                      Row{"EBS: never shared", R"("awsElasticBlockStore":{"volumeID":"d","readOnly":true})",
+                          R"("awsElasticBlockStore":{"volumeID":"d","readOnly":true})", false},
+                      Row{"iSCSI: by name of the target", R"("iscsi":{"iqn":"d"})", R"("iscsi":{"iqn":"d"})", false},
+                      Row{"RBD: the pool is rbd when none is named", R"("rbd":{"monitors":["a","b"],"image":"i"})",
+                          R"("rbd":{"monitors":["b"],"image":"i","pool":"rbd"})", false},
+                      Row{"RBD: other monitors", R"("rbd":{"monitors":["a"],"image":"i"})",
+                          R"("rbd":{"monitors":["b"],"image":"i"})", true},
+                      Row{"other volumes are free", R"("emptyDir":{})", R"("emptyDir":{})", true}));
 
 class VolumeRestrictionsTest : public testing::SchedulerPluginTest {
  protected:
   VolumeRestrictionsTest() {
-    cluster_.put_text(api::resources::kPersistentVolumeClaims,
-                      R"({"metadata":{"namespace":"default","name":"mine"},"spec":{"accessModes":["ReadWriteOncePod"]}})");
-    cluster_.put_text(api::resources::kPersistentVolumeClaims,
-                      R"({"metadata":{"namespace":"default","name":"shared"},"spec":{"accessModes":["ReadWriteOnce"]}})");
+    cluster_.put_text(
+        api::resources::kPersistentVolumeClaims,
+        R"({"metadata":{"namespace":"default","name":"mine"},"spec":{"accessModes":["ReadWriteOncePod"]}})");
+    cluster_.put_text(
+        api::resources::kPersistentVolumeClaims,
+        R"({"metadata":{"namespace":"default","name":"shared"},"spec":{"accessModes":["ReadWriteOnce"]}})");
     plugin_ = make(make_volume_restrictions);
     informers_->start();
     executor_.run_all();

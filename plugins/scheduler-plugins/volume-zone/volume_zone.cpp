@@ -76,7 +76,8 @@ class VolumeZone final : public Plugin, public PreFilter, public Filter {
   Result<Verdict> filter(const PodInfo&, const CycleData* data, const NodeInfo& node) const override {
     const Value labels = node.labels();
     // A cluster without zones has no zone conflicts.
-    if (std::ranges::none_of(kLabels, [&](const ZoneLabel& label) { return bool{labels[label.name]}; })) return Verdict::fits();
+    if (std::ranges::none_of(kLabels, [&](const ZoneLabel& label) { return bool{labels[label.name]}; }))
+      return Verdict::fits();
     for (const Topology& topology : static_cast<const Data&>(*data).wanted) {
       Value value = labels[topology.label->name];
       if (!value) value = labels[topology.label->current];

@@ -13,16 +13,22 @@ class VolumeZoneTest : public testing::SchedulerPluginTest {
  protected:
   void start(const std::string& volume_labels, const std::string& claim_spec = R"({"volumeName":"v"})") {
     cluster_.serve({"storage.k8s.io", "v1", "storageclasses"}, "StorageClass", false);
-    cluster_.put_text(api::resources::kPersistentVolumes, R"({"metadata":{"name":"v","labels":)" + volume_labels + "}}");
-    cluster_.put_text(api::resources::kPersistentVolumeClaims, R"({"metadata":{"namespace":"default","name":"c"},"spec":)" + claim_spec + "}");
-    cluster_.put_text({"storage.k8s.io", "v1", "storageclasses"}, R"({"metadata":{"name":"late"},"volumeBindingMode":"WaitForFirstConsumer"})");
+    cluster_.put_text(api::resources::kPersistentVolumes,
+                      R"({"metadata":{"name":"v","labels":)" + volume_labels + "}}");
+    cluster_.put_text(api::resources::kPersistentVolumeClaims,
+                      R"({"metadata":{"namespace":"default","name":"c"},"spec":)" + claim_spec + "}");
+    cluster_.put_text({"storage.k8s.io", "v1", "storageclasses"},
+                      R"({"metadata":{"name":"late"},"volumeBindingMode":"WaitForFirstConsumer"})");
     plugin_ = make(make_volume_zone);
     informers_->start();
     executor_.run_all();
   }
-  std::string on(const std::string& node_labels) { return filter(*plugin_, *waiting_, node("a", R"("spec":{})", node_labels)); }
+  std::string on(const std::string& node_labels) {
+    return filter(*plugin_, *waiting_, node("a", R"("spec":{})", node_labels));
+  }
 
-  std::shared_ptr<const scheduler::PodInfo> waiting_ = pod(R"({"volumes":[{"name":"x","persistentVolumeClaim":{"claimName":"c"}}]})");
+  std::shared_ptr<const scheduler::PodInfo> waiting_ =
+      pod(R"({"volumes":[{"name":"x","persistentVolumeClaim":{"claimName":"c"}}]})");
   std::unique_ptr<scheduler::Plugin> plugin_;
 };
 

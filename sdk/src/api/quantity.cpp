@@ -165,8 +165,7 @@ Quantity Quantity::of_milli(std::int64_t value, Format format) noexcept {
 
 Result<Quantity> Quantity::parse(std::string_view text) {
   static const Error kWrongFormat(
-      Reason::Invalid,
-      "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
+      Reason::Invalid, "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
   std::string_view rest = text;
   const bool negative = rest.starts_with('-');
   if (negative || rest.starts_with('+')) rest.remove_prefix(1);

@@ -17,8 +17,12 @@ void raise(Amounts& to, const Amounts& other) {
   }
 }
 
-bool is_core(std::string_view name) { return name == "cpu" || name == "memory" || name == "ephemeral-storage"; }
-bool is_huge_page(std::string_view name) { return name.starts_with("hugepages-"); }
+bool is_core(std::string_view name) {
+  return name == "cpu" || name == "memory" || name == "ephemeral-storage";
+}
+bool is_huge_page(std::string_view name) {
+  return name.starts_with("hugepages-");
+}
 
 std::string count_name(const Resource& resource) {
   return "count/" + resource.plural + (resource.group.empty() ? "" : "." + resource.group);
@@ -51,7 +55,8 @@ void use_service(const Object& service, Amounts& out) {
   const std::string_view type = service["spec"]["type"].string();
   const auto ports = static_cast<std::int64_t>(service["spec"]["ports"].size());
   const bool balanced = type == "LoadBalancer";
-  const bool with_node_ports = type == "NodePort" || (balanced && service["spec"]["allocateLoadBalancerNodePorts"].boolean(true));
+  const bool with_node_ports =
+      type == "NodePort" || (balanced && service["spec"]["allocateLoadBalancerNodePorts"].boolean(true));
   out["services"] = Quantity::of(1);
   out["services.loadbalancers"] = Quantity::of(balanced ? 1 : 0);
   out["services.nodeports"] = Quantity::of(with_node_ports ? ports : 0);
@@ -111,7 +116,8 @@ bool fits(Value term, const Object& pod) {
   const std::string_view op = term["operator"].string();
   if (scope != "PriorityClass") return in_scope(scope, pod);
   const std::string_view name = pod["spec"]["priorityClassName"].string();
-  const bool listed = std::any_of(term["values"].begin(), term["values"].end(), [&](Value one) { return one.string() == name; });
+  const bool listed =
+      std::any_of(term["values"].begin(), term["values"].end(), [&](Value one) { return one.string() == name; });
   if (op == "Exists") return !name.empty();
   if (op == "DoesNotExist") return name.empty();
   return op == "In" ? listed : !listed;
@@ -134,7 +140,8 @@ std::string print_amounts(const Amounts& amounts) {
 Amounts pod_amounts(Value pod_spec, const char* list) {
   Amounts running;
   for (const Value container : pod_spec["containers"]) add(running, read_amounts(container["resources"][list]));
-  // A restartable init container goes on beside what comes after it; any other needs its amounts beside those before it only.
+  // A restartable init container goes on beside what comes after it; any other needs its amounts beside those before it
+  // only.
   Amounts sidecars;
   Amounts starting;
   for (const Value container : pod_spec["initContainers"]) {
@@ -168,8 +175,8 @@ Amounts quota_usage(const Resource& resource, const Object& object) {
     use_service(object, out);
   } else if (resource.plural == "persistentvolumeclaims") {
     use_claim(object, out);
-  } else if (resource.plural == "configmaps" || resource.plural == "secrets" || resource.plural == "replicationcontrollers" ||
-             resource.plural == "resourcequotas") {
+  } else if (resource.plural == "configmaps" || resource.plural == "secrets" ||
+             resource.plural == "replicationcontrollers" || resource.plural == "resourcequotas") {
     out[resource.plural] = Quantity::of(1);
   }
   return out;

@@ -12,7 +12,21 @@ namespace kubernel::api {
 namespace {
 
 struct Token {
-  enum class Kind : std::uint8_t { End, Word, In, NotIn, Not, Equals, NotEquals, Greater, Less, Comma, Open, Close, Bad };
+  enum class Kind : std::uint8_t {
+    End,
+    Word,
+    In,
+    NotIn,
+    Not,
+    Equals,
+    NotEquals,
+    Greater,
+    Less,
+    Comma,
+    Open,
+    Close,
+    Bad
+  };
   Kind kind = Kind::End;
   std::string_view text;
 };
@@ -43,12 +57,15 @@ class Lexer {
 
  private:
   Token symbol() {
-    static constexpr std::array kSymbols = {
-        std::pair(std::string_view("=="), Token::Kind::Equals),  std::pair(std::string_view("!="), Token::Kind::NotEquals),
-        std::pair(std::string_view("="), Token::Kind::Equals),   std::pair(std::string_view("!"), Token::Kind::Not),
-        std::pair(std::string_view("("), Token::Kind::Open),     std::pair(std::string_view(")"), Token::Kind::Close),
-        std::pair(std::string_view(","), Token::Kind::Comma),    std::pair(std::string_view(">"), Token::Kind::Greater),
-        std::pair(std::string_view("<"), Token::Kind::Less)};
+    static constexpr std::array kSymbols = {std::pair(std::string_view("=="), Token::Kind::Equals),
+                                            std::pair(std::string_view("!="), Token::Kind::NotEquals),
+                                            std::pair(std::string_view("="), Token::Kind::Equals),
+                                            std::pair(std::string_view("!"), Token::Kind::Not),
+                                            std::pair(std::string_view("("), Token::Kind::Open),
+                                            std::pair(std::string_view(")"), Token::Kind::Close),
+                                            std::pair(std::string_view(","), Token::Kind::Comma),
+                                            std::pair(std::string_view(">"), Token::Kind::Greater),
+                                            std::pair(std::string_view("<"), Token::Kind::Less)};
     for (const auto& [text, kind] : kSymbols) {
       if (!rest_.starts_with(text)) continue;
       const Token token{kind, rest_.substr(0, text.size())};
@@ -268,8 +285,9 @@ Result<LabelSelector> LabelSelector::from_api(Value selector) {
     for (const Value value : expression["values"]) requirement.values.emplace_back(value.string());
     const bool takes_values = requirement.op == Operator::In || requirement.op == Operator::NotIn;
     if (takes_values == requirement.values.empty()) {
-      return Error(Reason::Invalid, takes_values ? "values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty"
-                                                 : "values: Invalid value: values set must be empty for exists and does not exist");
+      return Error(Reason::Invalid,
+                   takes_values ? "values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty"
+                                : "values: Invalid value: values set must be empty for exists and does not exist");
     }
     std::ranges::sort(requirement.values);
     out.requirements_.push_back(std::move(requirement));
@@ -317,7 +335,8 @@ Result<FieldSelector> FieldSelector::parse(std::string_view text) {
     }
     if (!term) {
       if (!plain.empty()) {
-        return Error(Reason::BadRequest, "invalid selector: '" + std::string(text) + "'; can't understand '" + plain + "'");
+        return Error(Reason::BadRequest,
+                     "invalid selector: '" + std::string(text) + "'; can't understand '" + plain + "'");
       }
     } else {
       term->value = std::move(plain);

@@ -43,7 +43,8 @@ INSTANTIATE_TEST_SUITE_P(
                       Match{" a = b ", R"({"a":"b"})", true}));
 
 TEST(LabelSelector, RefusesWhatUpstreamRefuses) {
-  for (const char* text : {"a=b=c", "a in x", "a in (x", ",", "a,", "(a)", "=b", "!", "a/b/c=d", "a=b c", "a>x", "a=-x"}) {
+  for (const char* text :
+       {"a=b=c", "a in x", "a in (x", ",", "a,", "(a)", "=b", "!", "a/b/c=d", "a=b c", "a>x", "a=-x"}) {
     EXPECT_FALSE(LabelSelector::parse(text)) << text;
   }
 }
@@ -106,7 +107,8 @@ TEST(IntOrString, ScalesAPercentage) {
   EXPECT_EQ(*scaled_value(quarter, 10, true), 3);
   EXPECT_EQ(*scaled_value(quarter, 10, false), 2);
   EXPECT_EQ(*scaled_value(IntOrString{false, 7, ""}, 10, true), 7);
-  EXPECT_GT(*scaled_value(IntOrString{true, 0, "9223372036854775807%"}, 1'000'000, true), 1'000'000) << "at its limit, not wrapped";
+  EXPECT_GT(*scaled_value(IntOrString{true, 0, "9223372036854775807%"}, 1'000'000, true), 1'000'000)
+      << "at its limit, not wrapped";
   EXPECT_FALSE(scaled_value(IntOrString{true, 0, "http"}, 10, true));
 }
 

@@ -105,9 +105,9 @@ struct DurationUnit {
   std::string_view name;
   double nanos;
 };
-constexpr std::array kUnits = {DurationUnit{"ns", 1},    DurationUnit{"us", 1e3},  DurationUnit{"µs", 1e3},
-                               DurationUnit{"μs", 1e3},  DurationUnit{"ms", 1e6},  DurationUnit{"s", 1e9},
-                               DurationUnit{"m", 60e9},  DurationUnit{"h", 3600e9}};
+constexpr std::array kUnits = {DurationUnit{"ns", 1},   DurationUnit{"us", 1e3},  DurationUnit{"µs", 1e3},
+                               DurationUnit{"μs", 1e3}, DurationUnit{"ms", 1e6},  DurationUnit{"s", 1e9},
+                               DurationUnit{"m", 60e9}, DurationUnit{"h", 3600e9}};
 
 std::string with_rest(std::int64_t whole, const char* unit, std::int64_t rest, const char* rest_unit) {
   std::string out = std::to_string(whole) + unit;

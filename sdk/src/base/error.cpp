@@ -45,7 +45,9 @@ const ReasonInfo& info(Reason reason) noexcept {
 
 Error::Error(Reason reason, std::string message) : message_(std::move(message)), reason_(reason) {}
 Error::Error(Reason reason, std::string message, ErrorDetails details)
-    : message_(std::move(message)), details_(std::make_shared<const ErrorDetails>(std::move(details))), reason_(reason) {}
+    : message_(std::move(message)),
+      details_(std::make_shared<const ErrorDetails>(std::move(details))),
+      reason_(reason) {}
 
 bool Error::retriable() const noexcept {
   return info(reason_).retriable;

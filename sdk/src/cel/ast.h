@@ -14,26 +14,46 @@
 namespace kubernel::cel {
 
 enum class Op : std::uint8_t {
-  Literal,    // literal
-  Name,       // name; resolved to a slot, a variable or a type
-  Select,     // [operand], name
-  Has,        // [operand], name: the macro
-  OptSelect,  // [operand], name: .?
-  Index,      // [operand, index]
-  OptIndex,   // [operand, index]: [?…]
-  Call,       // name, arguments
-  MemberCall, // name, [receiver, arguments…]
-  And, Or,    // two or more
-  Ternary,    // [condition, yes, no]
-  Not, Negate,
-  Add, Subtract, Multiply, Divide, Modulo,
-  Equal, NotEqual, Less, LessEqual, Greater, GreaterEqual, In,
-  List,       // elements; optional[i]: a ? stands before it
-  Map,        // key, value, key, value…; optional[i]: of the entry i
+  Literal,     // literal
+  Name,        // name; resolved to a slot, a variable or a type
+  Select,      // [operand], name
+  Has,         // [operand], name: the macro
+  OptSelect,   // [operand], name: .?
+  Index,       // [operand, index]
+  OptIndex,    // [operand, index]: [?…]
+  Call,        // name, arguments
+  MemberCall,  // name, [receiver, arguments…]
+  And,
+  Or,       // two or more
+  Ternary,  // [condition, yes, no]
+  Not,
+  Negate,
+  Add,
+  Subtract,
+  Multiply,
+  Divide,
+  Modulo,
+  Equal,
+  NotEqual,
+  Less,
+  LessEqual,
+  Greater,
+  GreaterEqual,
+  In,
+  List,  // elements; optional[i]: a ? stands before it
+  Map,   // key, value, key, value…; optional[i]: of the entry i
   // Macros over [range, body] or, for those that choose, [range, condition, body].
-  All, Exists, ExistsOne, MapMacro, Filter, TransformList, TransformMap, TransformMapEntry,
-  Bind,       // [value, body]
-  OptMap, OptFlatMap,  // [optional, body]
+  All,
+  Exists,
+  ExistsOne,
+  MapMacro,
+  Filter,
+  TransformList,
+  TransformMap,
+  TransformMapEntry,
+  Bind,  // [value, body]
+  OptMap,
+  OptFlatMap,  // [optional, body]
 };
 
 struct Node {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Binds names to variables and functions and derives types, as far as they are known (cel-spec, "Gradual type checking").
+// Binds names to variables and functions and derives types, as far as they are known (cel-spec, "Gradual type
+// checking").
 
 #include <algorithm>
 #include <array>
@@ -35,8 +36,20 @@ namespace {
 
 using Kind = Type::Kind;
 
-constexpr std::array<std::string_view, 14> kTypeNames = {"bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type", "type",
-                                                         "optional_type", "google.protobuf.Timestamp", "google.protobuf.Duration", "dyn"};
+constexpr std::array<std::string_view, 14> kTypeNames = {"bool",
+                                                         "int",
+                                                         "uint",
+                                                         "double",
+                                                         "string",
+                                                         "bytes",
+                                                         "list",
+                                                         "map",
+                                                         "null_type",
+                                                         "type",
+                                                         "optional_type",
+                                                         "google.protobuf.Timestamp",
+                                                         "google.protobuf.Duration",
+                                                         "dyn"};
 
 bool is_type_name(std::string_view name) {
   return std::ranges::find(kTypeNames, name) != kTypeNames.end();
@@ -81,7 +94,8 @@ class Bindings {
     const Type before = found->second;
     if (fits(before, given)) {
       // What is known less precisely counts: a list of dyn and a list of int make a list of dyn.
-      if (given.is_dyn() || before.kind() == Kind::Null) std::ranges::find(bound_, name, &std::pair<std::string, Type>::first)->second = given;
+      if (given.is_dyn() || before.kind() == Kind::Null)
+        std::ranges::find(bound_, name, &std::pair<std::string, Type>::first)->second = given;
       return true;
     }
     return fits(given, before);
@@ -109,7 +123,8 @@ using Mutable = std::shared_ptr<Node>;
 
 class Checker {
  public:
-  Checker(std::string_view text, const std::vector<std::pair<std::string, Type>>& variables, const Library& library, bool homogeneous)
+  Checker(std::string_view text, const std::vector<std::pair<std::string, Type>>& variables, const Library& library,
+          bool homogeneous)
       : text_(text), variables_(variables), library_(library), homogeneous_(homogeneous) {}
 
   Result<Checked> check(const Node& node) {
@@ -163,7 +178,8 @@ class Checker {
   static Checked made(Mutable node, Type type) { return {std::move(node), std::move(type)}; }
 
   Result<Checked> literal(const Node& node) {
-    static constexpr std::array<Kind, 7> kKinds = {Kind::Null, Kind::Bool, Kind::Int, Kind::Uint, Kind::Double, Kind::String, Kind::Bytes};
+    static constexpr std::array<Kind, 7> kKinds = {Kind::Null,   Kind::Bool,   Kind::Int,  Kind::Uint,
+                                                   Kind::Double, Kind::String, Kind::Bytes};
     return made(std::make_shared<Node>(node), kKinds[static_cast<std::size_t>(node.literal.kind())]);
   }
 
@@ -229,7 +245,8 @@ class Checker {
   }
 
   Result<Checked> select(const Node& node) {
-    if (const std::string whole = qualified(node); node.op == Op::Select && is_type_name(whole)) return type_constant(node, whole);
+    if (const std::string whole = qualified(node); node.op == Op::Select && is_type_name(whole))
+      return type_constant(node, whole);
     Mutable copy;
     KUBERNEL_TRY(const auto types, children(node, copy));
     const bool optional = types[0].kind() == Kind::Optional;
@@ -247,7 +264,8 @@ class Checker {
     return made(std::move(copy), Type::optional(type));
   }
 
-  Result<Type> resolve(const Node& node, std::string_view function, bool member, const std::vector<Type>& arguments, Node& into) const {
+  Result<Type> resolve(const Node& node, std::string_view function, bool member, const std::vector<Type>& arguments,
+                       Node& into) const {
     const auto found = library_.functions.find(function);
     if (found == library_.functions.end()) {
       return fail(node, "undeclared reference to '" + std::string(function) + "' (in container '')");
@@ -257,7 +275,8 @@ class Checker {
       if (overload.member != member || overload.arguments.size() != arguments.size()) continue;
       Bindings bindings;
       bool fits = true;
-      for (std::size_t i = 0; fits && i < arguments.size(); ++i) fits = bindings.fits(overload.arguments[i], arguments[i]);
+      for (std::size_t i = 0; fits && i < arguments.size(); ++i)
+        fits = bindings.fits(overload.arguments[i], arguments[i]);
       if (!fits) continue;
       const Type type = bindings.apply(overload.result);
       result = !result || *result == type ? type : Type();
@@ -267,9 +286,11 @@ class Checker {
     return *result;
   }
 
-  Error no_overload(const Node& node, std::string_view function, bool member, const std::vector<Type>& arguments) const {
+  Error no_overload(const Node& node, std::string_view function, bool member,
+                    const std::vector<Type>& arguments) const {
     std::string given;
-    for (std::size_t i = member ? 1 : 0; i < arguments.size(); ++i) given += (given.empty() ? "" : ", ") + arguments[i].to_string();
+    for (std::size_t i = member ? 1 : 0; i < arguments.size(); ++i)
+      given += (given.empty() ? "" : ", ") + arguments[i].to_string();
     given = (member ? arguments[0].to_string() + "." : "") + "(" + given + ")";
     return fail(node, "found no matching overload for '" + std::string(function) + "' applied to '" + given + "'");
   }
@@ -285,7 +306,8 @@ class Checker {
         return call(global);
       }
     }
-    if (node.op == Op::MemberCall && node.name == "format" && node.children.size() == 2) arguments_of_format_ = node.children[1].get();
+    if (node.op == Op::MemberCall && node.name == "format" && node.children.size() == 2)
+      arguments_of_format_ = node.children[1].get();
     Mutable copy;
     KUBERNEL_TRY(const auto types, children(node, copy));
     KUBERNEL_TRY(Type type, resolve(node, node.name, node.op == Op::MemberCall, types, *copy));
@@ -303,7 +325,8 @@ class Checker {
     Mutable copy;
     KUBERNEL_TRY(const auto types, children(node, copy));
     for (const Type& type : types) {
-      if (!type.is_dyn() && type.kind() != Kind::Bool) return no_overload(node, node.op == Op::And ? "_&&_" : "_||_", false, types);
+      if (!type.is_dyn() && type.kind() != Kind::Bool)
+        return no_overload(node, node.op == Op::And ? "_&&_" : "_||_", false, types);
     }
     return made(std::move(copy), Kind::Bool);
   }
@@ -323,12 +346,15 @@ class Checker {
       return {};
     }
     const auto both = joined(*type, more);
-    if (!both && homogeneous_ && !mixed) return fail(at, "expected type '" + type->to_string() + "' but found '" + more.to_string() + "'");
+    if (!both && homogeneous_ && !mixed)
+      return fail(at, "expected type '" + type->to_string() + "' but found '" + more.to_string() + "'");
     type = both.value_or(Type());
     return {};
   }
 
-  static Type held(const Type& type, bool optional) { return optional && type.kind() == Kind::Optional ? type.element() : type; }
+  static Type held(const Type& type, bool optional) {
+    return optional && type.kind() == Kind::Optional ? type.element() : type;
+  }
 
   Result<Checked> list(const Node& node) {
     const bool mixed = &node == arguments_of_format_;
@@ -354,7 +380,8 @@ class Checker {
   }
 
   // Checks the children from 1 on where the variables exist; their first gets the node's slot.
-  Result<std::vector<Type>> inside(const Node& node, Mutable& copy, NodePtr range, std::vector<std::pair<std::string, Type>> variables) {
+  Result<std::vector<Type>> inside(const Node& node, Mutable& copy, NodePtr range,
+                                   std::vector<std::pair<std::string, Type>> variables) {
     const std::size_t before = locals_.size();
     locals_.insert(locals_.end(), variables.begin(), variables.end());
     most_slots_ = std::max(most_slots_, locals_.size());
@@ -395,7 +422,8 @@ class Checker {
     if (node.two_variables) variables.emplace_back(node.second_variable, range.type.element(is_list ? 0 : 1));
     Mutable copy;
     KUBERNEL_TRY(const auto types, inside(node, copy, range.node, std::move(variables)));
-    const bool predicate = node.op == Op::All || node.op == Op::Exists || node.op == Op::ExistsOne || node.op == Op::Filter;
+    const bool predicate =
+        node.op == Op::All || node.op == Op::Exists || node.op == Op::ExistsOne || node.op == Op::Filter;
     if ((predicate || types.size() == 2) && !types[0].is_dyn() && types[0].kind() != Kind::Bool) {
       return fail(*node.children[1], "expected type 'bool' but found '" + types[0].to_string() + "'");
     }

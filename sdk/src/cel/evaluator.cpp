@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Walks the tree. What is wrong with a value is an Error; && and || and the macros made of them forget it when the other side decides.
+// Walks the tree. What is wrong with a value is an Error; && and || and the macros made of them forget it when the
+// other side decides.
 
 #include <algorithm>
 #include <array>
@@ -131,7 +132,8 @@ Result<Value> times(Op op, const Value& a, const Value& b) {
   }
   if (a.is(Kind::Timestamp) && b.is(Kind::Duration)) {
     if (op == Op::Add) return shifted(a, b.as_duration());
-    if (op == Op::Subtract && b.as_duration() != std::numeric_limits<std::int64_t>::min()) return shifted(a, -b.as_duration());
+    if (op == Op::Subtract && b.as_duration() != std::numeric_limits<std::int64_t>::min())
+      return shifted(a, -b.as_duration());
     return op == Op::Subtract ? overflow(b) : no_such_overload();
   }
   if (a.is(Kind::Duration) && b.is(Kind::Timestamp) && op == Op::Add) return shifted(b, a.as_duration());
@@ -144,7 +146,8 @@ std::optional<std::int64_t> whole_number(const Value& index) {
   if (index.is(Kind::Uint) && index.as_uint() <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
     return static_cast<std::int64_t>(index.as_uint());
   }
-  if (index.is(Kind::Double) && std::fabs(index.as_double()) < 9e15 && std::trunc(index.as_double()) == index.as_double()) {
+  if (index.is(Kind::Double) && std::fabs(index.as_double()) < 9e15 &&
+      std::trunc(index.as_double()) == index.as_double()) {
     return static_cast<std::int64_t>(index.as_double());
   }
   return std::nullopt;
@@ -343,9 +346,7 @@ class Evaluator {
   }
 
   // Of comparing it: everything inside.
-  static std::uint64_t size_cost(const Value& value) {
-    return value.is(Kind::Map) ? value.size() : cost_of(value);
-  }
+  static std::uint64_t size_cost(const Value& value) { return value.is(Kind::Map) ? value.size() : cost_of(value); }
 
   Result<Value> contains(const Value& container, const Value& wanted) {
     if (container.is(Kind::Map)) return Value::boolean(container.find(wanted).has_value());

@@ -13,7 +13,8 @@ namespace kubernel::cel {
 namespace {
 
 Result<Value> size_of(Args args) {
-  if (args[0].is(Value::Kind::String)) return Value::integer(static_cast<std::int64_t>(count_points(args[0].as_string())));
+  if (args[0].is(Value::Kind::String))
+    return Value::integer(static_cast<std::int64_t>(count_points(args[0].as_string())));
   return Value::integer(static_cast<std::int64_t>(args[0].size()));
 }
 
@@ -40,14 +41,16 @@ std::optional<T> parse_number(std::string_view text) {
 }
 
 Result<Value> int_of_uint(Args args) {
-  if (args[0].as_uint() > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) return problem("integer overflow");
+  if (args[0].as_uint() > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
+    return problem("integer overflow");
   return Value::integer(static_cast<std::int64_t>(args[0].as_uint()));
 }
 
 // cel-go's bounds: what lies strictly between the limits.
 Result<Value> int_of_double(Args args) {
   const double value = args[0].as_double();
-  if (std::isnan(value) || value <= -9223372036854775808.0 || value >= 9223372036854775807.0) return problem("integer overflow");
+  if (std::isnan(value) || value <= -9223372036854775808.0 || value >= 9223372036854775807.0)
+    return problem("integer overflow");
   return Value::integer(static_cast<std::int64_t>(value));
 }
 

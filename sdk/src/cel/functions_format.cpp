@@ -31,7 +31,8 @@ Result<std::string> text_of(const Value& value) {
     case Kind::Bytes:
     case Kind::Type: return std::string(value.as_string());
     case Kind::Uint: return std::to_string(value.as_uint());
-    case Kind::Double: return std::isfinite(value.as_double()) ? format_double(value.as_double()) : special(value.as_double());
+    case Kind::Double:
+      return std::isfinite(value.as_double()) ? format_double(value.as_double()) : special(value.as_double());
     case Kind::Timestamp: return format_timestamp(value.as_timestamp());
     case Kind::Duration: return format_seconds(value.as_duration());
     case Kind::Null:
@@ -65,8 +66,11 @@ Result<std::string> text_of(const Value& value) {
       }
       return out + "}";
     }
-    default: return wrong("string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps, was given " +
-                          std::string(value.type_name()));
+    default:
+      return wrong(
+          "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and "
+          "timestamps, was given " +
+          std::string(value.type_name()));
   }
 }
 
@@ -100,9 +104,11 @@ Result<std::string> hexadecimal(const Value& value, bool upper) {
       out += (byte < 16 ? "0" : "") + in_base(byte, false, 16);
     }
   } else {
-    return wrong("only integers, byte buffers, and strings can be formatted as hex, was given " + std::string(value.type_name()));
+    return wrong("only integers, byte buffers, and strings can be formatted as hex, was given " +
+                 std::string(value.type_name()));
   }
-  if (upper) std::ranges::transform(out, out.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  if (upper)
+    std::ranges::transform(out, out.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
   return out;
 }
 
@@ -112,8 +118,8 @@ Result<std::string> fixed_point(const Value& value, std::chars_format form, int 
                         : value.is(Kind::Uint) ? static_cast<double>(value.as_uint())
                                                : std::numeric_limits<double>::quiet_NaN();
   if (!value.is(Kind::Double) && !value.is(Kind::Int) && !value.is(Kind::Uint)) {
-    return wrong(std::string(form == std::chars_format::fixed ? "fixed-point" : "scientific") + " clause can only be used on doubles, was given " +
-                 std::string(value.type_name()));
+    return wrong(std::string(form == std::chars_format::fixed ? "fixed-point" : "scientific") +
+                 " clause can only be used on doubles, was given " + std::string(value.type_name()));
   }
   if (!std::isfinite(number)) return special(number);
   std::array<char, 512> buffer{};
@@ -136,7 +142,8 @@ Result<std::string> clause(char verb, int precision, const Value& value) {
       if (value.is(Kind::Bool)) return std::string(value.as_bool() ? "1" : "0");
       if (auto digits = integer_in_base(value, 2)) return *std::move(digits);
       return wrong("only integers and bools can be formatted as binary, was given " + std::string(value.type_name()));
-    default: return problem(std::string("could not parse formatting clause: unrecognized formatting clause \"") + verb + "\"");
+    default:
+      return problem(std::string("could not parse formatting clause: unrecognized formatting clause \"") + verb + "\"");
   }
 }
 
@@ -148,7 +155,8 @@ Result<int> take_precision(std::string_view& format) {
   format.remove_prefix(1);
   int out = 0;
   const auto [end, error] = std::from_chars(format.data(), format.data() + format.size(), out);
-  if (error != std::errc() || out > kMost) return problem("could not parse formatting clause: error while parsing precision: invalid precision");
+  if (error != std::errc() || out > kMost)
+    return problem("could not parse formatting clause: error while parsing precision: invalid precision");
   format.remove_prefix(static_cast<std::size_t>(end - format.data()));
   return out;
 }

@@ -24,7 +24,8 @@ Result<Value> add(const Value& a, const Value& b) {
   if (a.kind() != b.kind()) return no_such_overload();
   if (a.is(Kind::Int) || a.is(Kind::Duration)) {
     std::int64_t out = 0;
-    if (__builtin_add_overflow(a.as_int(), b.as_int(), &out)) return problem(a.is(Kind::Int) ? "integer overflow" : "duration overflow");
+    if (__builtin_add_overflow(a.as_int(), b.as_int(), &out))
+      return problem(a.is(Kind::Int) ? "integer overflow" : "duration overflow");
     return a.is(Kind::Int) ? Value::integer(out) : Value::duration(out);
   }
   if (a.is(Kind::Uint)) {

@@ -62,7 +62,8 @@ Result<Address> parse_address(std::string_view text) {
     return problem("IP Address " + quote(text) + " parse error during conversion from string");
   }
   static constexpr std::array<unsigned char, 12> kMapped = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF};
-  if (!out.v4 && std::equal(kMapped.begin(), kMapped.end(), out.bytes.begin())) return problem("IPv4-mapped IPv6 address is not allowed");
+  if (!out.v4 && std::equal(kMapped.begin(), kMapped.end(), out.bytes.begin()))
+    return problem("IPv4-mapped IPv6 address is not allowed");
   return out;
 }
 
@@ -80,7 +81,8 @@ Result<Network> parse_network(std::string_view text) {
   int prefix = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), prefix);
   const bool leading_zero = digits.size() > 1 && digits.front() == '0';
-  if (!address || error != std::errc() || end != digits.data() + digits.size() || leading_zero || prefix < 0 || prefix > address->bits()) {
+  if (!address || error != std::errc() || end != digits.data() + digits.size() || leading_zero || prefix < 0 ||
+      prefix > address->bits()) {
     return malformed;
   }
   return Network{*address, prefix};
@@ -135,7 +137,8 @@ bool loopback(const Address& a) {
   return a.v4 ? a.bytes[0] == 127 : a.bytes == one.bytes;
 }
 bool link_local_multicast(const Address& a) {
-  return a.v4 ? a.bytes[0] == 224 && a.bytes[1] == 0 && a.bytes[2] == 0 : a.bytes[0] == 0xFF && (a.bytes[1] & 0x0F) == 2;
+  return a.v4 ? a.bytes[0] == 224 && a.bytes[1] == 0 && a.bytes[2] == 0
+              : a.bytes[0] == 0xFF && (a.bytes[1] & 0x0F) == 2;
 }
 bool link_local_unicast(const Address& a) {
   return a.v4 ? a.bytes[0] == 169 && a.bytes[1] == 254 : a.bytes[0] == 0xFE && (a.bytes[1] & 0xC0) == 0x80;
@@ -145,7 +148,8 @@ bool multicast(const Address& a) {
 }
 // As Go's net/netip: also private addresses; only those of special use are not.
 bool global_unicast(const Address& a) {
-  const bool broadcast = a.v4 && std::all_of(a.bytes.begin(), a.bytes.begin() + 4, [](unsigned char b) { return b == 255; });
+  const bool broadcast =
+      a.v4 && std::all_of(a.bytes.begin(), a.bytes.begin() + 4, [](unsigned char b) { return b == 255; });
   return !broadcast && !unspecified(a) && !loopback(a) && !multicast(a) && !link_local_unicast(a);
 }
 

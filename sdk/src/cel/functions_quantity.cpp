@@ -18,7 +18,9 @@ class QuantityValue final : public Opaque {
  public:
   explicit QuantityValue(Quantity value) : quantity(value) {}
   std::string_view type_name() const override { return "kubernetes.Quantity"; }
-  bool equals(const Opaque& other) const override { return quantity == static_cast<const QuantityValue&>(other).quantity; }
+  bool equals(const Opaque& other) const override {
+    return quantity == static_cast<const QuantityValue&>(other).quantity;
+  }
 
   const Quantity quantity;
 };

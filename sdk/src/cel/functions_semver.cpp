@@ -112,7 +112,8 @@ std::string normalized(std::string_view text) {
   if (text.starts_with('v')) text.remove_prefix(1);
   const std::size_t end = text.find_first_of("-+");
   auto parts = split(text.substr(0, end), '.');
-  for (std::string& part : parts) part.erase(0, std::min(part.find_first_not_of('0'), part.empty() ? 0 : part.size() - 1));
+  for (std::string& part : parts)
+    part.erase(0, std::min(part.find_first_not_of('0'), part.empty() ? 0 : part.size() - 1));
   while (parts.size() < 3) parts.emplace_back("0");
   std::string out;
   for (const std::string& part : parts) out += (out.empty() ? "" : ".") + part;

@@ -67,7 +67,8 @@ Result<Value> find(Args args) {
 
 Result<Value> find_all(Args args) {
   KUBERNEL_TRY(const auto pattern, compile(text(args[1])));
-  const std::int64_t limit = args.size() > 2 && args[2].as_int() >= 0 ? args[2].as_int() : std::numeric_limits<std::int64_t>::max();
+  const std::int64_t limit =
+      args.size() > 2 && args[2].as_int() >= 0 ? args[2].as_int() : std::numeric_limits<std::int64_t>::max();
   return Value::list(find_up_to(text(args[0]), *pattern, limit));
 }
 
@@ -98,7 +99,8 @@ Result<Value> index_of(Args args) {
     KUBERNEL_TRY(from, offset(in, args[2].as_int()));
   }
   const std::size_t found = in.find(text(args[1]), from);
-  return Value::integer(found == std::string_view::npos ? -1 : static_cast<std::int64_t>(count_points(in.substr(0, found))));
+  return Value::integer(found == std::string_view::npos ? -1
+                                                        : static_cast<std::int64_t>(count_points(in.substr(0, found))));
 }
 
 Result<Value> last_index_of(Args args) {
@@ -108,7 +110,8 @@ Result<Value> last_index_of(Args args) {
     KUBERNEL_TRY(from, offset(in, args[2].as_int()));
   }
   const std::size_t found = in.rfind(text(args[1]), from);
-  return Value::integer(found == std::string_view::npos ? -1 : static_cast<std::int64_t>(count_points(in.substr(0, found))));
+  return Value::integer(found == std::string_view::npos ? -1
+                                                        : static_cast<std::int64_t>(count_points(in.substr(0, found))));
 }
 
 template <char First, char Last, int Shift>
@@ -188,15 +191,16 @@ Result<Value> substring(Args args) {
   if (args.size() > 2) {
     KUBERNEL_TRY(to, offset(in, args[2].as_int()));
     if (from > to) {
-      return problem("invalid substring range. start: " + std::to_string(args[1].as_int()) + ", end: " + std::to_string(args[2].as_int()));
+      return problem("invalid substring range. start: " + std::to_string(args[1].as_int()) +
+                     ", end: " + std::to_string(args[2].as_int()));
     }
   }
   return Value::string(std::string(in.substr(from, to - from)));
 }
 
 bool is_space(char32_t c) {
-  return (c >= 9 && c <= 13) || c == ' ' || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
-         c == 0x202F || c == 0x205F || c == 0x3000;
+  return (c >= 9 && c <= 13) || c == ' ' || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) ||
+         c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
 Result<Value> trim(Args args) {

@@ -55,14 +55,15 @@ Result<std::int64_t> offset_of(std::string_view zone) {
   const auto first = std::from_chars(zone.data(), end, hours);
   if (first.ec != std::errc() || first.ptr == end || *first.ptr != ':') return unknown;
   const auto second = std::from_chars(first.ptr + 1, end, minutes);
-  if (second.ec != std::errc() || second.ptr != end || hours < 0 || hours > 23 || minutes < 0 || minutes > 59) return unknown;
+  if (second.ec != std::errc() || second.ptr != end || hours < 0 || hours > 23 || minutes < 0 || minutes > 59)
+    return unknown;
   const std::int64_t seconds = (hours * 60 + minutes) * 60;
   return west ? -seconds : seconds;
 }
 
 struct Civil {
   Date date;
-  std::int64_t days = 0;  // Since 1970.
+  std::int64_t days = 0;    // Since 1970.
   std::int64_t second = 0;  // Of the day.
   std::int32_t nanos = 0;
 };
@@ -88,16 +89,36 @@ Result<Value> part(Args args) {
   return Value::integer(Part(civil));
 }
 
-std::int64_t year(const Civil& c) { return c.date.year; }
-std::int64_t month(const Civil& c) { return c.date.month - 1; }
-std::int64_t day(const Civil& c) { return c.date.day - 1; }
-std::int64_t day_from_one(const Civil& c) { return c.date.day; }
-std::int64_t day_of_year(const Civil& c) { return c.days - days_of({c.date.year, 1, 1}); }
-std::int64_t day_of_week(const Civil& c) { return ((c.days + 4) % 7 + 7) % 7; }
-std::int64_t hours(const Civil& c) { return c.second / 3600; }
-std::int64_t minutes(const Civil& c) { return c.second / 60 % 60; }
-std::int64_t seconds_part(const Civil& c) { return c.second % 60; }
-std::int64_t millis(const Civil& c) { return c.nanos / 1'000'000; }
+std::int64_t year(const Civil& c) {
+  return c.date.year;
+}
+std::int64_t month(const Civil& c) {
+  return c.date.month - 1;
+}
+std::int64_t day(const Civil& c) {
+  return c.date.day - 1;
+}
+std::int64_t day_from_one(const Civil& c) {
+  return c.date.day;
+}
+std::int64_t day_of_year(const Civil& c) {
+  return c.days - days_of({c.date.year, 1, 1});
+}
+std::int64_t day_of_week(const Civil& c) {
+  return ((c.days + 4) % 7 + 7) % 7;
+}
+std::int64_t hours(const Civil& c) {
+  return c.second / 3600;
+}
+std::int64_t minutes(const Civil& c) {
+  return c.second / 60 % 60;
+}
+std::int64_t seconds_part(const Civil& c) {
+  return c.second % 60;
+}
+std::int64_t millis(const Civil& c) {
+  return c.nanos / 1'000'000;
+}
 
 template <std::int64_t Unit>
 Result<Value> whole(Args args) {

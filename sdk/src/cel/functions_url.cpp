@@ -30,9 +30,10 @@ const Url& url_of(const Value& value) {
 }
 
 bool is_scheme(std::string_view text) {
-  return !text.empty() && std::isalpha(static_cast<unsigned char>(text.front())) != 0 && std::ranges::all_of(text, [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '+' || c == '-' || c == '.';
-  });
+  return !text.empty() && std::isalpha(static_cast<unsigned char>(text.front())) != 0 &&
+         std::ranges::all_of(text, [](char c) {
+           return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '+' || c == '-' || c == '.';
+         });
 }
 
 bool has_broken_escape(std::string_view text) {
@@ -52,7 +53,8 @@ bool is_port(std::string_view text) {
 // Where ":port" begins; npos without one.
 std::size_t port_at(std::string_view host) {
   const std::size_t colon = host.rfind(':');
-  return colon != std::string_view::npos && host.find(']', colon) == std::string_view::npos ? colon : std::string_view::npos;
+  return colon != std::string_view::npos && host.find(']', colon) == std::string_view::npos ? colon
+                                                                                            : std::string_view::npos;
 }
 
 bool is_host(std::string_view host) {
@@ -65,8 +67,10 @@ bool is_host(std::string_view host) {
 }
 
 Result<Url> parse_url(std::string_view text) {
-  const Error malformed = problem("URL parse error during conversion from string: parse " + quote(text) + ": invalid URI for request");
-  const bool control = std::ranges::any_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; });
+  const Error malformed =
+      problem("URL parse error during conversion from string: parse " + quote(text) + ": invalid URI for request");
+  const bool control =
+      std::ranges::any_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; });
   if (text.empty() || control) return malformed;
   Url out{std::string(text), {}, {}, {}, {}};
   std::string_view rest = text;
@@ -74,7 +78,8 @@ Result<Url> parse_url(std::string_view text) {
     const std::size_t colon = rest.find(':');
     if (colon == std::string_view::npos || !is_scheme(rest.substr(0, colon))) return malformed;
     out.scheme = rest.substr(0, colon);
-    std::ranges::transform(out.scheme, out.scheme.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::ranges::transform(out.scheme, out.scheme.begin(),
+                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     rest.remove_prefix(colon + 1);
   }
   const std::size_t question = rest.find('?');

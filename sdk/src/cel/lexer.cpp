@@ -115,7 +115,8 @@ Result<Token> Lexer::string_literal(std::size_t start, bool raw, bool bytes) {
   at_ += triple ? 3 : 1;
   std::string out;
   for (;;) {
-    if (at_ >= text_.size() || (!triple && (peek() == '\n' || peek() == '\r'))) return fail(start, "unterminated string");
+    if (at_ >= text_.size() || (!triple && (peek() == '\n' || peek() == '\r')))
+      return fail(start, "unterminated string");
     if (peek() == quote && (!triple || (peek(1) == quote && peek(2) == quote))) break;
     if (peek() == '\\' && !raw) {
       KUBERNEL_CHECK_OK(escape(out, bytes));
@@ -124,7 +125,8 @@ Result<Token> Lexer::string_literal(std::size_t start, bool raw, bool bytes) {
     }
   }
   at_ += triple ? 3 : 1;
-  return Token{bytes ? TokenKind::Bytes : TokenKind::String, start, text_.substr(start, at_ - start), std::move(out), false};
+  return Token{bytes ? TokenKind::Bytes : TokenKind::String, start, text_.substr(start, at_ - start), std::move(out),
+               false};
 }
 
 Result<char32_t> Lexer::digits(std::size_t count, unsigned base) {
@@ -139,8 +141,18 @@ Result<char32_t> Lexer::digits(std::size_t count, unsigned base) {
 }
 
 Result<void> Lexer::escape(std::string& out, bool bytes) {
-  static constexpr std::array<std::pair<char, char>, 12> kSimple = {{{'a', '\a'}, {'b', '\b'}, {'f', '\f'}, {'n', '\n'}, {'r', '\r'}, {'t', '\t'},
-                                                                     {'v', '\v'}, {'\\', '\\'}, {'\'', '\''}, {'"', '"'}, {'`', '`'}, {'?', '?'}}};
+  static constexpr std::array<std::pair<char, char>, 12> kSimple = {{{'a', '\a'},
+                                                                     {'b', '\b'},
+                                                                     {'f', '\f'},
+                                                                     {'n', '\n'},
+                                                                     {'r', '\r'},
+                                                                     {'t', '\t'},
+                                                                     {'v', '\v'},
+                                                                     {'\\', '\\'},
+                                                                     {'\'', '\''},
+                                                                     {'"', '"'},
+                                                                     {'`', '`'},
+                                                                     {'?', '?'}}};
   const std::size_t start = at_;
   const char c = peek(1);
   at_ += 2;
@@ -183,7 +195,8 @@ Result<Token> Lexer::symbol() {
   if (std::string_view("()[]{}.,:?+-*/%!<>").find(peek()) == std::string_view::npos) {
     std::string_view rest = text_.substr(at_);
     static_cast<void>(take_point(rest));
-    return fail(start, "token recognition error at: '" + std::string(text_.substr(at_, text_.size() - at_ - rest.size())) + "'");
+    return fail(start, "token recognition error at: '" +
+                           std::string(text_.substr(at_, text_.size() - at_ - rest.size())) + "'");
   }
   ++at_;
   return Token{TokenKind::Symbol, start, text_.substr(start, 1), {}, false};

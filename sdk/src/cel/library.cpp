@@ -70,7 +70,8 @@ void add_operators(Library& library) {
 std::string_view take_argument(std::string_view& text) {
   int depth = 0;
   std::size_t end = 0;
-  for (; end < text.size() && (depth > 0 || text[end] != ','); ++end) depth += text[end] == '(' ? 1 : text[end] == ')' ? -1 : 0;
+  for (; end < text.size() && (depth > 0 || text[end] != ','); ++end)
+    depth += text[end] == '(' ? 1 : text[end] == ')' ? -1 : 0;
   const std::string_view out = text.substr(0, end);
   text.remove_prefix(std::min(text.size(), end + 1));
   return out;
@@ -112,8 +113,9 @@ std::shared_ptr<const Library> standard_library() {
   static const std::shared_ptr<const Library> kLibrary = [] {
     auto library = std::make_shared<Library>();
     add_operators(*library);
-    for (const auto& rows : {core_functions(), time_functions(), text_functions(), list_functions(), quantity_functions(), semver_functions(),
-                             network_functions(), url_functions(), format_functions()}) {
+    for (const auto& rows :
+         {core_functions(), time_functions(), text_functions(), list_functions(), quantity_functions(),
+          semver_functions(), network_functions(), url_functions(), format_functions()}) {
       for (const FunctionRow& row : rows) add(*library, row.signature, row.run);
     }
     return library;

@@ -61,8 +61,9 @@ constexpr std::array<Macro, 18> kMacros = {{{"all", 2, 1, Op::All},
                                             {"optMap", 2, 1, Op::OptMap},
                                             {"optFlatMap", 2, 1, Op::OptFlatMap}}};
 
-constexpr std::array<std::string_view, 15> kReserved = {"as",     "break", "const",     "continue", "else", "for",  "function", "if",
-                                                        "import", "let",   "loop",      "package",  "return", "var", "while"};
+constexpr std::array<std::string_view, 15> kReserved = {"as",   "break",    "const",  "continue", "else",
+                                                        "for",  "function", "if",     "import",   "let",
+                                                        "loop", "package",  "return", "var",      "while"};
 
 using Mutable = std::shared_ptr<Node>;
 
@@ -94,7 +95,8 @@ class Parser {
     return {};
   }
   bool at(std::string_view symbol) const {
-    return token_.text == symbol && !token_.quoted && (token_.kind == TokenKind::Symbol || token_.kind == TokenKind::Name);
+    return token_.text == symbol && !token_.quoted &&
+           (token_.kind == TokenKind::Symbol || token_.kind == TokenKind::Name);
   }
   Result<bool> take(std::string_view symbol) {
     if (!at(symbol)) return false;
@@ -107,7 +109,8 @@ class Parser {
   }
   Error fail(std::size_t offset, const std::string& message) const { return error_at(text_, offset, message); }
   Error unexpected(const std::string& hint = {}) const {
-    const std::string what = token_.kind == TokenKind::End ? "unexpected end of expression" : "unexpected '" + std::string(token_.text) + "'";
+    const std::string what = token_.kind == TokenKind::End ? "unexpected end of expression"
+                                                           : "unexpected '" + std::string(token_.text) + "'";
     return fail(token_.offset, "syntax error: " + what + (hint.empty() ? "" : ", " + hint));
   }
   Error too_deep(std::size_t offset) const {
@@ -232,17 +235,20 @@ class Parser {
   }
 
   Result<NodePtr> member_call(Mutable node, std::vector<NodePtr> arguments) {
-    if (node->name == "bind" && arguments.size() == 3 && node->children[0]->op == Op::Name && node->children[0]->name == "cel") {
+    if (node->name == "bind" && arguments.size() == 3 && node->children[0]->op == Op::Name &&
+        node->children[0]->name == "cel") {
       node->op = Op::Bind;
       KUBERNEL_TRY(node->variable, variable_name(arguments[0]));
       node->children = {std::move(arguments[1]), std::move(arguments[2])};
       return done(std::move(node));
     }
-    const auto macro = std::ranges::find_if(
-        kMacros, [&](const Macro& candidate) { return candidate.name == node->name && candidate.arguments == arguments.size(); });
+    const auto macro = std::ranges::find_if(kMacros, [&](const Macro& candidate) {
+      return candidate.name == node->name && candidate.arguments == arguments.size();
+    });
     if (macro == kMacros.end()) {
       node->op = Op::MemberCall;
-      node->children.insert(node->children.end(), std::make_move_iterator(arguments.begin()), std::make_move_iterator(arguments.end()));
+      node->children.insert(node->children.end(), std::make_move_iterator(arguments.begin()),
+                            std::make_move_iterator(arguments.end()));
       return done(std::move(node));
     }
     node->op = macro->op;
@@ -356,7 +362,8 @@ class Parser {
       node->op = Op::Call;
       return done(std::move(node));
     }
-    if (node->children.size() != 1 || node->children[0]->op != Op::Select) return fail(node->offset, "invalid argument to has() macro");
+    if (node->children.size() != 1 || node->children[0]->op != Op::Select)
+      return fail(node->offset, "invalid argument to has() macro");
     auto test = make(Op::Has, node->offset);
     test->name = node->children[0]->name;
     test->children = node->children[0]->children;
@@ -392,7 +399,8 @@ class Parser {
     const bool hex = digits.starts_with("0x") || digits.starts_with("0X");
     if (hex) digits.remove_prefix(2);
     std::uint64_t value = 0;
-    const bool fits = std::from_chars(digits.data(), digits.data() + digits.size(), value, hex ? 16 : 10).ec == std::errc();
+    const bool fits =
+        std::from_chars(digits.data(), digits.data() + digits.size(), value, hex ? 16 : 10).ec == std::errc();
     if (token_.kind == TokenKind::Uint) {
       if (!fits) return fail(token_.offset, "invalid uint literal");
       return Value::uinteger(value);
@@ -413,8 +421,8 @@ class Parser {
 
 Result<Expression> Expression::parse(std::string text, const ParseLimits& limits) {
   if (text.size() > limits.max_bytes) {
-    return Error(Reason::Invalid, "expression code point size exceeds limit: size: " + std::to_string(text.size()) + ", limit " +
-                                      std::to_string(limits.max_bytes));
+    return Error(Reason::Invalid, "expression code point size exceeds limit: size: " + std::to_string(text.size()) +
+                                      ", limit " + std::to_string(limits.max_bytes));
   }
   if (!is_valid_utf8(text)) return Error(Reason::Invalid, "1:1: syntax error: the expression is not UTF-8");
   Expression out;

@@ -22,7 +22,8 @@ std::size_t sequence_length(unsigned char byte) {
 
 bool is_point(char32_t point, std::size_t length) {
   if (point > 0x10FFFF || (point >= 0xD800 && point <= 0xDFFF)) return false;
-  return length == 1 || (length == 2 && point >= 0x80) || (length == 3 && point >= 0x800) || (length == 4 && point >= 0x10000);
+  return length == 1 || (length == 2 && point >= 0x80) || (length == 3 && point >= 0x800) ||
+         (length == 4 && point >= 0x10000);
 }
 
 // Absent when the text does not begin with a well-formed sequence.
@@ -99,20 +100,23 @@ std::string format_double(double value) {
   if (std::isinf(value)) return value > 0 ? "+Inf" : "-Inf";
   std::array<char, 400> buffer{};
   const double size = std::fabs(value);
-  const auto form = value == 0 || (size >= 1e-4 && size < 1e21) ? std::chars_format::fixed : std::chars_format::scientific;
+  const auto form =
+      value == 0 || (size >= 1e-4 && size < 1e21) ? std::chars_format::fixed : std::chars_format::scientific;
   const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, form).ptr;
   return {buffer.data(), end};
 }
 
 std::int64_t days_of(Date date) {
-  const std::chrono::year_month_day written{std::chrono::year(static_cast<int>(date.year)), std::chrono::month(static_cast<unsigned>(date.month)),
+  const std::chrono::year_month_day written{std::chrono::year(static_cast<int>(date.year)),
+                                            std::chrono::month(static_cast<unsigned>(date.month)),
                                             std::chrono::day(static_cast<unsigned>(date.day))};
   return std::chrono::sys_days(written).time_since_epoch().count();
 }
 
 Date date_of(std::int64_t days) {
   const std::chrono::year_month_day date{std::chrono::sys_days(std::chrono::days(days))};
-  return {static_cast<int>(date.year()), static_cast<int>(static_cast<unsigned>(date.month())), static_cast<int>(static_cast<unsigned>(date.day()))};
+  return {static_cast<int>(date.year()), static_cast<int>(static_cast<unsigned>(date.month())),
+          static_cast<int>(static_cast<unsigned>(date.day()))};
 }
 
 std::string format_timestamp(Timestamp time) {
@@ -121,8 +125,8 @@ std::string format_timestamp(Timestamp time) {
   const auto rest = static_cast<int>(time.seconds - days * kDay);
   const Date date = date_of(days);
   std::array<char, 64> buffer{};
-  std::snprintf(buffer.data(), buffer.size(), "%04d-%02d-%02dT%02d:%02d:%02d", static_cast<int>(date.year), date.month, date.day, rest / 3600,
-                rest / 60 % 60, rest % 60);
+  std::snprintf(buffer.data(), buffer.size(), "%04d-%02d-%02dT%02d:%02d:%02d", static_cast<int>(date.year), date.month,
+                date.day, rest / 3600, rest / 60 % 60, rest % 60);
   return buffer.data() + trimmed_fraction(time.nanos) + "Z";
 }
 

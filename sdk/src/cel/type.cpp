@@ -49,7 +49,9 @@ bool take(std::string_view& text, char wanted) {
 std::string take_name(std::string_view& text) {
   skip_spaces(text);
   std::size_t end = 0;
-  while (end < text.size() && (std::isalnum(static_cast<unsigned char>(text[end])) != 0 || text[end] == '_' || text[end] == '.')) ++end;
+  while (end < text.size() &&
+         (std::isalnum(static_cast<unsigned char>(text[end])) != 0 || text[end] == '_' || text[end] == '.'))
+    ++end;
   std::string out(text.substr(0, end));
   text.remove_prefix(end);
   return out;
@@ -69,7 +71,8 @@ Result<Type> take_type(std::string_view& text) {
   parameters.resize(std::max<std::size_t>(parameters.size(), 2));
   const auto known = std::ranges::find(kNamed, name, &Named::name);
   if (known == kNamed.end()) {
-    return name.size() == 1 && std::isupper(static_cast<unsigned char>(name[0])) != 0 ? Type::parameter(name) : Type::opaque(name);
+    return name.size() == 1 && std::isupper(static_cast<unsigned char>(name[0])) != 0 ? Type::parameter(name)
+                                                                                      : Type::opaque(name);
   }
   switch (known->kind) {
     case Type::Kind::List: return Type::list(parameters[0]);
@@ -121,7 +124,8 @@ Result<Type> Type::parse(std::string_view text) {
   std::string_view rest = text;
   auto out = take_type(rest);
   skip_spaces(rest);
-  if (out && !rest.empty()) return Error(Reason::Invalid, "type \"" + std::string(text) + "\": \"" + std::string(rest) + "\" is too much");
+  if (out && !rest.empty())
+    return Error(Reason::Invalid, "type \"" + std::string(text) + "\": \"" + std::string(rest) + "\" is too much");
   return out;
 }
 
@@ -153,7 +157,8 @@ std::string Type::to_string() const {
 
 bool operator==(const Type& a, const Type& b) {
   if (a.kind_ != b.kind_ || a.name() != b.name()) return false;
-  return a.element(0).kind() == b.element(0).kind() && (!a.detail_ || a.detail_ == b.detail_ || a.to_string() == b.to_string());
+  return a.element(0).kind() == b.element(0).kind() &&
+         (!a.detail_ || a.detail_ == b.detail_ || a.to_string() == b.to_string());
 }
 
 }  // namespace kubernel::cel

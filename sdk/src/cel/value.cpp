@@ -27,7 +27,8 @@ class OwnList final : public List {
   std::vector<Value> elements_;
 };
 
-// Keys of one kind are in order, so that large maps are not searched from end to end; a number may be asked for by another kind of number.
+// Keys of one kind are in order, so that large maps are not searched from end to end; a number may be asked for by
+// another kind of number.
 class OwnMap final : public Map {
  public:
   explicit OwnMap(std::vector<std::pair<Value, Value>> entries) : entries_(std::move(entries)) {
@@ -88,8 +89,10 @@ std::optional<int> compare_numbers(const Value& a, const Value& b) {
     const auto order = compare_with_double(b.as_double(), a);
     return order ? std::optional<int>(-*order) : std::nullopt;
   }
-  if (a.kind() == b.kind()) return a.is(Value::Kind::Int) ? order_of(a.as_int(), b.as_int()) : order_of(a.as_uint(), b.as_uint());
-  if (a.is(Value::Kind::Int)) return a.as_int() < 0 ? -1 : order_of(static_cast<std::uint64_t>(a.as_int()), b.as_uint());
+  if (a.kind() == b.kind())
+    return a.is(Value::Kind::Int) ? order_of(a.as_int(), b.as_int()) : order_of(a.as_uint(), b.as_uint());
+  if (a.is(Value::Kind::Int))
+    return a.as_int() < 0 ? -1 : order_of(static_cast<std::uint64_t>(a.as_int()), b.as_uint());
   return b.as_int() < 0 ? 1 : order_of(a.as_uint(), static_cast<std::uint64_t>(b.as_int()));
 }
 
@@ -248,9 +251,19 @@ Value Value::json(api::Value value) noexcept {
 
 std::string_view Value::type_name() const noexcept {
   if (kind_ == Kind::Opaque) return as_opaque()->type_name();
-  static constexpr std::array<std::string_view, 13> kNames = {
-      "null_type", "bool", "int", "uint", "double", "string", "bytes", "list", "map",
-      "google.protobuf.Timestamp", "google.protobuf.Duration", "type", "optional_type"};
+  static constexpr std::array<std::string_view, 13> kNames = {"null_type",
+                                                              "bool",
+                                                              "int",
+                                                              "uint",
+                                                              "double",
+                                                              "string",
+                                                              "bytes",
+                                                              "list",
+                                                              "map",
+                                                              "google.protobuf.Timestamp",
+                                                              "google.protobuf.Duration",
+                                                              "type",
+                                                              "optional_type"};
   return kNames[static_cast<std::size_t>(kind_)];
 }
 

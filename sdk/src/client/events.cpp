@@ -42,7 +42,8 @@ struct Event {
 // What one source says about one object; the parts of a key are separated by a byte no name has.
 std::string about_key(const Event& event) {
   std::string out;
-  for (const char* part : {"kind", "namespace", "name", "uid", "apiVersion"}) out += event.involved.value(part, "") + '\n';
+  for (const char* part : {"kind", "namespace", "name", "uid", "apiVersion"})
+    out += event.involved.value(part, "") + '\n';
   return out;
 }
 
@@ -82,7 +83,8 @@ class Recorder final : public EventRecorder {
   Recorder(const Recorder&) = delete;
   Recorder& operator=(const Recorder&) = delete;
 
-  void record(const api::Object& about, std::string_view type, std::string_view reason, std::string_view message) override {
+  void record(const api::Object& about, std::string_view type, std::string_view reason,
+              std::string_view message) override {
     const auto& head = about.head();
     Event event;
     event.involved = {{"kind", head.gvk.kind},
@@ -133,8 +135,8 @@ class Recorder final : public EventRecorder {
       }
     }
     // The first pause is random, so that all clients of a server do not come back at once.
-    const auto pause = std::chrono::milliseconds(
-        tries == 1 ? static_cast<std::int64_t>(random_below(random_, 10'000)) : kBetweenTries.count() * 1000);
+    const auto pause = std::chrono::milliseconds(tries == 1 ? static_cast<std::int64_t>(random_below(random_, 10'000))
+                                                            : kBetweenTries.count() * 1000);
     retry_ = clock_.call_at(clock_.now() + pause, [this] {
       turns_->run([this] {
         retry_.reset();
@@ -160,9 +162,8 @@ class Recorder final : public EventRecorder {
     if (event.tries == 0 && spam(event)) return {};
     Written& known = written_.at(key);
     if (known.count > 0) {
-      const json patch = {{"count", known.count + 1},
-                          {"lastTimestamp", api::format_time(event.wall)},
-                          {"message", message}};
+      const json patch = {
+          {"count", known.count + 1}, {"lastTimestamp", api::format_time(event.wall)}, {"message", message}};
       const auto patched =
           client_.patch(ctx, api::resources::kEvents, {known.ns, known.name}, PatchType::Merge, patch, {});
       if (patched) {

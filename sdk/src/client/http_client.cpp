@@ -171,25 +171,32 @@ std::string read_rest(net::ClientStream& stream, Clock& clock, const CallContext
 
 class HttpApiClient final : public ApiClient {
  public:
-  HttpApiClient(const net::NetContext& context, Random& random, net::HttpClient& http, HttpApiOptions options, TokenSource token)
+  HttpApiClient(const net::NetContext& context, Random& random, net::HttpClient& http, HttpApiOptions options,
+                TokenSource token)
       : context_(context), random_(random), http_(http), options_(std::move(options)), token_(std::move(token)) {}
 
-  Result<Object> get(const CallContext& ctx, const Resource& resource, const ObjectKey& key, std::string_view subresource) override {
+  Result<Object> get(const CallContext& ctx, const Resource& resource, const ObjectKey& key,
+                     std::string_view subresource) override {
     return object(call(ctx, "GET", http::path(resource, key.ns, key.name, subresource), {}, {}));
   }
 
   Result<ObjectList> list(const CallContext& ctx, const Resource& resource, const ListOptions& options) override {
-    KUBERNEL_TRY(std::string body, call(ctx, "GET", http::path(resource, options.ns, {}, {}) + list_query(options), {}, {}));
+    KUBERNEL_TRY(std::string body,
+                 call(ctx, "GET", http::path(resource, options.ns, {}, {}) + list_query(options), {}, {}));
     return http::read_list(std::move(body));
   }
 
-  Result<std::unique_ptr<Watch>> watch(const CallContext& ctx, const Resource& resource, const WatchOptions& options) override {
+  Result<std::unique_ptr<Watch>> watch(const CallContext& ctx, const Resource& resource,
+                                       const WatchOptions& options) override {
     http::Query query;
-    query.add("watch", "true").add("labelSelector", options.label_selector).add("fieldSelector", options.field_selector);
+    query.add("watch", "true")
+        .add("labelSelector", options.label_selector)
+        .add("fieldSelector", options.field_selector);
     if (options.resource_version > 0) query.add("resourceVersion", std::to_string(options.resource_version));
     if (options.bookmarks) query.add("allowWatchBookmarks", "true");
     query.add("timeoutSeconds", std::to_string(300 + random_below(random_, 300)));
-    KUBERNEL_TRY(const auto request, make_request(ctx, "GET", http::path(resource, options.ns, {}, {}) + query.text(), {}, {}));
+    KUBERNEL_TRY(const auto request,
+                 make_request(ctx, "GET", http::path(resource, options.ns, {}, {}) + query.text(), {}, {}));
     KUBERNEL_TRY(auto stream, http_.stream(ctx, request));
     if (stream->status() != 200) return read_status_error(stream->status(), read_rest(*stream, context_.clock, ctx));
     return std::make_unique<HttpWatch>(std::move(stream));
@@ -198,16 +205,18 @@ class HttpApiClient final : public ApiClient {
   Result<Object> create(const CallContext& ctx, const Resource& resource, const ObjectKey& parent, const json& document,
                         const WriteOptions& options) override {
     const std::string_view name = options.subresource.empty() ? std::string_view() : std::string_view(parent.name);
-    return object(call(ctx, "POST", http::path(resource, parent.ns, name, options.subresource) + write_query(options), kJson, document.dump()));
+    return object(call(ctx, "POST", http::path(resource, parent.ns, name, options.subresource) + write_query(options),
+                       kJson, document.dump()));
   }
 
   Result<Object> update(const CallContext& ctx, const Resource& resource, const ObjectKey& key, const json& document,
                         const WriteOptions& options) override {
-    return object(call(ctx, "PUT", http::path(resource, key.ns, key.name, options.subresource) + write_query(options), kJson, document.dump()));
+    return object(call(ctx, "PUT", http::path(resource, key.ns, key.name, options.subresource) + write_query(options),
+                       kJson, document.dump()));
   }
 
-  Result<Object> patch(const CallContext& ctx, const Resource& resource, const ObjectKey& key, PatchType type, const json& patch,
-                       const WriteOptions& options) override {
+  Result<Object> patch(const CallContext& ctx, const Resource& resource, const ObjectKey& key, PatchType type,
+                       const json& patch, const WriteOptions& options) override {
     static constexpr const char* kTypes[] = {"application/json-patch+json", "application/merge-patch+json",
                                              "application/strategic-merge-patch+json", "application/apply-patch+yaml"};
     http::Query query;
@@ -217,12 +226,16 @@ class HttpApiClient final : public ApiClient {
                        kTypes[static_cast<std::size_t>(type)], patch.dump()));
   }
 
-  Result<Object> remove(const CallContext& ctx, const Resource& resource, const ObjectKey& key, const DeleteOptions& options) override {
-    return object(call(ctx, "DELETE", http::path(resource, key.ns, key.name, {}), kJson, http::delete_options(options).dump()));
+  Result<Object> remove(const CallContext& ctx, const Resource& resource, const ObjectKey& key,
+                        const DeleteOptions& options) override {
+    return object(
+        call(ctx, "DELETE", http::path(resource, key.ns, key.name, {}), kJson, http::delete_options(options).dump()));
   }
 
-  Result<void> remove_all(const CallContext& ctx, const Resource& resource, const ListOptions& which, const DeleteOptions& options) override {
-    KUBERNEL_CHECK_OK(call(ctx, "DELETE", http::path(resource, which.ns, {}, {}) + list_query(which), kJson, http::delete_options(options).dump()));
+  Result<void> remove_all(const CallContext& ctx, const Resource& resource, const ListOptions& which,
+                          const DeleteOptions& options) override {
+    KUBERNEL_CHECK_OK(call(ctx, "DELETE", http::path(resource, which.ns, {}, {}) + list_query(which), kJson,
+                           http::delete_options(options).dump()));
     return {};
   }
 
@@ -245,7 +258,8 @@ class HttpApiClient final : public ApiClient {
     query.add("continue", options.continue_token);
     // The server refuses a revision beside a continue token, which carries its own.
     if (options.continue_token.empty()) {
-      query.add("resourceVersion", options.resource_version).add("resourceVersionMatch", options.resource_version_match);
+      query.add("resourceVersion", options.resource_version)
+          .add("resourceVersionMatch", options.resource_version_match);
     }
     return query.text();
   }
@@ -261,8 +275,8 @@ class HttpApiClient final : public ApiClient {
     return Object::parse(*std::move(body));
   }
 
-  Result<net::ClientRequest> make_request(const CallContext& ctx, std::string method, const std::string& target, std::string_view type,
-                                          std::string body) {
+  Result<net::ClientRequest> make_request(const CallContext& ctx, std::string method, const std::string& target,
+                                          std::string_view type, std::string body) {
     net::ClientRequest request;
     request.method = std::move(method);
     request.url = options_.server + target;
@@ -277,14 +291,16 @@ class HttpApiClient final : public ApiClient {
     return request;
   }
 
-  Result<std::string> call(const CallContext& ctx, std::string method, const std::string& target, std::string_view type, std::string body) {
+  Result<std::string> call(const CallContext& ctx, std::string method, const std::string& target, std::string_view type,
+                           std::string body) {
     KUBERNEL_TRY(const auto request, make_request(ctx, std::move(method), target, type, std::move(body)));
     return send(ctx, request);
   }
 
   Result<std::string> send(const CallContext& ctx, const net::ClientRequest& request) {
     CallContext bounded = ctx;
-    if (bounded.deadline == CallContext::Clock::time_point::max()) bounded.deadline = context_.clock.now() + options_.request_timeout;
+    if (bounded.deadline == CallContext::Clock::time_point::max())
+      bounded.deadline = context_.clock.now() + options_.request_timeout;
     KUBERNEL_TRY(net::Response response, http_.request(bounded, request, kLargestResponse));
     if (response.status >= 200 && response.status < 300) return std::move(response.body);
     return read_status_error(response.status, response.body);
@@ -308,8 +324,11 @@ class AccountTokens {
   Result<std::string> get(const CallContext& ctx) {
     const std::lock_guard lock(mutex_);  // Held while it asks: one question for all who wait.
     if (!token_.empty() && clock_.now() < renew_at_) return token_;
-    const json request = {{"apiVersion", "authentication.k8s.io/v1"}, {"kind", "TokenRequest"}, {"spec", {{"expirationSeconds", kLife.count()}}}};
-    const auto answer = client_->create(ctx, api::resources::kServiceAccounts, account_, request, {.subresource = "token"});
+    const json request = {{"apiVersion", "authentication.k8s.io/v1"},
+                          {"kind", "TokenRequest"},
+                          {"spec", {{"expirationSeconds", kLife.count()}}}};
+    const auto answer =
+        client_->create(ctx, api::resources::kServiceAccounts, account_, request, {.subresource = "token"});
     if (!answer) {
       Error error = answer.error();
       return std::move(error).wrap("token of service account " + to_string(account_));
@@ -343,7 +362,8 @@ class HttpConnector final : public Connector {
     const std::string rest = user.name.substr(kPrefix.size());
     const auto colon = rest.find(':');
     if (colon == std::string::npos) return make(options_.token);
-    auto tokens = std::make_shared<AccountTokens>(make(options_.token), context_.clock, ObjectKey{rest.substr(0, colon), rest.substr(colon + 1)});
+    auto tokens = std::make_shared<AccountTokens>(make(options_.token), context_.clock,
+                                                  ObjectKey{rest.substr(0, colon), rest.substr(colon + 1)});
     return make([tokens](const CallContext& ctx) { return tokens->get(ctx); });
   }
 

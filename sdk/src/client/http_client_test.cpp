@@ -31,7 +31,8 @@ struct Far {
 
 class FakeStream final : public net::ClientStream {
  public:
-  FakeStream(int status, std::string body, std::shared_ptr<Far> far) : status_(status), body_(std::move(body)), far_(std::move(far)) {}
+  FakeStream(int status, std::string body, std::shared_ptr<Far> far)
+      : status_(status), body_(std::move(body)), far_(std::move(far)) {}
   int status() const override { return status_; }
   const net::Headers& headers() const override { return headers_; }
   void on_data(Data data) override {
@@ -63,10 +64,12 @@ class FakeHttp final : public net::HttpClient {
     asked.push_back(request);
     return std::make_unique<FakeStream>(stream_status, stream_body, far);
   }
-  Result<std::shared_ptr<net::ByteStream>> upgrade(const CallContext&, const net::ClientRequest&, net::Headers*) override {
+  Result<std::shared_ptr<net::ByteStream>> upgrade(const CallContext&, const net::ClientRequest&,
+                                                   net::Headers*) override {
     return Error(Reason::BadRequest, "not here");
   }
-  Result<std::shared_ptr<net::WebSocket>> websocket(const CallContext&, const net::ClientRequest&, const std::vector<std::string>&) override {
+  Result<std::shared_ptr<net::WebSocket>> websocket(const CallContext&, const net::ClientRequest&,
+                                                    const std::vector<std::string>&) override {
     return Error(Reason::BadRequest, "not here");
   }
   void answer(int status, const std::string& body) { answers.push_back({status, {}, body}); }
@@ -95,7 +98,8 @@ class HttpClientTest : public ::testing::Test {
   testing::SeededRandom random_{1};
   FakeHttp http_;
   std::unique_ptr<Connector> connector_;
-  const std::string pod_ = R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","namespace":"shop","resourceVersion":"7"}})";
+  const std::string pod_ =
+      R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","namespace":"shop","resourceVersion":"7"}})";
 };
 
 TEST_F(HttpClientTest, SpellsItsCallsAsTheApiDoes) {
@@ -119,10 +123,13 @@ TEST_F(HttpClientTest, SpellsItsCallsAsTheApiDoes) {
   EXPECT_EQ(http_.asked.back().headers.get("content-type"), "application/strategic-merge-patch+json");
   EXPECT_TRUE(client->patch({}, kPods, key, PatchType::Apply, {{"a", 1}}, {.field_manager = "m", .force = true}));
   EXPECT_EQ(asked(), "PATCH https://api:6443/api/v1/namespaces/shop/pods/web?fieldManager=m&force=true");
-  EXPECT_TRUE(client->remove({}, kPods, key, {.grace_period_seconds = 0, .precondition_uid = "u", .propagation = Propagation::Foreground}));
+  EXPECT_TRUE(client->remove(
+      {}, kPods, key, {.grace_period_seconds = 0, .precondition_uid = "u", .propagation = Propagation::Foreground}));
   EXPECT_EQ(asked(), "DELETE https://api:6443/api/v1/namespaces/shop/pods/web");
-  EXPECT_EQ(json::parse(http_.asked.back().body),
-            json::parse(R"({"apiVersion":"v1","kind":"DeleteOptions","gracePeriodSeconds":0,"preconditions":{"uid":"u"},"propagationPolicy":"Foreground"})"));
+  EXPECT_EQ(
+      json::parse(http_.asked.back().body),
+      json::parse(
+          R"({"apiVersion":"v1","kind":"DeleteOptions","gracePeriodSeconds":0,"preconditions":{"uid":"u"},"propagationPolicy":"Foreground"})"));
 }
 
 TEST_F(HttpClientTest, ReadsListsAndGivesItemsTheirKind) {
@@ -142,7 +149,9 @@ TEST_F(HttpClientTest, ReadsListsAndGivesItemsTheirKind) {
 
 TEST_F(HttpClientTest, TurnsAStatusIntoAnError) {
   const auto client = connect();
-  http_.answer(422, R"({"kind":"Status","apiVersion":"v1","status":"Failure","message":"Pod \"p\" is invalid","reason":"Invalid","code":422,
+  http_.answer(
+      422,
+      R"({"kind":"Status","apiVersion":"v1","status":"Failure","message":"Pod \"p\" is invalid","reason":"Invalid","code":422,
       "details":{"name":"p","kind":"Pod","causes":[{"reason":"FieldValueRequired","message":"Required value","field":"spec"}]}})");
   const auto refused = client->get({}, kPods, {"shop", "p"}, "");
   ASSERT_FALSE(refused);
@@ -169,7 +178,9 @@ TEST_F(HttpClientTest, AWatchDeliversWhatArrivesHoweverItIsCut) {
   const auto client = connect();
   const auto watch = client->watch({}, kPods, {.ns = "shop", .resource_version = 5});
   ASSERT_TRUE(watch);
-  EXPECT_THAT(asked(), HasSubstr("/api/v1/namespaces/shop/pods?watch=true&resourceVersion=5&allowWatchBookmarks=true&timeoutSeconds="));
+  EXPECT_THAT(
+      asked(),
+      HasSubstr("/api/v1/namespaces/shop/pods?watch=true&resourceVersion=5&allowWatchBookmarks=true&timeoutSeconds="));
   int rung = 0;
   (*watch)->notify([&] { ++rung; });
   EXPECT_EQ(rung, 0);
@@ -177,7 +188,9 @@ TEST_F(HttpClientTest, AWatchDeliversWhatArrivesHoweverItIsCut) {
   const std::string line = R"({"type":"ADDED","object":)" + pod_ + "}\n";
   http_.far->say(line.substr(0, 20));
   EXPECT_TRUE((*watch)->take(10)->empty());
-  http_.far->say(line.substr(20) + R"({"type":"BOOKMARK","object":{"kind":"Pod","apiVersion":"v1","metadata":{"resourceVersion":"9"}}})" + "\n");
+  http_.far->say(line.substr(20) +
+                 R"({"type":"BOOKMARK","object":{"kind":"Pod","apiVersion":"v1","metadata":{"resourceVersion":"9"}}})" +
+                 "\n");
   EXPECT_GE(rung, 1);
   const auto events = (*watch)->take(10);
   ASSERT_TRUE(events);
@@ -191,7 +204,9 @@ TEST_F(HttpClientTest, AWatchDeliversWhatArrivesHoweverItIsCut) {
 TEST_F(HttpClientTest, AWatchEndsAsItsServerSays) {
   const auto client = connect();
   const auto expired = client->watch({}, kPods, {});
-  http_.far->say(R"({"type":"ERROR","object":{"kind":"Status","reason":"Expired","code":410,"message":"too old resource version"}})" "\n");
+  http_.far->say(
+      R"({"type":"ERROR","object":{"kind":"Status","reason":"Expired","code":410,"message":"too old resource version"}})"
+      "\n");
   EXPECT_EQ((*expired)->take(10).error().reason(), Reason::Expired);
   const auto ended = client->watch({}, kPods, {});
   http_.far->say({});
@@ -223,7 +238,11 @@ TEST_F(HttpClientTest, ARefusedWatchIsAnError) {
 TEST_F(HttpClientTest, ASlowReaderMakesTheServerWait) {
   const auto client = connect();
   const auto watch = client->watch({}, kPods, {});
-  const std::string line = R"({"type":"ADDED","object":{"kind":"Pod","apiVersion":"v1","metadata":{"name":"p","annotations":{"a":")" + std::string(100'000, 'x') + R"("}}}})" "\n";
+  const std::string line =
+      R"({"type":"ADDED","object":{"kind":"Pod","apiVersion":"v1","metadata":{"name":"p","annotations":{"a":")" +
+      std::string(100'000, 'x') +
+      R"("}}}})"
+      "\n";
   for (int i = 0; i < 50; ++i) http_.far->say(line);
   EXPECT_TRUE(http_.far->paused);
   EXPECT_EQ((*watch)->take(10)->size(), 10U);
@@ -247,14 +266,16 @@ TEST_F(HttpClientTest, SendsItsTokenAndNeverAnEmptyOne) {
 TEST_F(HttpClientTest, AControllerActsAsItsServiceAccount) {
   const auto client = connect({.service_account_tokens = true}, "system:serviceaccount:kube-system:job-controller");
   const auto token = [](const char* text) {
-    return std::string(R"({"kind":"TokenRequest","apiVersion":"authentication.k8s.io/v1","metadata":{"name":"x"},"status":{"token":")") + text +
-           R"(","expirationTimestamp":"2026-01-01T01:00:00Z"}})";
+    return std::string(
+               R"({"kind":"TokenRequest","apiVersion":"authentication.k8s.io/v1","metadata":{"name":"x"},"status":{"token":")") +
+           text + R"(","expirationTimestamp":"2026-01-01T01:00:00Z"}})";
   };
   http_.answer(201, token("first"));
   http_.answer(200, pod_);
   http_.answer(200, pod_);
   EXPECT_TRUE(client->get({}, kPods, {"shop", "p"}, ""));
-  EXPECT_EQ(http_.asked.at(0).method + " " + http_.asked.at(0).url, "POST https://api:6443/api/v1/namespaces/kube-system/serviceaccounts/job-controller/token");
+  EXPECT_EQ(http_.asked.at(0).method + " " + http_.asked.at(0).url,
+            "POST https://api:6443/api/v1/namespaces/kube-system/serviceaccounts/job-controller/token");
   EXPECT_EQ(http_.asked.at(1).headers.get("authorization"), "Bearer first");
   EXPECT_TRUE(client->get({}, kPods, {"shop", "p"}, ""));
   EXPECT_EQ(http_.asked.size(), 3U);
@@ -267,7 +288,8 @@ TEST_F(HttpClientTest, AControllerActsAsItsServiceAccount) {
 
 TEST_F(HttpClientTest, ReadsAggregatedDiscovery) {
   const auto client = connect();
-  http_.answer(200, R"({"kind":"APIGroupDiscoveryList","items":[{"metadata":{"name":""},"versions":[{"version":"v1","resources":[
+  http_.answer(
+      200, R"({"kind":"APIGroupDiscoveryList","items":[{"metadata":{"name":""},"versions":[{"version":"v1","resources":[
       {"resource":"pods","responseKind":{"kind":"Pod"},"scope":"Namespaced","verbs":["list","watch"]},
       {"resource":"nodes","responseKind":{"kind":"Node"},"scope":"Cluster","verbs":["get"]}]}]}]})");
   http_.answer(200, R"({"kind":"APIGroupDiscoveryList","items":[{"metadata":{"name":"apps"},"versions":[

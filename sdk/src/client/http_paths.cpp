@@ -40,7 +40,8 @@ Reason reason_of_code(int code) {
 
 Error read_status_error(int http_status, std::string_view body) {
   const auto fallback = [&] {
-    return Error(reason_of_code(http_status), "the server answered " + std::to_string(http_status) + " without a Status");
+    return Error(reason_of_code(http_status),
+                 "the server answered " + std::to_string(http_status) + " without a Status");
   };
   const auto document = api::Document::parse(std::string(body));
   if (!document || (*document)->root()["kind"].string() != "Status") return fallback();
@@ -48,7 +49,8 @@ Error read_status_error(int http_status, std::string_view body) {
   const auto word = status["reason"].string();
   Reason reason = parse_reason(word);
   // A reason this client does not know still has its code.
-  if (word.empty() || to_string(reason) != word) reason = reason_of_code(static_cast<int>(status["code"].integer(http_status)));
+  if (word.empty() || to_string(reason) != word)
+    reason = reason_of_code(static_cast<int>(status["code"].integer(http_status)));
   ErrorDetails details;
   const api::Value told = status["details"];
   details.name = told["name"].string();
@@ -57,7 +59,8 @@ Error read_status_error(int http_status, std::string_view body) {
   details.uid = told["uid"].string();
   details.retry_after_seconds = static_cast<int>(told["retryAfterSeconds"].integer());
   for (const api::Value cause : told["causes"]) {
-    details.causes.push_back({std::string(cause["reason"].string()), std::string(cause["message"].string()), std::string(cause["field"].string())});
+    details.causes.push_back({std::string(cause["reason"].string()), std::string(cause["message"].string()),
+                              std::string(cause["field"].string())});
   }
   return Error(reason, std::string(status["message"].string()), std::move(details));
 }
@@ -72,7 +75,8 @@ std::string percent_encode(std::string_view text) {
   std::string out;
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~';
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                       c == '.' || c == '_' || c == '~';
     if (plain) {
       out += c;
     } else {
@@ -84,8 +88,10 @@ std::string percent_encode(std::string_view text) {
   return out;
 }
 
-std::string path(const api::Resource& resource, std::string_view ns, std::string_view name, std::string_view subresource) {
-  std::string out = resource.group.empty() ? "/api/" + resource.version : "/apis/" + resource.group + "/" + resource.version;
+std::string path(const api::Resource& resource, std::string_view ns, std::string_view name,
+                 std::string_view subresource) {
+  std::string out =
+      resource.group.empty() ? "/api/" + resource.version : "/apis/" + resource.group + "/" + resource.version;
   // The namespaces themselves are cluster-scoped.
   if (!ns.empty()) out += "/namespaces/" + percent_encode(ns);
   out += "/" + resource.plural;
@@ -105,7 +111,8 @@ json delete_options(const DeleteOptions& options) {
   json out = {{"apiVersion", "v1"}, {"kind", "DeleteOptions"}};
   if (options.grace_period_seconds) out["gracePeriodSeconds"] = *options.grace_period_seconds;
   if (!options.precondition_uid.empty()) out["preconditions"]["uid"] = options.precondition_uid;
-  if (!options.precondition_resource_version.empty()) out["preconditions"]["resourceVersion"] = options.precondition_resource_version;
+  if (!options.precondition_resource_version.empty())
+    out["preconditions"]["resourceVersion"] = options.precondition_resource_version;
   switch (options.propagation) {
     case Propagation::Default: break;
     case Propagation::Background: out["propagationPolicy"] = "Background"; break;
@@ -131,7 +138,8 @@ Result<ObjectList> read_list(std::string body) {
   KUBERNEL_TRY(const auto document, api::Document::parse(std::move(body)));
   const Value list = document->root();
   const auto list_kind = list["kind"].string();
-  if (!list_kind.ends_with("List")) return Error(Reason::BadRequest, "expected a list, got kind \"" + std::string(list_kind) + "\"");
+  if (!list_kind.ends_with("List"))
+    return Error(Reason::BadRequest, "expected a list, got kind \"" + std::string(list_kind) + "\"");
   const std::string head = "{\"apiVersion\":\"" + std::string(list["apiVersion"].string()) + "\",\"kind\":\"" +
                            std::string(list_kind.substr(0, list_kind.size() - 4)) + "\",";
   ObjectList out;
@@ -184,7 +192,8 @@ Result<std::vector<ApiClient::DiscoveredResource>> read_discovery(const std::vec
           const std::string plural(resource["resource"].string());
           if (!seen.insert(plural).second) continue;
           ApiClient::DiscoveredResource found;
-          found.resource = {std::string(group["metadata"]["name"].string()), std::string(version["version"].string()), plural};
+          found.resource = {std::string(group["metadata"]["name"].string()), std::string(version["version"].string()),
+                            plural};
           found.kind = resource["responseKind"]["kind"].string();
           found.namespaced = resource["scope"].string() == "Namespaced";
           for (const Value verb : resource["verbs"]) found.verbs.emplace_back(verb.string());

@@ -15,7 +15,8 @@
 namespace kubernel::client::http {
 
 /// "/apis/apps/v1/namespaces/shop/deployments/web/status"; empty parts are left out.
-std::string path(const api::Resource& resource, std::string_view ns, std::string_view name, std::string_view subresource);
+std::string path(const api::Resource& resource, std::string_view ns, std::string_view name,
+                 std::string_view subresource);
 
 std::string percent_encode(std::string_view text);
 

@@ -43,8 +43,9 @@ struct HandlerEntry {
   }
 
   const EventHandler handler;
-  bool active = false;          // Touched in turns only.
-  std::recursive_mutex mutex;   // Held while a callback runs; recursive, so that a callback may end its own subscription.
+  bool active = false;  // Touched in turns only.
+  std::recursive_mutex
+      mutex;  // Held while a callback runs; recursive, so that a callback may end its own subscription.
   bool cancelled = false;
 };
 
@@ -149,7 +150,8 @@ class WatchedInformer final : public Informer, public std::enable_shared_from_th
 
   Result<void> list_all() {
     ListOptions options{options_.ns, options_.label_selector, options_.field_selector};
-    // Anything the server has will do the first time: the watch brings the rest. After Expired only the newest is sure to be watchable.
+    // Anything the server has will do the first time: the watch brings the rest. After Expired only the newest is sure
+    // to be watchable.
     options.resource_version = relist_newest_ ? "" : "0";
     std::vector<Object> items;
     std::int64_t revision = 0;
@@ -279,7 +281,8 @@ class WatchedInformer final : public Informer, public std::enable_shared_from_th
     log_warning(context_.log, "informer lost its source, will try again",
                 {{"resource", to_string(resource_)}, {"during", what}, {"error", error}});
     // Up to as much again, so that all informers of a process do not come back at once.
-    const auto wait = back_off_ + std::chrono::milliseconds(random_below(context_.random, static_cast<std::uint64_t>(back_off_.count())));
+    const auto wait = back_off_ + std::chrono::milliseconds(
+                                      random_below(context_.random, static_cast<std::uint64_t>(back_off_.count())));
     back_off_ = std::min(back_off_ * 2, kLastBackOff);
     retry_ = context_.clock.call_at(context_.clock.now() + wait, [weak = weak_from_this()] {
       if (const auto self = weak.lock()) self->start();

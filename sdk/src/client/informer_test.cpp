@@ -25,10 +25,11 @@ class InformerTest : public ::testing::Test {
   }
   EventHandler record() {
     return {.added = [this](const Object& o) { seen_.push_back("+" + o.name()); },
-            .updated = [this](const Object& b, const Object& a) {
-              seen_.push_back("~" + a.name() + " " + std::string(b.labels()["v"].string()) + ">" +
-                              std::string(a.labels()["v"].string()));
-            },
+            .updated =
+                [this](const Object& b, const Object& a) {
+                  seen_.push_back("~" + a.name() + " " + std::string(b.labels()["v"].string()) + ">" +
+                                  std::string(a.labels()["v"].string()));
+                },
             .deleted = [this](const Object& o) { seen_.push_back("-" + o.name()); }};
   }
   void label(const std::string& name, const std::string& value) {
@@ -107,10 +108,12 @@ TEST_F(InformerTest, CallsOnSyncedAfterTheHandlersSawTheFirstList) {
 }
 
 TEST_F(InformerTest, FindsByOwnerAndByIndex) {
-  informer_->add_index("app", [](const Object& o) -> std::vector<std::string> { return {std::string(o.labels()["app"].string())}; });
+  informer_->add_index(
+      "app", [](const Object& o) -> std::vector<std::string> { return {std::string(o.labels()["app"].string())}; });
   factory_->start();
   json owned = pod("a");
-  owned["metadata"]["ownerReferences"] = {{{"apiVersion", "apps/v1"}, {"kind", "ReplicaSet"}, {"name", "r"}, {"uid", "u1"}, {"controller", true}}};
+  owned["metadata"]["ownerReferences"] = {
+      {{"apiVersion", "apps/v1"}, {"kind", "ReplicaSet"}, {"name", "r"}, {"uid", "u1"}, {"controller", true}}};
   cluster_.put(kPods, owned);
   cluster_.put(kPods, pod("b"));
   settle();

@@ -71,7 +71,8 @@ class LeaseElector final : public LeaderElector {
     // A leader renews in step; those who wait spread out.
     auto pause = std::chrono::duration_cast<std::chrono::milliseconds>(election_.retry_period);
     if (!is_leading()) {
-      pause += std::chrono::milliseconds(random_below(context_.random, static_cast<std::uint64_t>(pause.count() * 12 / 10)));
+      pause +=
+          std::chrono::milliseconds(random_below(context_.random, static_cast<std::uint64_t>(pause.count() * 12 / 10)));
     }
     next_ = context_.clock.call_at(context_.clock.now() + pause, [this] { turns_->run([this] { step(); }); });
   }
@@ -94,7 +95,8 @@ class LeaseElector final : public LeaderElector {
       });
     });
     if (first) {
-      log_info(context_.log, "leader election: leading", {{"lease", to_string(election_.lease)}, {"identity", election_.identity}});
+      log_info(context_.log, "leader election: leading",
+               {{"lease", to_string(election_.lease)}, {"identity", election_.identity}});
       if (callbacks_.started_leading) callbacks_.started_leading();
     }
   }

@@ -65,8 +65,9 @@ TEST_F(LeaderElectionTest, TheFirstOneLeadsAndTheOthersWait) {
 }
 
 TEST_F(LeaderElectionTest, ALeaseThatIsNotRenewedIsTakenOver) {
-  cluster_.put(kLeases, {{"metadata", {{"name", "kcm"}, {"namespace", "kube-system"}}},
-                         {"spec", {{"holderIdentity", "dead"}, {"leaseDurationSeconds", 15}, {"leaseTransitions", 3}}}});
+  cluster_.put(kLeases,
+               {{"metadata", {{"name", "kcm"}, {"namespace", "kube-system"}}},
+                {"spec", {{"holderIdentity", "dead"}, {"leaseDurationSeconds", 15}, {"leaseTransitions", 3}}}});
   const auto a = elector("a");
   a->start();
   pass(14s);

@@ -17,8 +17,8 @@
 
 namespace kubernel::client {
 
-/// Beside order it gives what a Strand does not: a full executor delays a task instead of refusing it, and stop() waits.
-/// Threads: all members may be called concurrently. Always held by a shared_ptr.
+/// Beside order it gives what a Strand does not: a full executor delays a task instead of refusing it, and stop()
+/// waits. Threads: all members may be called concurrently. Always held by a shared_ptr.
 class Turns final : public std::enable_shared_from_this<Turns> {
  public:
   Turns(Executor& executor, Clock& clock) : executor_(executor), clock_(clock) {}

@@ -21,8 +21,12 @@ Value controller_of(const Object& object) {
 
 json controller_reference(const Object& owner) {
   const auto& head = owner.head();
-  return {{"apiVersion", head.gvk.api_version()}, {"kind", head.gvk.kind}, {"name", head.key.name},
-          {"uid", head.uid},                      {"controller", true},    {"blockOwnerDeletion", true}};
+  return {{"apiVersion", head.gvk.api_version()},
+          {"kind", head.gvk.kind},
+          {"name", head.key.name},
+          {"uid", head.uid},
+          {"controller", true},
+          {"blockOwnerDeletion", true}};
 }
 
 std::optional<Object> resolve_controller(const client::Informer& owners, std::string_view kind, const Object& object) {
@@ -62,8 +66,8 @@ class MayAdopt {
   Result<void> check() {
     KUBERNEL_TRY(const Object live, api_.get(ctx_, resource_, owner_.key(), {}));
     if (live.uid() != owner_.uid()) {
-      return Error(Reason::Conflict, "original " + to_string(resource_) + " " + to_string(owner_.key()) + " is gone: got uid " +
-                                         live.uid() + ", wanted " + owner_.uid());
+      return Error(Reason::Conflict, "original " + to_string(resource_) + " " + to_string(owner_.key()) +
+                                         " is gone: got uid " + live.uid() + ", wanted " + owner_.uid());
     }
     if (live.head().deleting) {
       return Error(Reason::Conflict, to_string(owner_.key()) + " has just been deleted at " +
@@ -81,8 +85,8 @@ class MayAdopt {
 };
 
 // Replaces the list of owners of exactly the version we saw.
-Result<Object> write_owners(const CallContext& ctx, client::ApiClient& api, const api::Resource& resource, const Object& object,
-                            json references) {
+Result<Object> write_owners(const CallContext& ctx, client::ApiClient& api, const api::Resource& resource,
+                            const Object& object, json references) {
   const json patch = {{"metadata",
                        {{"uid", object.uid()},
                         {"resourceVersion", std::to_string(object.head().resource_version)},
@@ -93,8 +97,8 @@ Result<Object> write_owners(const CallContext& ctx, client::ApiClient& api, cons
 }  // namespace
 
 Result<std::vector<Object>> claim(const CallContext& ctx, client::ApiClient& api, const api::Resource& owner_resource,
-                                  const Object& owner, const api::Resource& resource, const api::LabelSelector& selector,
-                                  const std::vector<Object>& candidates) {
+                                  const Object& owner, const api::Resource& resource,
+                                  const api::LabelSelector& selector, const std::vector<Object>& candidates) {
   MayAdopt may_adopt(ctx, api, owner_resource, owner);
   std::vector<Object> claimed;
   std::optional<Error> first;
@@ -109,7 +113,8 @@ Result<std::vector<Object>> claim(const CallContext& ctx, client::ApiClient& api
       }
       if (owner.head().deleting) continue;
       json references = object.pointer("/metadata/ownerReferences").to_json();
-      std::erase_if(references.get_ref<json::array_t&>(), [&](const json& r) { return r.value("uid", "") == owner.uid(); });
+      std::erase_if(references.get_ref<json::array_t&>(),
+                    [&](const json& r) { return r.value("uid", "") == owner.uid(); });
       const auto released = write_owners(ctx, api, resource, object, std::move(references));
       if (!released && released.error().reason() != Reason::NotFound && !first) first = released.error();
       continue;
@@ -152,8 +157,8 @@ BatchOutcome slow_start(int count, const std::function<Result<void>(int index)>&
 }
 
 std::string template_hash(const json& pod_template, std::int64_t collision_count) {
-  // FNV-1a over the canonical text (json keeps members sorted). Unlike upstream's, which depends on how Go prints a struct, the value never
-  // changes with a release; only its shape (digits in the safe alphabet) is the same.
+  // FNV-1a over the canonical text (json keeps members sorted). Unlike upstream's, which depends on how Go prints a
+  // struct, the value never changes with a release; only its shape (digits in the safe alphabet) is the same.
   std::uint32_t hash = 2166136261U;
   const auto mix = [&](const std::string& text) {
     for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619U;

@@ -70,7 +70,8 @@ int phase_order(const Object& pod) {
 
 std::int64_t most_restarts(const Object& pod) {
   std::int64_t most = 0;
-  for (const Value container : pod.pointer("/status/containerStatuses")) most = std::max(most, container["restartCount"].integer());
+  for (const Value container : pod.pointer("/status/containerStatuses"))
+    most = std::max(most, container["restartCount"].integer());
   return most;
 }
 
@@ -120,8 +121,8 @@ json pod_from_template(const json& pod_template, const Object& owner) {
   return pod;
 }
 
-Result<Object> create_pod(const CallContext& ctx, client::ApiClient& api, client::EventRecorder& events, const Object& owner,
-                          const json& pod) {
+Result<Object> create_pod(const CallContext& ctx, client::ApiClient& api, client::EventRecorder& events,
+                          const Object& owner, const json& pod) {
   auto created = api.create(ctx, api::resources::kPods, {owner.ns(), ""}, pod, {});
   if (created) {
     events.record(owner, "Normal", "SuccessfulCreate", "Created pod: " + created->name());
@@ -131,8 +132,8 @@ Result<Object> create_pod(const CallContext& ctx, client::ApiClient& api, client
   return created;
 }
 
-Result<void> delete_pod(const CallContext& ctx, client::ApiClient& api, client::EventRecorder& events, const Object& owner,
-                        const Object& pod) {
+Result<void> delete_pod(const CallContext& ctx, client::ApiClient& api, client::EventRecorder& events,
+                        const Object& owner, const Object& pod) {
   const auto removed = api.remove(ctx, api::resources::kPods, pod.key(), {.precondition_uid = pod.uid()});
   if (!removed && removed.error().reason() == Reason::NotFound) return {};
   if (!removed) {
@@ -145,7 +146,8 @@ Result<void> delete_pod(const CallContext& ctx, client::ApiClient& api, client::
 
 bool namespace_terminating(const Error& error) {
   if (error.details() == nullptr) return false;
-  return std::ranges::any_of(error.details()->causes, [](const Cause& cause) { return cause.reason == "NamespaceTerminating"; });
+  return std::ranges::any_of(error.details()->causes,
+                             [](const Cause& cause) { return cause.reason == "NamespaceTerminating"; });
 }
 
 }  // namespace kubernel::controller

@@ -29,7 +29,8 @@ struct Series {
   Series(Metrics& metrics, const std::string& name)
       : depth(metrics.gauge("workqueue_depth", "Current depth of workqueue", {{"name", name}})),
         adds(metrics.counter("workqueue_adds_total", "Total number of adds handled by workqueue", {{"name", name}})),
-        retries(metrics.counter("workqueue_retries_total", "Total number of retries handled by workqueue", {{"name", name}})),
+        retries(metrics.counter("workqueue_retries_total", "Total number of retries handled by workqueue",
+                                {{"name", name}})),
         queued(metrics.histogram("workqueue_queue_duration_seconds",
                                  "How long in seconds an item stays in workqueue before being requested.", kSeconds,
                                  {{"name", name}})),
@@ -39,7 +40,8 @@ struct Series {
         parked(metrics.counter("controller_parked_keys_total",
                                "Reconciles that failed in a way that only a change of the object can mend",
                                {{"controller", name}})),
-        exceptions(metrics.counter("plugin_exceptions_total", "Exceptions out of a plugin's function", {{"plugin", name}})) {}
+        exceptions(
+            metrics.counter("plugin_exceptions_total", "Exceptions out of a plugin's function", {{"plugin", name}})) {}
 
   Gauge& depth;
   Counter& adds;
@@ -225,7 +227,9 @@ class Core final : public std::enable_shared_from_this<Core> {
       const auto level = error.reason() == Reason::Conflict ? LogLevel::Debug : LogLevel::Warning;
       if (context_.log.enabled(level)) {
         context_.log.write(level, "reconcile failed, will retry",
-                           {{"key", to_string(key)}, {"error", error}, {"failures", limiter_.failures(key)},
+                           {{"key", to_string(key)},
+                            {"error", error},
+                            {"failures", limiter_.failures(key)},
                             {"retry_seconds", seconds(delay)}});
       }
       queue_.add_after(key, delay);
@@ -233,7 +237,8 @@ class Core final : public std::enable_shared_from_this<Core> {
     }
     limiter_.forget(key);
     series_.parked.add(1);
-    log_error(context_.log, "reconcile failed, waiting for the object to change", {{"key", to_string(key)}, {"error", error}});
+    log_error(context_.log, "reconcile failed, waiting for the object to change",
+              {{"key", to_string(key)}, {"error", error}});
   }
 
   const RunnerContext context_;

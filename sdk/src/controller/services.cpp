@@ -30,7 +30,8 @@ std::optional<std::int64_t> target_port(const Object& pod, Value service_port) {
   const auto protocol = service_port["protocol"].string("TCP");
   const auto find = [&](Value container) -> std::optional<std::int64_t> {
     for (const Value port : container["ports"]) {
-      if (port["name"].string() == target.text && port["protocol"].string("TCP") == protocol) return port["containerPort"].integer();
+      if (port["name"].string() == target.text && port["protocol"].string("TCP") == protocol)
+        return port["containerPort"].integer();
     }
     return std::nullopt;
   };
@@ -85,14 +86,16 @@ std::vector<std::string> service_families(const Object& service) {
 }
 
 bool reachable(const Object& pod) {
-  return !pod_terminal(pod) && (!pod.pointer("/status/podIP").string().empty() || !pod.pointer("/status/podIPs").empty());
+  return !pod_terminal(pod) &&
+         (!pod.pointer("/status/podIP").string().empty() || !pod.pointer("/status/podIPs").empty());
 }
 
 bool endpoint_changed(const Object& before, const Object& after) {
   const auto differs = [&](const char* path) { return before.pointer(path) != after.pointer(path); };
   return before.head().deleting != after.head().deleting || pod_ready(before) != pod_ready(after) ||
          pod_terminal(before) != pod_terminal(after) || differs("/status/podIP") || differs("/status/podIPs") ||
-         differs("/spec/nodeName") || differs("/spec/hostname") || differs("/spec/subdomain") || differs("/metadata/labels");
+         differs("/spec/nodeName") || differs("/spec/hostname") || differs("/spec/subdomain") ||
+         differs("/metadata/labels");
 }
 
 std::string endpoint_hostname(const Object& service, const Object& pod) {
@@ -104,7 +107,8 @@ std::vector<ObjectKey> services_of(const client::Informer& services, const Objec
   std::vector<ObjectKey> out;
   for (const Object& service : services.list(pod.ns(), {})) {
     if (!has_managed_endpoints(service)) continue;
-    if (api::LabelSelector::from_map(service.pointer("/spec/selector")).matches(pod.labels())) out.push_back(service.key());
+    if (api::LabelSelector::from_map(service.pointer("/spec/selector")).matches(pod.labels()))
+      out.push_back(service.key());
   }
   return out;
 }

@@ -126,8 +126,7 @@ Result<X509Ptr> new_certificate(EVP_PKEY* key, Clock::WallTime not_before, Clock
   if (not_after <= not_before) return Error(Reason::Invalid, "a certificate must end after it begins");
   X509Ptr certificate(X509_new());
   if (!certificate || X509_set_version(certificate.get(), X509_VERSION_3) != 1 ||
-      X509_set_pubkey(certificate.get(), key) != 1 ||
-      !set_time(X509_getm_notBefore(certificate.get()), not_before) ||
+      X509_set_pubkey(certificate.get(), key) != 1 || !set_time(X509_getm_notBefore(certificate.get()), not_before) ||
       !set_time(X509_getm_notAfter(certificate.get()), not_after)) {
     return openssl_error(Reason::Internal, "cannot make a certificate");
   }

@@ -100,7 +100,8 @@ Clock::WallTime leaf_end(Clock::WallTime now) {
 }
 
 bool contains_all(const std::vector<std::string>& have, const std::vector<std::string>& want) {
-  return std::ranges::all_of(want, [&](const std::string& name) { return std::ranges::find(have, name) != have.end(); });
+  return std::ranges::all_of(want,
+                             [&](const std::string& name) { return std::ranges::find(have, name) != have.end(); });
 }
 
 bool signed_by(const KeyPair& ca, X509* certificate) {
@@ -153,7 +154,7 @@ class Directory {
     // A CA's certificate begins at the epoch: it must not depend on the clock having been right when it was made.
     const Clock::WallTime end = std::max(now_, kReleased) + kCaLife;
     KUBERNEL_TRY(KeyPair made, key ? make_ca_with_key(*key, common_name, Clock::WallTime{}, end)
-                                  : make_ca(common_name, Clock::WallTime{}, end));
+                                   : make_ca(common_name, Clock::WallTime{}, end));
     // The key first: a key without a certificate is completed the next time, the reverse cannot be.
     if (!key) KUBERNEL_CHECK_OK(write_private_file(key_path, made.private_key_pem));
     if (key) made.private_key_pem = *key;
@@ -304,14 +305,15 @@ Result<ClusterPki> open_cluster_pki(const std::string& directory, const ServerNa
   ClusterPki pki;
   KUBERNEL_TRY(pki.ca, files.ca("ca", "kubernetes"));
   KUBERNEL_TRY(pki.front_proxy_ca, files.ca("front-proxy-ca", "front-proxy-ca"));
-  KUBERNEL_TRY(pki.apiserver, files.leaf("apiserver", pki.ca, {.common_name = "kube-apiserver",
-                                                              .dns_names = names.dns_names,
-                                                              .ip_addresses = names.ip_addresses,
-                                                              .server = true}));
-  KUBERNEL_TRY(pki.kubelet_client,
-               files.leaf("apiserver-kubelet-client", pki.ca, {.common_name = "kube-apiserver-kubelet-client",
-                                                              .organizations = {"system:masters"},
-                                                              .client = true}));
+  KUBERNEL_TRY(pki.apiserver, files.leaf("apiserver", pki.ca,
+                                         {.common_name = "kube-apiserver",
+                                          .dns_names = names.dns_names,
+                                          .ip_addresses = names.ip_addresses,
+                                          .server = true}));
+  KUBERNEL_TRY(pki.kubelet_client, files.leaf("apiserver-kubelet-client", pki.ca,
+                                              {.common_name = "kube-apiserver-kubelet-client",
+                                               .organizations = {"system:masters"},
+                                               .client = true}));
   KUBERNEL_TRY(pki.front_proxy_client, files.leaf("front-proxy-client", pki.front_proxy_ca,
                                                   {.common_name = "front-proxy-client", .client = true}));
   KUBERNEL_CHECK_OK(files.service_account(pki));

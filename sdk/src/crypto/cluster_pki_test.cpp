@@ -55,10 +55,9 @@ mode_t mode_of(const std::string& path) {
 TEST_F(ClusterPkiFiles, AreMadeOnFirstOpenWithKubeadmsNamesAndForTheOwnerOnly) {
   open();
   EXPECT_EQ(mode_of(directory_), 0700U);
-  for (const char* name :
-       {"ca.crt", "ca.key", "apiserver.crt", "apiserver.key", "apiserver-kubelet-client.crt",
-        "apiserver-kubelet-client.key", "front-proxy-ca.crt", "front-proxy-ca.key", "front-proxy-client.crt",
-        "front-proxy-client.key", "sa.key", "sa.pub"}) {
+  for (const char* name : {"ca.crt", "ca.key", "apiserver.crt", "apiserver.key", "apiserver-kubelet-client.crt",
+                           "apiserver-kubelet-client.key", "front-proxy-ca.crt", "front-proxy-ca.key",
+                           "front-proxy-client.crt", "front-proxy-client.key", "sa.key", "sa.pub"}) {
     EXPECT_EQ(mode_of(directory_ + "/" + name), 0600U) << name;
   }
   EXPECT_EQ(std::distance(fs::directory_iterator(directory_), fs::directory_iterator()), 12);

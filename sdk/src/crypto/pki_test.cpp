@@ -112,7 +112,8 @@ TEST(Jwt, TheAlgorithmNoneIsUnauthorized) {
   const std::string key = *make_private_key();
   const std::string token = base64url_encode(R"({"alg":"none"})") + "." + base64url_encode("{}") + ".";
   EXPECT_FALSE(verify_jwt(token, {*public_key(key)}));
-  for (const char* text : {"", ".", "..", "a.b.c", "a.b.c.d", "{}.{}.{}"}) EXPECT_FALSE(verify_jwt(text, {*public_key(key)}));
+  for (const char* text : {"", ".", "..", "a.b.c", "a.b.c.d", "{}.{}.{}"})
+    EXPECT_FALSE(verify_jwt(text, {*public_key(key)}));
 }
 
 TEST(Jwk, NamesTheKeyAsTheTokenDoes) {
@@ -136,7 +137,8 @@ TEST(Base64, IsThatOfRfc4648) {
   }
   EXPECT_EQ(*base64_decode("Zm9v\r\nYmFy\n"), "foobar");
   EXPECT_EQ(base64url_encode("\xfb\xff"), "-_8");
-  for (const char* bad : {"Zg", "Zg=", "Z===", "====", "Zm9v!", "Zg==Zg==", "-_8="}) EXPECT_FALSE(base64_decode(bad)) << bad;
+  for (const char* bad : {"Zg", "Zg=", "Z===", "====", "Zm9v!", "Zg==Zg==", "-_8="})
+    EXPECT_FALSE(base64_decode(bad)) << bad;
 }
 
 TEST(Sha256, MatchesTheStandardsExample) {

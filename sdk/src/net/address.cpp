@@ -19,7 +19,8 @@
 namespace kubernel::net {
 
 Result<Address> parse_address(std::string_view text) {
-  const Error malformed(Reason::Invalid, "\"" + std::string(text) + "\" is not an address like 127.0.0.1:6443 or [::1]:6443");
+  const Error malformed(Reason::Invalid,
+                        "\"" + std::string(text) + "\" is not an address like 127.0.0.1:6443 or [::1]:6443");
   const std::size_t colon = text.rfind(':');
   if (colon == std::string_view::npos) return malformed;
   const auto port = parse_decimal(text.substr(colon + 1));

@@ -35,7 +35,8 @@ Address local_address(int fd);
 /// Blocks for names. Errors: ServiceUnavailable.
 Result<std::vector<Address>> resolve(const std::string& host, const std::string& port);
 
-/// A listening, non-blocking socket. Errors: ServiceUnavailable "address … is already in use" and other reasons to try again.
+/// A listening, non-blocking socket. Errors: ServiceUnavailable "address … is already in use" and other reasons to try
+/// again.
 Result<UniqueFd> listen_on(const std::string& text);
 
 /// What every TCP connection gets: no delay, and probes that find a peer that vanished.

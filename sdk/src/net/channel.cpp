@@ -171,9 +171,7 @@ void Channel::connected() {
 void Channel::advance_handshake() {
   switch (tls_->handshake()) {
     case IoStatus::Again: return;
-    case IoStatus::Ok:
-      state_ = close_requested_ ? State::Flushing : State::Open;
-      return protocol_->on_open();
+    case IoStatus::Ok: state_ = close_requested_ ? State::Flushing : State::Open; return protocol_->on_open();
     default:
       if (tls_->plain_http()) {
         static constexpr std::string_view kAnswer =
@@ -209,9 +207,7 @@ void Channel::read_input() {
     const IoResult got = read_some(buffer.data(), std::min(buffer.size(), budget));
     switch (got.status) {
       case IoStatus::Again: readable_ = false; return;
-      case IoStatus::Eof:
-        peer_closed_ = true;
-        return protocol_->on_peer_closed();
+      case IoStatus::Eof: peer_closed_ = true; return protocol_->on_peer_closed();
       case IoStatus::Failed:
         return abort(tls_ ? tls_->error() : errno_error(Reason::ServiceUnavailable, "read", errno));
       case IoStatus::Ok: break;

@@ -71,8 +71,8 @@ class Channel final : public IoHandler, public std::enable_shared_from_this<Chan
 
   /// Sends what is queued, says goodbye and closes.
   void close_after_sending();
-  /// The same for a peer that may still be sending: reads on for a moment, because closing with unread input resets the connection
-  /// and loses our last words.
+  /// The same for a peer that may still be sending: reads on for a moment, because closing with unread input resets the
+  /// connection and loses our last words.
   void close_while_peer_sends();
   void drain();
   bool closing() const { return state_ >= State::Flushing; }

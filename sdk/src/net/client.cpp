@@ -56,14 +56,17 @@ class Opening final : public Protocol {
 
   void on_open() override {
     connection_->http2 = connection_->channel->alpn() == "h2";
-    auto protocol = connection_->http2 ? make_http2_client(connection_, options_) : make_http1_client(connection_, options_);
+    auto protocol =
+        connection_->http2 ? make_http2_client(connection_, options_) : make_http1_client(connection_, options_);
     connection_->protocol = protocol.get();
     connection_->channel->set_deadline(std::nullopt);
     connection_->channel->replace_protocol(std::move(protocol), {});
     dial_->opened(connection_->http2);
   }
   void on_input(std::string_view) override {}
-  void on_peer_closed() override { connection_->channel->abort(Error(Reason::ServiceUnavailable, "connection closed")); }
+  void on_peer_closed() override {
+    connection_->channel->abort(Error(Reason::ServiceUnavailable, "connection closed"));
+  }
   void on_timeout() override { connection_->channel->abort(Error(Reason::ServiceUnavailable, "timed out")); }
   void on_closed(const Error* why) override {
     connection_->closed = true;
@@ -146,10 +149,13 @@ class Client final : public UpgradingClient {
   Result<std::shared_ptr<ClientCall>> perform(const CallContext& ctx, const OutgoingRequest& outgoing);
   Result<Connection> connection_for(const CallContext& ctx, const Target& target);
   Result<Connection> dial(const CallContext& ctx, const Target& target, bool http1_only);
-  Result<Connection> dial_address(const CallContext& ctx, const Target& target, const Address& address, bool http1_only);
+  Result<Connection> dial_address(const CallContext& ctx, const Target& target, const Address& address,
+                                  bool http1_only);
   Result<void> run(const CallContext& ctx, const Connection& connection, const std::shared_ptr<ClientCall>& call) const;
-  Result<std::string> body_of(const CallContext& ctx, ClientStream& stream, const std::string& what, std::size_t limit) const;
-  Result<std::shared_ptr<RawStream>> upgraded_or_error(const CallContext& ctx, const ClientRequest& request, Headers* headers);
+  Result<std::string> body_of(const CallContext& ctx, ClientStream& stream, const std::string& what,
+                              std::size_t limit) const;
+  Result<std::shared_ptr<RawStream>> upgraded_or_error(const CallContext& ctx, const ClientRequest& request,
+                                                       Headers* headers);
 
   const NetContext context_;
   const ClientOptions options_;
@@ -185,9 +191,11 @@ Result<OutgoingRequest> Client::prepare(const ClientRequest& request, bool upgra
   outgoing.body = request.body;
   outgoing.upgrade = upgrade;
   for (const auto& [name, value] : request.headers.fields()) {
-    if (!is_token(name) || !is_field_value(value)) return Error(Reason::BadRequest, "malformed header \"" + name + "\"");
+    if (!is_token(name) || !is_field_value(value))
+      return Error(Reason::BadRequest, "malformed header \"" + name + "\"");
     // The length is the body's; connection fields are ours, but for an upgrade, which they are about.
-    const bool ours = name == "content-length" || name == "transfer-encoding" || (is_connection_field(name) && !upgrade);
+    const bool ours =
+        name == "content-length" || name == "transfer-encoding" || (is_connection_field(name) && !upgrade);
     if (!ours) outgoing.headers.add(name, value);
   }
   if (upgrade && outgoing.headers.get("connection").empty()) outgoing.headers.add("connection", "Upgrade");
@@ -207,7 +215,8 @@ Result<Client::Connection> Client::dial_address(const CallContext& ctx, const Ta
     tls = std::make_unique<TlsSession>(http1_only ? http1_tls_ : tls_, fd.get(), false);
     const bool renamed = options_.tls && !options_.tls->server_name.empty();
     const std::string& name = renamed ? options_.tls->server_name : target.host;
-    if (!tls->expect_server(name)) return Error(Reason::BadRequest, "\"" + name + "\" cannot be verified as a server's name");
+    if (!tls->expect_server(name))
+      return Error(Reason::BadRequest, "\"" + name + "\" cannot be verified as a server's name");
   }
   IoLoop& loop = next_io_loop();
   auto connection = std::make_shared<ClientConnection>();
@@ -271,7 +280,8 @@ Result<Client::Connection> Client::connection_for(const CallContext& ctx, const 
 }
 
 // Hands the call to the connection and waits for the response's head.
-Result<void> Client::run(const CallContext& ctx, const Connection& connection, const std::shared_ptr<ClientCall>& call) const {
+Result<void> Client::run(const CallContext& ctx, const Connection& connection,
+                         const std::shared_ptr<ClientCall>& call) const {
   connection->channel->post([connection, call] {
     if (connection->protocol != nullptr && !connection->closed) {
       connection->protocol->submit(call);
@@ -294,8 +304,8 @@ Result<std::shared_ptr<ClientCall>> Client::perform(const CallContext& ctx, cons
     KUBERNEL_CHECK_OK(run(ctx, connection, call));
     const auto failure = call->failure();
     if (!failure || call->status() != 0) return call;
-    const bool again = call->retry() == Retry::Always ||
-                       (call->retry() == Retry::IfIdempotent && idempotent(outgoing.method));
+    const bool again =
+        call->retry() == Retry::Always || (call->retry() == Retry::IfIdempotent && idempotent(outgoing.method));
     constexpr int kAttempts = 4;
     if (!again || attempt == kAttempts) return *failure;
   }

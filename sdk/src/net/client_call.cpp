@@ -68,7 +68,8 @@ Result<Target> parse_url(const std::string& url) {
   }
   target.path = target.path.substr(0, target.path.find('#'));
   const auto printable = [](char c) { return static_cast<unsigned char>(c) > 0x20 && c != 0x7f; };
-  if (!std::ranges::all_of(target.path, printable) || !std::ranges::all_of(target.authority, printable)) return malformed;
+  if (!std::ranges::all_of(target.path, printable) || !std::ranges::all_of(target.authority, printable))
+    return malformed;
   return target;
 }
 
@@ -234,7 +235,7 @@ std::shared_ptr<ClientConnection> ConnectionPool::find(Slot& slot) {
 }
 
 Result<std::shared_ptr<ClientConnection>> ConnectionPool::acquire(const std::string& key, bool shareable,
-                                                                 const CallContext& ctx, Clock& clock) {
+                                                                  const CallContext& ctx, Clock& clock) {
   for (;;) {
     const auto knock = std::make_shared<Knock>();
     {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ClientCall: one request and its response, between a waiting caller and the loop. ClientConnection and ConnectionPool: the
-// connections calls run on.
+// ClientCall: one request and its response, between a waiting caller and the loop. ClientConnection and ConnectionPool:
+// the connections calls run on.
 
 #pragma once
 
@@ -159,7 +159,7 @@ class ConnectionPool {
   /// A connection for one more call; null: the caller dials, and must say dialed() or dial_failed().
   /// `shareable`: the connection may turn out to speak HTTP/2, so one caller dials for all.
   Result<std::shared_ptr<ClientConnection>> acquire(const std::string& key, bool shareable, const CallContext& ctx,
-                                                   Clock& clock);
+                                                    Clock& clock);
   void dialed(const std::shared_ptr<ClientConnection>& connection);
   void dial_failed(const std::string& key);
   /// A call on it ended, and it can take another.
@@ -195,8 +195,10 @@ class ConnectionPool {
   std::map<std::string, Slot> slots_;
 };
 
-std::unique_ptr<ClientProtocol> make_http1_client(std::shared_ptr<ClientConnection> connection, const ClientOptions& options);
-std::unique_ptr<ClientProtocol> make_http2_client(std::shared_ptr<ClientConnection> connection, const ClientOptions& options);
+std::unique_ptr<ClientProtocol> make_http1_client(std::shared_ptr<ClientConnection> connection,
+                                                  const ClientOptions& options);
+std::unique_ptr<ClientProtocol> make_http2_client(std::shared_ptr<ClientConnection> connection,
+                                                  const ClientOptions& options);
 
 /// What upgrade() and the tunnel share.
 struct UpgradeOutcome {

@@ -46,7 +46,8 @@ class Client : public NetTest, public ::testing::WithParamInterface<bool> {
 
   bool http2() const { return GetParam(); }
 
-  std::unique_ptr<HttpClient> make(std::unique_ptr<TlsIdentity> identity = nullptr, const std::string& ca = test_pki().ca.certificate_pem,
+  std::unique_ptr<HttpClient> make(std::unique_ptr<TlsIdentity> identity = nullptr,
+                                   const std::string& ca = test_pki().ca.certificate_pem,
                                    const std::string& server_name = "") {
     ClientOptions options;
     options.http2 = http2();
@@ -98,8 +99,8 @@ TEST_P(Client, UsesAConnectionAgain) {
 
 TEST_P(Client, ProvesWhoItIs) {
   serve_tls();
-  client_ = make(std::make_unique<TlsIdentity>(
-      TlsIdentity{test_pki().client.certificate_pem, test_pki().client.private_key_pem}));
+  client_ = make(
+      std::make_unique<TlsIdentity>(TlsIdentity{test_pki().client.certificate_pem, test_pki().client.private_key_pem}));
   EXPECT_EQ(body(to("/who")), std::string(http2() ? "h2" : "h1") + " jane/dev/ops");
 }
 
@@ -107,9 +108,9 @@ TEST_P(Client, ACertificateOfAnotherCaProvesNothing) {
   serve_tls();
   const auto now = clock_->wall_now();
   const auto forged = crypto::issue(test_pki().other_ca, {.common_name = "jane",
-                                                         .client = true,
-                                                         .not_before = now - std::chrono::hours(1),
-                                                         .not_after = now + std::chrono::hours(1)});
+                                                          .client = true,
+                                                          .not_before = now - std::chrono::hours(1),
+                                                          .not_after = now + std::chrono::hours(1)});
   client_ = make(std::make_unique<TlsIdentity>(TlsIdentity{forged->certificate_pem, forged->private_key_pem}));
   EXPECT_EQ(body(to("/who")), http2() ? "h2" : "h1");
 }
@@ -314,10 +315,10 @@ TEST_P(Client, NewIdentityOfTheServerIsUsedForNewConnections) {
   EXPECT_EQ(body(to("/hello")), "hello");
   const auto now = clock_->wall_now();
   const auto fresh = crypto::issue(test_pki().other_ca, {.common_name = "new",
-                                                        .ip_addresses = {"127.0.0.1"},
-                                                        .server = true,
-                                                        .not_before = now - std::chrono::hours(1),
-                                                        .not_after = now + std::chrono::hours(1)});
+                                                         .ip_addresses = {"127.0.0.1"},
+                                                         .server = true,
+                                                         .not_before = now - std::chrono::hours(1),
+                                                         .not_after = now + std::chrono::hours(1)});
   ASSERT_TRUE(server_->replace_identity({fresh->certificate_pem, fresh->private_key_pem}));
   EXPECT_EQ(body(to("/hello")), "hello");
   const auto other = make(nullptr, test_pki().other_ca.certificate_pem);
@@ -450,11 +451,14 @@ TEST_P(Client, UpgradesAConnection) {
   EXPECT_EQ(here.take(), "pong");
   other->close();
   EXPECT_EQ(here.take(), "");
-  const auto refused = client_->upgrade({}, [&] {
-    ClientRequest wrong = to("/missing");
-    wrong.headers.add("upgrade", "x");
-    return wrong;
-  }(), nullptr);
+  const auto refused = client_->upgrade(
+      {},
+      [&] {
+        ClientRequest wrong = to("/missing");
+        wrong.headers.add("upgrade", "x");
+        return wrong;
+      }(),
+      nullptr);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().reason(), Reason::NotFound);
 }
@@ -491,7 +495,8 @@ class PlainClient : public NetTest {
     auto response = client_->request({}, request, 1000);
     serving.get();
     ::close(listener);
-    return response ? std::to_string(response->status) + " " + response->body : std::string(to_string(response.error().reason()));
+    return response ? std::to_string(response->status) + " " + response->body
+                    : std::string(to_string(response.error().reason()));
   }
   std::unique_ptr<HttpClient> client_;
 };
@@ -519,7 +524,8 @@ TEST_F(PlainClient, ABrokenResponseIsAnError) {
 
 TEST_F(PlainClient, AMalformedUrlIsABadRequest) {
   make();
-  for (const char* url : {"", "ftp://x/", "http://", "http://host:port/", "https://a b/", "http://u@h/", "unix://x", "/path"}) {
+  for (const char* url :
+       {"", "ftp://x/", "http://", "http://host:port/", "https://a b/", "http://u@h/", "unix://x", "/path"}) {
     ClientRequest request;
     request.url = url;
     const auto response = client_->request({}, request, 1000);
@@ -530,7 +536,8 @@ TEST_F(PlainClient, AMalformedUrlIsABadRequest) {
 
 TEST_F(PlainClient, SpeaksOverAUnixSocket) {
   make();
-  const std::string path = (std::filesystem::temp_directory_path() / ("net-test-" + std::to_string(::getpid()))).string();
+  const std::string path =
+      (std::filesystem::temp_directory_path() / ("net-test-" + std::to_string(::getpid()))).string();
   const int fd = ::socket(AF_UNIX, SOCK_STREAM, 0);
   sockaddr_un address{};
   address.sun_family = AF_UNIX;

@@ -12,7 +12,9 @@ constexpr std::size_t kBodyWindow = 64 * 1024;
 class Http1Client final : public ClientProtocol, public ClientLink {
  public:
   Http1Client(std::shared_ptr<ClientConnection> connection, const ClientOptions& options)
-      : connection_(std::move(connection)), channel_(connection_->channel), head_(options.max_header_bytes),
+      : connection_(std::move(connection)),
+        channel_(connection_->channel),
+        head_(options.max_header_bytes),
         idle_timeout_(options.idle_timeout) {}
 
   void submit(std::shared_ptr<ClientCall> call) override;
@@ -208,7 +210,8 @@ void Http1Client::cancel(ClientCall& call) {
 
 }  // namespace
 
-std::unique_ptr<ClientProtocol> make_http1_client(std::shared_ptr<ClientConnection> connection, const ClientOptions& options) {
+std::unique_ptr<ClientProtocol> make_http1_client(std::shared_ptr<ClientConnection> connection,
+                                                  const ClientOptions& options) {
   return std::make_unique<Http1Client>(std::move(connection), options);
 }
 

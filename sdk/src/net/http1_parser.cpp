@@ -213,12 +213,8 @@ BodyReader::State BodyReader::take_line_byte(char c) {
       phase_ = left_ == 0 ? Phase::Trailer : Phase::Chunk;
       digits_ = 0;
       return State::More;
-    case Phase::ChunkReturn:
-      phase_ = Phase::ChunkFeed;
-      return c == '\r' ? State::More : State::Malformed;
-    case Phase::ChunkFeed:
-      phase_ = Phase::Size;
-      return c == '\n' ? State::More : State::Malformed;
+    case Phase::ChunkReturn: phase_ = Phase::ChunkFeed; return c == '\r' ? State::More : State::Malformed;
+    case Phase::ChunkFeed: phase_ = Phase::Size; return c == '\n' ? State::More : State::Malformed;
     default: return State::Malformed;
   }
 }

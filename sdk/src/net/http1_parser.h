@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// HTTP/1.1 on the wire (RFC 9112), strict where leniency lets two readers of one message disagree: bare line feeds, folded
-// fields, a space before a colon, two lengths, and a length beside chunks are all refused.
+// HTTP/1.1 on the wire (RFC 9112), strict where leniency lets two readers of one message disagree: bare line feeds,
+// folded fields, a space before a colon, two lengths, and a length beside chunks are all refused.
 
 #pragma once
 
@@ -74,7 +74,18 @@ class BodyReader {
   bool end_of_input();
 
  private:
-  enum class Phase : std::uint8_t { Done, Fixed, UntilClose, Size, Extension, SizeEnd, Chunk, ChunkReturn, ChunkFeed, Trailer };
+  enum class Phase : std::uint8_t {
+    Done,
+    Fixed,
+    UntilClose,
+    Size,
+    Extension,
+    SizeEnd,
+    Chunk,
+    ChunkReturn,
+    ChunkFeed,
+    Trailer
+  };
   State take_line_byte(char c);
   State take_trailer_byte(char c);
 

@@ -19,7 +19,9 @@ constexpr std::size_t kJoinedChunk = 4 * 1024;
 class Http1Server final : public Protocol, public StreamLink {
  public:
   Http1Server(std::shared_ptr<ServerCore> core, std::shared_ptr<Channel> channel, Peer peer)
-      : core_(std::move(core)), channel_(std::move(channel)), peer_(std::move(peer)),
+      : core_(std::move(core)),
+        channel_(std::move(channel)),
+        peer_(std::move(peer)),
         head_(core_->limits.max_header_bytes) {}
 
   void on_open() override { wait_for_head(core_->limits.header_timeout); }
@@ -227,8 +229,8 @@ void Http1Server::on_timeout() {
   refuse(408, "the request did not arrive in time\n");
 }
 
-// As Go's server: a client that stopped sending has stopped waiting. The handler is told; an answer of known length is still
-// sent, for clients that only close their half.
+// As Go's server: a client that stopped sending has stopped waiting. The handler is told; an answer of known length is
+// still sent, for clients that only close their half.
 void Http1Server::on_peer_leaving() {
   peer_gone_ = true;
   keep_alive_ = false;
@@ -383,7 +385,8 @@ void Http1Server::upgrade(ServerStream& stream, Headers headers, std::shared_ptr
 
 }  // namespace
 
-std::unique_ptr<Protocol> make_http1_server(std::shared_ptr<ServerCore> core, std::shared_ptr<Channel> channel, Peer peer) {
+std::unique_ptr<Protocol> make_http1_server(std::shared_ptr<ServerCore> core, std::shared_ptr<Channel> channel,
+                                            Peer peer) {
   return std::make_unique<Http1Server>(std::move(core), std::move(channel), std::move(peer));
 }
 

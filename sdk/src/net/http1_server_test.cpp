@@ -107,7 +107,9 @@ TEST_F(Http1Server, ReadsABodyOfEitherFraming) {
   peer.send("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab");
   peer.send("cde");
   EXPECT_EQ(body_of(peer.until("cde")), "abcde");
-  peer.send("POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA;ext=1\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n");
+  peer.send(
+      "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: "
+      "chunked\r\n\r\n3\r\nabc\r\nA;ext=1\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n");
   EXPECT_EQ(body_of(peer.until("789")), "abc0123456789");
   peer.send(get("/hello"));
   EXPECT_EQ(body_of(peer.until("hello")), "hello");
@@ -116,13 +118,15 @@ TEST_F(Http1Server, ReadsABodyOfEitherFraming) {
 TEST_F(Http1Server, ReadsABodyLargerThanItsBuffers) {
   serve();
   const std::string body = padded(900'000, 'b');
-  EXPECT_EQ(body_of(answer_to("POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 900000\r\n\r\n" + body)), body);
+  EXPECT_EQ(body_of(answer_to("POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 900000\r\n\r\n" +
+                              body)),
+            body);
 }
 
 TEST_F(Http1Server, RefusesABodyAboveTheHandlersLimit) {
   serve();
-  const std::string announced = answer_to("POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1000001\r\n\r\n" +
-                                          padded(1'000'001));
+  const std::string announced = answer_to(
+      "POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1000001\r\n\r\n" + padded(1'000'001));
   EXPECT_TRUE(starts(announced, "HTTP/1.1 413 Request Entity Too Large\r\n")) << announced.substr(0, 200);
   std::string chunked = "POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
   for (int i = 0; i < 20; ++i) chunked += "10000\r\n" + padded(65536) + "\r\n";
@@ -270,14 +274,19 @@ INSTANTIATE_TEST_SUITE_P(
         BadRequest{"FoldedField", "GET /hello HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n", "400"},
         BadRequest{"BareLineFeed", "GET /hello HTTP/1.1\r\nHost: a\nX: b\r\n\r\n", "400"},
         BadRequest{"LengthAndChunks",
-                   "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400"},
-        BadRequest{"TwoLengths", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", "400"},
+                   "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+                   "400"},
+        BadRequest{"TwoLengths", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+                   "400"},
         BadRequest{"SignedLength", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\nabc", "400"},
-        BadRequest{"HugeLength", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n", "400"},
+        BadRequest{"HugeLength", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n",
+                   "400"},
         BadRequest{"OtherEncoding", "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", "501"},
-        BadRequest{"ChunkedTwice", "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", "501"},
+        BadRequest{"ChunkedTwice",
+                   "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", "501"},
         BadRequest{"ChunkedInHttp10", "POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400"},
-        BadRequest{"BadChunkSize", "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", "400"},
+        BadRequest{"BadChunkSize", "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+                   "400"},
         BadRequest{"HugeChunkSize",
                    "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n", "400"},
         BadRequest{"ChunkLongerThanSaid",
@@ -322,11 +331,12 @@ class Http1Time : public Http1Server {
   Http1Time() { clock_ = &fake_; }
   ~Http1Time() override { server_.reset(); }
   void pass(std::chrono::milliseconds by) { fake_.advance(by); }
-  // Lets `by` pass and waits for what the server sends then. A timer the server arms while time is being advanced is due at once, and a
-  // FakeClock fires it with the next step.
+  // Lets `by` pass and waits for what the server sends then. A timer the server arms while time is being advanced is
+  // due at once, and a FakeClock fires it with the next step.
   std::string end_after(std::chrono::milliseconds by, RawPeer& peer) {
     fake_.advance(by);
-    for (int i = 0; i < kTestPatienceMs / 10 && !peer.readable_within(10); ++i) fake_.advance(std::chrono::milliseconds(0));
+    for (int i = 0; i < kTestPatienceMs / 10 && !peer.readable_within(10); ++i)
+      fake_.advance(std::chrono::milliseconds(0));
     return peer.until_end();
   }
   testing::FakeClock fake_;

@@ -21,15 +21,17 @@ struct OpenCall {
   Headers headers;
   int status = 0;
   std::size_t header_bytes = 0;
-  std::size_t sent = 0;         // Of the request's body.
-  std::size_t unconsumed = 0;   // Received, and not yet given back to the connection's window.
+  std::size_t sent = 0;        // Of the request's body.
+  std::size_t unconsumed = 0;  // Received, and not yet given back to the connection's window.
   bool head_told = false;
 };
 
 class Http2Client final : public ClientProtocol, public ClientLink {
  public:
   Http2Client(std::shared_ptr<ClientConnection> connection, const ClientOptions& options)
-      : connection_(std::move(connection)), channel_(connection_->channel), idle_timeout_(options.idle_timeout),
+      : connection_(std::move(connection)),
+        channel_(connection_->channel),
+        idle_timeout_(options.idle_timeout),
         max_header_bytes_(options.max_header_bytes) {}
 
   void on_open() override;
@@ -287,8 +289,8 @@ int Http2Client::stream_closed(nghttp2_session* session, std::int32_t id, std::u
     open.call->finish();
   } else {
     const bool refused = code == NGHTTP2_REFUSED_STREAM;
-    open.call->fail(Error(Reason::ServiceUnavailable, open.call->request.target.authority + ": the stream was reset: " +
-                                                          nghttp2_http2_strerror(code)),
+    open.call->fail(Error(Reason::ServiceUnavailable, open.call->request.target.authority +
+                                                          ": the stream was reset: " + nghttp2_http2_strerror(code)),
                     refused ? Retry::Always : Retry::Never);
   }
   return 0;
@@ -310,7 +312,8 @@ ssize_t Http2Client::read_body(nghttp2_session*, std::int32_t id, std::uint8_t* 
 
 }  // namespace
 
-std::unique_ptr<ClientProtocol> make_http2_client(std::shared_ptr<ClientConnection> connection, const ClientOptions& options) {
+std::unique_ptr<ClientProtocol> make_http2_client(std::shared_ptr<ClientConnection> connection,
+                                                  const ClientOptions& options) {
   return std::make_unique<Http2Client>(std::move(connection), options);
 }
 

@@ -249,8 +249,8 @@ void Http2Server::head_complete(std::int32_t id, Incoming& incoming) {
   incoming.request.http2 = true;
   incoming.request.peer_address = peer_.address;
   incoming.request.peer_certificate = peer_.certificate;
-  incoming.stream = std::make_shared<ServerStream>(channel_, this, std::move(incoming.request),
-                                                   core_->limits.body_idle_timeout);
+  incoming.stream =
+      std::make_shared<ServerStream>(channel_, this, std::move(incoming.request), core_->limits.body_idle_timeout);
   ids_[incoming.stream.get()] = id;
   if (equal_ignoring_case(incoming.stream->request().headers.get("expect"), "100-continue")) {
     const FieldList fields = [] {
@@ -393,7 +393,8 @@ void Http2Server::body_taken(ServerStream& stream, std::size_t size) {
 
 }  // namespace
 
-std::unique_ptr<Protocol> make_http2_server(std::shared_ptr<ServerCore> core, std::shared_ptr<Channel> channel, Peer peer) {
+std::unique_ptr<Protocol> make_http2_server(std::shared_ptr<ServerCore> core, std::shared_ptr<Channel> channel,
+                                            Peer peer) {
   return std::make_unique<Http2Server>(std::move(core), std::move(channel), std::move(peer));
 }
 

@@ -56,20 +56,44 @@ struct Phrase {
   std::string_view text;
 };
 
-constexpr std::array kPhrases = {
-    Phrase{100, "Continue"}, Phrase{101, "Switching Protocols"}, Phrase{200, "OK"}, Phrase{201, "Created"},
-    Phrase{202, "Accepted"}, Phrase{204, "No Content"}, Phrase{206, "Partial Content"},
-    Phrase{301, "Moved Permanently"}, Phrase{302, "Found"}, Phrase{303, "See Other"}, Phrase{304, "Not Modified"},
-    Phrase{307, "Temporary Redirect"}, Phrase{308, "Permanent Redirect"}, Phrase{400, "Bad Request"},
-    Phrase{401, "Unauthorized"}, Phrase{403, "Forbidden"}, Phrase{404, "Not Found"},
-    Phrase{405, "Method Not Allowed"}, Phrase{406, "Not Acceptable"}, Phrase{408, "Request Timeout"},
-    Phrase{409, "Conflict"}, Phrase{410, "Gone"}, Phrase{411, "Length Required"}, Phrase{412, "Precondition Failed"},
-    Phrase{413, "Request Entity Too Large"}, Phrase{415, "Unsupported Media Type"},
-    Phrase{416, "Requested Range Not Satisfiable"}, Phrase{417, "Expectation Failed"},
-    Phrase{422, "Unprocessable Entity"}, Phrase{426, "Upgrade Required"}, Phrase{429, "Too Many Requests"},
-    Phrase{431, "Request Header Fields Too Large"}, Phrase{500, "Internal Server Error"},
-    Phrase{501, "Not Implemented"}, Phrase{502, "Bad Gateway"}, Phrase{503, "Service Unavailable"},
-    Phrase{504, "Gateway Timeout"}, Phrase{505, "HTTP Version Not Supported"}};
+constexpr std::array kPhrases = {Phrase{100, "Continue"},
+                                 Phrase{101, "Switching Protocols"},
+                                 Phrase{200, "OK"},
+                                 Phrase{201, "Created"},
+                                 Phrase{202, "Accepted"},
+                                 Phrase{204, "No Content"},
+                                 Phrase{206, "Partial Content"},
+                                 Phrase{301, "Moved Permanently"},
+                                 Phrase{302, "Found"},
+                                 Phrase{303, "See Other"},
+                                 Phrase{304, "Not Modified"},
+                                 Phrase{307, "Temporary Redirect"},
+                                 Phrase{308, "Permanent Redirect"},
+                                 Phrase{400, "Bad Request"},
+                                 Phrase{401, "Unauthorized"},
+                                 Phrase{403, "Forbidden"},
+                                 Phrase{404, "Not Found"},
+                                 Phrase{405, "Method Not Allowed"},
+                                 Phrase{406, "Not Acceptable"},
+                                 Phrase{408, "Request Timeout"},
+                                 Phrase{409, "Conflict"},
+                                 Phrase{410, "Gone"},
+                                 Phrase{411, "Length Required"},
+                                 Phrase{412, "Precondition Failed"},
+                                 Phrase{413, "Request Entity Too Large"},
+                                 Phrase{415, "Unsupported Media Type"},
+                                 Phrase{416, "Requested Range Not Satisfiable"},
+                                 Phrase{417, "Expectation Failed"},
+                                 Phrase{422, "Unprocessable Entity"},
+                                 Phrase{426, "Upgrade Required"},
+                                 Phrase{429, "Too Many Requests"},
+                                 Phrase{431, "Request Header Fields Too Large"},
+                                 Phrase{500, "Internal Server Error"},
+                                 Phrase{501, "Not Implemented"},
+                                 Phrase{502, "Bad Gateway"},
+                                 Phrase{503, "Service Unavailable"},
+                                 Phrase{504, "Gateway Timeout"},
+                                 Phrase{505, "HTTP Version Not Supported"}};
 
 }  // namespace
 
@@ -192,13 +216,20 @@ bool is_connection_field(std::string_view lower_name) {
 }
 
 Error status_error(int status, std::string_view body) {
-  static constexpr std::array kReasons = {
-      std::pair{400, Reason::BadRequest}, std::pair{401, Reason::Unauthorized}, std::pair{403, Reason::Forbidden},
-      std::pair{404, Reason::NotFound}, std::pair{405, Reason::MethodNotAllowed}, std::pair{406, Reason::NotAcceptable},
-      std::pair{409, Reason::Conflict}, std::pair{410, Reason::Gone}, std::pair{413, Reason::RequestEntityTooLarge},
-      std::pair{415, Reason::UnsupportedMediaType}, std::pair{422, Reason::Invalid},
-      std::pair{429, Reason::TooManyRequests}, std::pair{503, Reason::ServiceUnavailable},
-      std::pair{504, Reason::Timeout}};
+  static constexpr std::array kReasons = {std::pair{400, Reason::BadRequest},
+                                          std::pair{401, Reason::Unauthorized},
+                                          std::pair{403, Reason::Forbidden},
+                                          std::pair{404, Reason::NotFound},
+                                          std::pair{405, Reason::MethodNotAllowed},
+                                          std::pair{406, Reason::NotAcceptable},
+                                          std::pair{409, Reason::Conflict},
+                                          std::pair{410, Reason::Gone},
+                                          std::pair{413, Reason::RequestEntityTooLarge},
+                                          std::pair{415, Reason::UnsupportedMediaType},
+                                          std::pair{422, Reason::Invalid},
+                                          std::pair{429, Reason::TooManyRequests},
+                                          std::pair{503, Reason::ServiceUnavailable},
+                                          std::pair{504, Reason::Timeout}};
   Reason reason = status < 500 ? Reason::BadRequest : Reason::Internal;
   for (const auto& [code, named] : kReasons) {
     if (code == status) reason = named;

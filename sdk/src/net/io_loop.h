@@ -2,8 +2,8 @@
 //
 // IoLoop: the I/O threads of the process, shared by all servers and clients.
 //
-// Edge-triggered epoll: a descriptor is registered once for both directions, and an idle connection costs neither a system call
-// nor a buffer. Everything about a connection happens on its loop's thread; other threads post().
+// Edge-triggered epoll: a descriptor is registered once for both directions, and an idle connection costs neither a
+// system call nor a buffer. Everything about a connection happens on its loop's thread; other threads post().
 
 #pragma once
 
@@ -94,8 +94,8 @@ class IoLoop {
   std::thread thread_;
 };
 
-/// One of the process's loops, in turn. They start with their first use and live as long as the process, because a stream that
-/// outlived its server may still post.
+/// One of the process's loops, in turn. They start with their first use and live as long as the process, because a
+/// stream that outlived its server may still post.
 IoLoop& next_io_loop();
 
 }  // namespace kubernel::net

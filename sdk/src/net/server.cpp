@@ -56,7 +56,8 @@ class Greeter final : public Protocol {
 struct Series {
   explicit Series(Metrics& metrics)
       : accepted(metrics.counter("net_server_connections_accepted_total", "Connections accepted.", {})),
-        refused(metrics.counter("net_server_connections_refused_total", "Connections closed because of the limit.", {})),
+        refused(
+            metrics.counter("net_server_connections_refused_total", "Connections closed because of the limit.", {})),
         open(metrics.gauge("net_server_connections_open", "Connections open.", {})) {}
   Counter& accepted;
   Counter& refused;
@@ -196,7 +197,8 @@ class HttpServer final : public Server {
     auto listener = std::make_shared<Listener>(shared_, std::move(fd));
     listeners_.push_back(listener);
     loop_.post([listener, &loop = loop_, &log = shared_->core->context.log] {
-      if (auto added = loop.add(listener->fd(), listener); !added) log_error(log, "cannot listen", {{"error", added.error()}});
+      if (auto added = loop.add(listener->fd(), listener); !added)
+        log_error(log, "cannot listen", {{"error", added.error()}});
     });
   }
 
@@ -275,7 +277,8 @@ Result<UniqueFd> take_over(int fd) {
 }  // namespace
 
 Result<std::unique_ptr<Server>> open_server(const NetContext& context, ServerOptions options, Handler handler) {
-  // Here rather than at the first use: OpenSSL 3.0 never frees what it keeps of a worker thread that happens to initialize it.
+  // Here rather than at the first use: OpenSSL 3.0 never frees what it keeps of a worker thread that happens to
+  // initialize it.
   OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, nullptr);
   TlsContext tls;
   if (options.tls) {
@@ -292,9 +295,9 @@ Result<std::unique_ptr<Server>> open_server(const NetContext& context, ServerOpt
   }
   if (sockets.empty()) return Error(Reason::Invalid, "a server needs an address to listen on");
   auto core = std::make_shared<ServerCore>(context, options.limits, std::move(handler));
-  auto server = std::make_unique<HttpServer>(std::make_shared<Shared>(std::move(core), std::move(tls)),
-                                             options.tls ? options.tls->client_ca_pem : std::string(),
-                                             options.tls != nullptr);
+  auto server =
+      std::make_unique<HttpServer>(std::make_shared<Shared>(std::move(core), std::move(tls)),
+                                   options.tls ? options.tls->client_ca_pem : std::string(), options.tls != nullptr);
   for (UniqueFd& fd : sockets) server->listen(std::move(fd));
   return std::unique_ptr<Server>(std::move(server));
 }

@@ -153,7 +153,8 @@ Result<std::shared_ptr<RawStream>> ServerStream::begin_upgrade(Headers headers) 
 }
 
 Result<std::string> ServerStream::take_body(std::unique_lock<std::mutex>& lock, std::size_t limit_bytes) {
-  const Error too_large(Reason::RequestEntityTooLarge, "the request body exceeds " + std::to_string(limit_bytes) + " bytes");
+  const Error too_large(Reason::RequestEntityTooLarge,
+                        "the request body exceeds " + std::to_string(limit_bytes) + " bytes");
   std::string collected;
   for (;;) {
     if (body_error_) return *body_error_;

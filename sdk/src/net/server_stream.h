@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ServerStream: one request and its response, between the handler's threads and the loop. ServerCore: what the connections of one
-// server share.
+// ServerStream: one request and its response, between the handler's threads and the loop. ServerCore: what the
+// connections of one server share.
 
 #pragma once
 
@@ -137,7 +137,9 @@ struct Peer {
 /// From this much of a body on a handler is started; smaller ones arrive whole first, so a slow client holds no thread.
 inline constexpr std::size_t kDispatchBytes = 64 * 1024;
 
-std::unique_ptr<Protocol> make_http1_server(std::shared_ptr<ServerCore> core, std::shared_ptr<Channel> channel, Peer peer);
-std::unique_ptr<Protocol> make_http2_server(std::shared_ptr<ServerCore> core, std::shared_ptr<Channel> channel, Peer peer);
+std::unique_ptr<Protocol> make_http1_server(std::shared_ptr<ServerCore> core, std::shared_ptr<Channel> channel,
+                                            Peer peer);
+std::unique_ptr<Protocol> make_http2_server(std::shared_ptr<ServerCore> core, std::shared_ptr<Channel> channel,
+                                            Peer peer);
 
 }  // namespace kubernel::net

@@ -17,7 +17,14 @@ constexpr std::size_t kMaxDataFrame = 0xffffff;
 constexpr std::size_t kMaxControlFrame = 128 * 1024;
 constexpr std::uint8_t kFin = 1;
 
-enum ControlType : std::uint16_t { kSynStream = 1, kSynReply = 2, kRstStream = 3, kPing = 6, kGoAway = 7, kHeaders = 8 };
+enum ControlType : std::uint16_t {
+  kSynStream = 1,
+  kSynReply = 2,
+  kRstStream = 3,
+  kPing = 6,
+  kGoAway = 7,
+  kHeaders = 8
+};
 enum ResetStatus : std::uint32_t { kProtocolError = 1, kInvalidStream = 2, kRefusedStream = 3, kCancel = 5 };
 
 std::uint32_t number_at(std::string_view bytes, std::size_t at, std::size_t width) {
@@ -82,7 +89,8 @@ class Stream final : public SpdyStream, public std::enable_shared_from_this<Stre
 // The connection's state; streams share it, so it lives as long as the last of them.
 class Session final : public std::enable_shared_from_this<Session> {
  public:
-  Session(std::shared_ptr<ByteStream> connection, SpdyLimits limits) : connection_(std::move(connection)), limits_(limits) {}
+  Session(std::shared_ptr<ByteStream> connection, SpdyLimits limits)
+      : connection_(std::move(connection)), limits_(limits) {}
 
   void start();
   void on_stream(std::function<void(std::shared_ptr<SpdyStream>)> callback);
@@ -494,7 +502,9 @@ class Connection final : public SpdyConnection {
     session_->close();
   }
 
-  void on_stream(std::function<void(std::shared_ptr<SpdyStream>)> stream) override { session_->on_stream(std::move(stream)); }
+  void on_stream(std::function<void(std::shared_ptr<SpdyStream>)> stream) override {
+    session_->on_stream(std::move(stream));
+  }
   void on_closed(std::function<void()> closed) override { session_->on_closed(std::move(closed)); }
   std::size_t backlog() const override { return session_->connection().backlog(); }
   void on_drained(std::function<void()> drained) override { session_->connection().on_drained(std::move(drained)); }

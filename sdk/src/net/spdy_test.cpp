@@ -9,7 +9,8 @@ namespace {
 
 std::string big_endian(std::uint32_t value, int width) {
   std::string out;
-  for (int shift = 8 * (width - 1); shift >= 0; shift -= 8) out += static_cast<char>(value >> static_cast<unsigned>(shift) & 0xffU);
+  for (int shift = 8 * (width - 1); shift >= 0; shift -= 8)
+    out += static_cast<char>(value >> static_cast<unsigned>(shift) & 0xffU);
   return out;
 }
 
@@ -19,7 +20,8 @@ std::string control(std::uint16_t type, const std::string& payload, std::uint8_t
 }
 
 std::string data_frame(std::uint32_t id, const std::string& payload, bool end = false) {
-  return big_endian(id, 4) + big_endian(end ? 1 : 0, 1) + big_endian(static_cast<std::uint32_t>(payload.size()), 3) + payload;
+  return big_endian(id, 4) + big_endian(end ? 1 : 0, 1) + big_endian(static_cast<std::uint32_t>(payload.size()), 3) +
+         payload;
 }
 
 // Compressed blocks depend on their order, and the operands of + have none.
@@ -65,7 +67,8 @@ TEST(SpdyHeaders, ABombIsRefused) {
 }
 
 TEST(SpdyHeaders, NoiseIsRefused) {
-  for (const std::string& noise : {std::string("hello"), std::string("\x78\xbb\xe3\xc6\xa7\xc2\xff\xff"), padded(1000, '\xff')}) {
+  for (const std::string& noise :
+       {std::string("hello"), std::string("\x78\xbb\xe3\xc6\xa7\xc2\xff\xff"), padded(1000, '\xff')}) {
     SpdyInflater inflater;
     EXPECT_FALSE(inflater.decompress(noise, 64 * 1024));
   }
@@ -88,19 +91,22 @@ class Spdy : public NetTest {
   RawPeer connect() {
     serve();
     RawPeer peer = dial();
-    peer.send(get("/exec", "Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io\r\n"));
+    peer.send(
+        get("/exec", "Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io\r\n"));
     EXPECT_NE(peer.until("\r\n\r\n").find("101"), std::string::npos);
     return peer;
   }
   std::string syn_stream(std::uint32_t id, const std::string& type, bool end = false) {
-    return control(1, big_endian(id, 4) + big_endian(0, 4) + big_endian(0, 2) + deflater_.compress(stream_type(type)), end ? 1 : 0);
+    return control(1, big_endian(id, 4) + big_endian(0, 4) + big_endian(0, 2) + deflater_.compress(stream_type(type)),
+                   end ? 1 : 0);
   }
   // The next frame as "type id…" or "data id text".
   static std::string frame(RawPeer& peer) {
     const std::string head = peer.exactly(8);
     if (head.size() < 8) return "<end>";
     const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(head[at]); };
-    const std::size_t size = static_cast<std::size_t>(byte(5)) << 16U | static_cast<std::size_t>(byte(6)) << 8U | byte(7);
+    const std::size_t size =
+        static_cast<std::size_t>(byte(5)) << 16U | static_cast<std::size_t>(byte(6)) << 8U | byte(7);
     const std::string payload = peer.exactly(size);
     if ((byte(0) & 0x80U) == 0) return "data " + std::to_string(byte(3)) + (byte(4) == 1 ? " end " : " ") + payload;
     const std::string first = payload.size() >= 4 ? std::to_string(static_cast<unsigned char>(payload[3])) : "";
@@ -149,7 +155,8 @@ TEST_F(Spdy, CarriesStreamsAsAnExecDoes) {
 TEST_F(Spdy, KeepsStreamsAndDataThatCameBeforeAnybodyAsked) {
   RawPeer peer = connect();
   const auto connection = connections_.take();
-  peer.send(joined({syn_stream(1, "stdin"), data_frame(1, "early"), data_frame(1, " words", true), control(6, big_endian(9, 4))}));
+  peer.send(joined(
+      {syn_stream(1, "stdin"), data_frame(1, "early"), data_frame(1, " words", true), control(6, big_endian(9, 4))}));
   EXPECT_EQ(frame(peer), "type 2 1");
   EXPECT_EQ(frame(peer), "type 6 9");  // All before the ping has been read.
   std::shared_ptr<SpdyStream> stream;
@@ -252,11 +259,11 @@ TEST_F(Spdy, RefusesStreamsAboveTheLimit) {
 
 TEST_F(Spdy, DisconnectsAClientThatBreaksTheProtocol) {
   const std::vector<std::string> bad = {
-      control(1, "short"),                                                       // No whole SYN_STREAM.
+      control(1, "short"),  // No whole SYN_STREAM.
       control(1, big_endian(1, 4) + big_endian(0, 4) + big_endian(0, 2) + "no zlib"),
       syn_stream(2, "even"),
       data_frame(9, "to nobody"),
-      std::string("GET / HTTP/1.1\r\n\r\n").replace(0, 1, "\x80"),               // Another version.
+      std::string("GET / HTTP/1.1\r\n\r\n").replace(0, 1, "\x80"),  // Another version.
       control(3, "x"),
       control(6, "x"),
       control(1, padded(200 * 1024)),

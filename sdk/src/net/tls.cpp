@@ -212,8 +212,9 @@ IoStatus TlsSession::failed(int result, const char* what) {
     error_ = Error(Reason::Unauthorized,
                    std::string("the server's certificate is not valid: ") + X509_verify_cert_error_string(verdict));
   } else if (code == SSL_ERROR_SYSCALL && detail == 0) {
-    error_ = errno != 0 ? Error(Reason::ServiceUnavailable, std::string(what) + ": " + std::system_category().message(errno))
-                        : Error(Reason::ServiceUnavailable, std::string(what) + ": connection closed");
+    error_ = errno != 0
+                 ? Error(Reason::ServiceUnavailable, std::string(what) + ": " + std::system_category().message(errno))
+                 : Error(Reason::ServiceUnavailable, std::string(what) + ": connection closed");
   } else {
     error_ = openssl_error(Reason::ServiceUnavailable, what);
   }

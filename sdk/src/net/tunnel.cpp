@@ -43,7 +43,8 @@ class Relay final : public std::enable_shared_from_this<Relay> {
       if (const auto self = weak.lock()) self->source_->pause(false);
     });
     sink_->on_closed([self = shared_from_this()] { self->source_->on_data(nullptr); });
-    source_->on_data([self = shared_from_this()](std::string_view data, const Error* error) { self->data(data, error); });
+    source_->on_data(
+        [self = shared_from_this()](std::string_view data, const Error* error) { self->data(data, error); });
   }
 
  private:
@@ -71,7 +72,8 @@ Headers end_to_end(const Headers& headers) {
 
 Result<void> tunnel(Exchange& exchange, HttpClient& client, ClientRequest request) {
   const Request& incoming = exchange.request();
-  if (!has_word(incoming.headers, "connection", "upgrade") || incoming.headers.get("upgrade").empty() || incoming.http2) {
+  if (!has_word(incoming.headers, "connection", "upgrade") || incoming.headers.get("upgrade").empty() ||
+      incoming.http2) {
     return Error(Reason::BadRequest, "the request asks for no upgrade");
   }
   auto* upgrading = dynamic_cast<UpgradingClient*>(&client);

@@ -108,11 +108,17 @@ TEST_F(Tunnel, HoldsAFastBackendBack) {
   const Bytes piece = bytes(padded(1'000'000));
   for (int i = 0; i < 40; ++i) ASSERT_TRUE(backend->write(piece));
   // A round trip beside it: what could flow has flowed, and most of it still waits at the source.
-  EXPECT_EQ(outer_->request({}, [&] {
-    ClientRequest other = to_front();
-    other.url = "https://" + address_ + "/missing";
-    return other;
-  }(), 1000)->status, 404);
+  EXPECT_EQ(outer_
+                ->request(
+                    {},
+                    [&] {
+                      ClientRequest other = to_front();
+                      other.url = "https://" + address_ + "/missing";
+                      return other;
+                    }(),
+                    1000)
+                ->status,
+            404);
   EXPECT_GT(backend->backlog(), 5'000'000U);
   backend->close();
   (*stream)->pause(false);

@@ -344,7 +344,8 @@ void WebSocketSession::closed() {
 std::string websocket_accept(std::string_view key) {
   const std::string text = std::string(key) + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
   std::string digest(SHA_DIGEST_LENGTH, '\0');
-  SHA1(reinterpret_cast<const unsigned char*>(text.data()), text.size(), reinterpret_cast<unsigned char*>(digest.data()));
+  SHA1(reinterpret_cast<const unsigned char*>(text.data()), text.size(),
+       reinterpret_cast<unsigned char*>(digest.data()));
   return crypto::base64_encode(digest);
 }
 
@@ -378,7 +379,8 @@ Result<WebSocketAnswer> answer_websocket(const Request& request, const std::vect
   return Error(Reason::BadRequest, "none of the offered WebSocket subprotocols is supported");
 }
 
-std::shared_ptr<WebSocket> make_websocket(std::shared_ptr<RawStream> stream, WebSocketRole role, std::string subprotocol) {
+std::shared_ptr<WebSocket> make_websocket(std::shared_ptr<RawStream> stream, WebSocketRole role,
+                                          std::string subprotocol) {
   auto session = std::make_shared<WebSocketSession>(std::move(stream), role, std::move(subprotocol));
   session->attach();
   return session;

@@ -28,7 +28,8 @@ Result<WebSocketAnswer> answer_websocket(const Request& request, const std::vect
 std::string websocket_accept(std::string_view key);
 
 /// Takes the stream over.
-std::shared_ptr<WebSocket> make_websocket(std::shared_ptr<RawStream> stream, WebSocketRole role, std::string subprotocol);
+std::shared_ptr<WebSocket> make_websocket(std::shared_ptr<RawStream> stream, WebSocketRole role,
+                                          std::string subprotocol);
 
 /// Strict UTF-8: no surrogates, no overlong forms, nothing above U+10FFFF.
 bool is_utf8(std::string_view text);

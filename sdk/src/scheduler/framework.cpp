@@ -54,10 +54,10 @@ std::vector<const NodeInfo*> Refusals::preemptable(const Snapshot& snapshot) con
 }
 
 const Verdict& Refusals::of(std::string_view node) const {
-  const auto found = std::ranges::find_if(nodes, [&](const NodeVerdict& verdict) { return verdict.node->name == node; });
+  const auto found =
+      std::ranges::find_if(nodes, [&](const NodeVerdict& verdict) { return verdict.node->name == node; });
   return found == nodes.end() ? others : found->verdict;
 }
-
 
 std::string Refusals::message(std::size_t all_nodes) const {
   std::map<std::string_view, std::size_t> counts;

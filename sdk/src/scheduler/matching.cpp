@@ -53,9 +53,10 @@ bool tolerated(Value tolerations, const Taint& taint) {
 }
 
 NodeTerm::Requirement::Requirement(Value requirement) : key(requirement["key"].string()) {
-  constexpr std::pair<std::string_view, Operator> kOperators[] = {{"In", Operator::In},         {"NotIn", Operator::NotIn},
-                                                                  {"Exists", Operator::Exists}, {"DoesNotExist", Operator::DoesNotExist},
-                                                                  {"Gt", Operator::Gt},         {"Lt", Operator::Lt}};
+  constexpr std::pair<std::string_view, Operator> kOperators[] = {
+      {"In", Operator::In},         {"NotIn", Operator::NotIn},
+      {"Exists", Operator::Exists}, {"DoesNotExist", Operator::DoesNotExist},
+      {"Gt", Operator::Gt},         {"Lt", Operator::Lt}};
   const std::string_view name = requirement["operator"].string();
   for (const auto& [text, known] : kOperators) {
     if (text == name) op = known;

@@ -36,7 +36,8 @@ Nodes interleaved(Nodes nodes) {
   std::map<std::pair<std::string_view, std::string_view>, Nodes> zones;
   for (auto& node : nodes) {
     const Value labels = node->labels();
-    zones[{labels["topology.kubernetes.io/region"].string(), labels["topology.kubernetes.io/zone"].string()}].push_back(std::move(node));
+    zones[{labels["topology.kubernetes.io/region"].string(), labels["topology.kubernetes.io/zone"].string()}].push_back(
+        std::move(node));
   }
   Nodes out;
   out.reserve(nodes.size());
@@ -49,7 +50,8 @@ Nodes interleaved(Nodes nodes) {
 }
 
 // From the end: what changes is mostly what came last.
-std::vector<std::shared_ptr<const PodInfo>>::iterator find_last(std::vector<std::shared_ptr<const PodInfo>>& pods, const PodInfo& pod) {
+std::vector<std::shared_ptr<const PodInfo>>::iterator find_last(std::vector<std::shared_ptr<const PodInfo>>& pods,
+                                                                const PodInfo& pod) {
   for (auto at = pods.end(); at != pods.begin();) {
     if ((--at)->get() == &pod) return at;
   }
@@ -57,7 +59,8 @@ std::vector<std::shared_ptr<const PodInfo>>::iterator find_last(std::vector<std:
 }
 
 const std::size_t* find_number(const std::vector<std::pair<std::string, std::size_t>>& sorted, std::string_view name) {
-  const auto at = std::ranges::lower_bound(sorted, name, {}, [](const auto& entry) { return std::string_view(entry.first); });
+  const auto at =
+      std::ranges::lower_bound(sorted, name, {}, [](const auto& entry) { return std::string_view(entry.first); });
   return at != sorted.end() && at->first == name ? &at->second : nullptr;
 }
 
@@ -86,8 +89,8 @@ NodeInfo::NodeInfo(api::Object node)
       allocatable(Resources::read(object.body()["status"]["allocatable"])),
       unschedulable(object.body()["spec"]["unschedulable"].boolean()) {
   for (const Value taint : object.body()["spec"]["taints"]) {
-    taints.push_back(
-        {std::string(taint["key"].string()), std::string(taint["value"].string()), effect_of(taint["effect"].string())});
+    taints.push_back({std::string(taint["key"].string()), std::string(taint["value"].string()),
+                      effect_of(taint["effect"].string())});
   }
   std::vector<std::pair<std::string, std::int64_t>> found;
   for (const Value image : object.body()["status"]["images"]) {
@@ -178,7 +181,8 @@ Snapshot::Snapshot(std::vector<std::shared_ptr<const NodeInfo>> nodes) : nodes_(
   layout_ = std::move(layout);
 }
 
-Snapshot::Snapshot(std::vector<std::shared_ptr<const NodeInfo>> nodes, std::shared_ptr<const ChangeLog> log, std::uint64_t version)
+Snapshot::Snapshot(std::vector<std::shared_ptr<const NodeInfo>> nodes, std::shared_ptr<const ChangeLog> log,
+                   std::uint64_t version)
     : Snapshot(std::move(nodes)) {
   log_ = std::move(log);
   version_ = version;
@@ -208,7 +212,8 @@ void Snapshot::update(std::span<const std::shared_ptr<const NodeInfo>> changed, 
 std::string normalized_image_name(std::string_view name) {
   const auto slash = name.rfind('/');
   const std::string_view last = slash == std::string_view::npos ? name : name.substr(slash + 1);
-  return std::string(name) + (last.find(':') == std::string_view::npos && last.find('@') == std::string_view::npos ? ":latest" : "");
+  return std::string(name) +
+         (last.find(':') == std::string_view::npos && last.find('@') == std::string_view::npos ? ":latest" : "");
 }
 
 }  // namespace kubernel::scheduler

@@ -30,14 +30,18 @@ TEST(PodRequests, AreTheSumOfTheContainersAndOneSlot) {
 
 TEST(PodRequests, AnInitContainerCountsOnlyWhenItNeedsMore) {
   EXPECT_EQ(pod("a", R"({"initContainers":[{"resources":{"requests":{"cpu":"2"}}}],
-                         "containers":[{"resources":{"requests":{"cpu":"1"}}}]})")->requests.milli_cpu, 2000);
+                         "containers":[{"resources":{"requests":{"cpu":"1"}}}]})")
+                ->requests.milli_cpu,
+            2000);
 }
 
 // KEP-753: a restartable init container goes on running beside what comes after it.
 TEST(PodRequests, ASidecarAddsToWhatComesAfterIt) {
   EXPECT_EQ(pod("a", R"({"initContainers":[{"restartPolicy":"Always","resources":{"requests":{"cpu":"1"}}},
                                            {"resources":{"requests":{"cpu":"5"}}}],
-                         "containers":[{"resources":{"requests":{"cpu":"2"}}}]})")->requests.milli_cpu, 6000);
+                         "containers":[{"resources":{"requests":{"cpu":"2"}}}]})")
+                ->requests.milli_cpu,
+            6000);
 }
 
 TEST(PodRequests, OverheadIsAddedAndPodLevelRequestsWin) {
@@ -57,7 +61,8 @@ TEST(PodRequests, ForScoringAContainerThatAsksForNothingCountsToo) {
 TEST(NodeInfo, RemovingAPodUndoesAddingIt) {
   NodeInfo info = node(R"("status":{"allocatable":{"cpu":"4","pods":"110"}})");
   const Resources before = info.requested;
-  info.add_pod(pod("a", R"({"containers":[{"ports":[{"hostPort":80}],"resources":{"requests":{"cpu":"1","x.io/y":"1"}}}]})"));
+  info.add_pod(
+      pod("a", R"({"containers":[{"ports":[{"hostPort":80}],"resources":{"requests":{"cpu":"1","x.io/y":"1"}}}]})"));
   EXPECT_EQ(info.requested.milli_cpu, 1000);
   EXPECT_EQ(info.used_ports.size(), 1U);
   EXPECT_TRUE(info.remove_pod("u-a"));
@@ -73,8 +78,8 @@ TEST(HostPort, ConflictsWithTheWildcardAddress) {
 }
 
 TEST(Snapshot, FindsNodesByNameAndCountsImages) {
-  const Snapshot snapshot({std::make_shared<const NodeInfo>(node(
-      R"("status":{"images":[{"names":["localhost/busybox:latest"],"sizeBytes":5}]})"))});
+  const Snapshot snapshot({std::make_shared<const NodeInfo>(
+      node(R"("status":{"images":[{"names":["localhost/busybox:latest"],"sizeBytes":5}]})"))});
   EXPECT_NE(snapshot.find("n"), nullptr);
   EXPECT_EQ(snapshot.find("m"), nullptr);
   EXPECT_EQ(snapshot.nodes_with_image("localhost/busybox:latest"), 1U);

@@ -12,7 +12,8 @@ using api::Value;
 
 std::int64_t& slot(Resources& resources, std::string_view name) {
   auto& scalars = resources.scalars;
-  const auto at = std::ranges::lower_bound(scalars, name, {}, [](const auto& entry) { return std::string_view(entry.first); });
+  const auto at =
+      std::ranges::lower_bound(scalars, name, {}, [](const auto& entry) { return std::string_view(entry.first); });
   if (at != scalars.end() && at->first == name) return at->second;
   return scalars.emplace(at, std::string(name), 0)->second;
 }

@@ -131,8 +131,8 @@ void TopologyIndex::rebuild(const Snapshot& snapshot) {
   tallies_.clear();
   slot_by_name_.clear();
   slots_ = 0;
-  const bool numbered =
-      std::ranges::all_of(snapshot.nodes(), [](const auto& node) { return node->slot != kNoSlot; }) && snapshot.version() != 0;
+  const bool numbered = std::ranges::all_of(snapshot.nodes(), [](const auto& node) { return node->slot != kNoSlot; }) &&
+                        snapshot.version() != 0;
   for (const auto& node : snapshot.nodes()) {
     if (!numbered) slot_by_name_.emplace(node->name, static_cast<std::uint32_t>(slot_by_name_.size()));
     slots_ = std::max(slots_, std::size_t{slot(*node)} + 1);
@@ -259,8 +259,7 @@ TopologyIndex::Table& TopologyIndex::table(const Snapshot& snapshot, std::string
 }
 
 void TopologyIndex::evict_one() {
-  const auto oldest =
-      std::ranges::min_element(tables_, {}, [](const auto& entry) { return entry.second->last_use; });
+  const auto oldest = std::ranges::min_element(tables_, {}, [](const auto& entry) { return entry.second->last_use; });
   Table* table = oldest->second.get();
   std::erase(without_label_, table);
   std::erase_if(by_label_, [&](const auto& entry) { return entry.second == table; });
@@ -268,7 +267,8 @@ void TopologyIndex::evict_one() {
   std::erase_if(node_sets_, [](const auto& entry) { return entry.second.expired(); });
 }
 
-TopologyIndex::Sum& TopologyIndex::add_sum(Table& table, std::shared_ptr<Domains> domains, std::shared_ptr<NodeSet> nodes) {
+TopologyIndex::Sum& TopologyIndex::add_sum(Table& table, std::shared_ptr<Domains> domains,
+                                           std::shared_ptr<NodeSet> nodes) {
   Sum sum{std::make_shared<DomainCounts>(), std::move(domains), std::move(nodes)};
   sum.counts->domains = sum.domains;
   sum.counts->pods.assign(static_cast<std::size_t>(sum.domains->count), 0);
@@ -281,8 +281,9 @@ TopologyIndex::Sum& TopologyIndex::add_sum(Table& table, std::shared_ptr<Domains
 }
 
 std::shared_ptr<const DomainCounts> TopologyIndex::counts(const Snapshot& snapshot, std::string_view set,
-                                                          const std::function<PodSetSpec()>& make_set, std::string_view key,
-                                                          std::string_view nodes, const std::function<NodePredicate()>& make_nodes) {
+                                                          const std::function<PodSetSpec()>& make_set,
+                                                          std::string_view key, std::string_view nodes,
+                                                          const std::function<NodePredicate()>& make_nodes) {
   Table& found = table(snapshot, set, make_set);
   auto domains = domains_of(snapshot, key);
   auto node_filter = node_set(snapshot, nodes, make_nodes);

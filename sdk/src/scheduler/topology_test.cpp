@@ -12,15 +12,16 @@ namespace kubernel::scheduler {
 namespace {
 
 std::shared_ptr<const PodInfo> pod(const std::string& name, const std::string& app) {
-  auto object = api::Object::parse(R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":")" + name + R"(","uid":"u-)" + name +
-                                   R"(","labels":{"app":")" + app + R"("}},"spec":{}})");
+  auto object = api::Object::parse(R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":")" + name + R"(","uid":"u-)" +
+                                   name + R"(","labels":{"app":")" + app + R"("}},"spec":{}})");
   EXPECT_TRUE(object) << object.error().message();
   return std::make_shared<const PodInfo>(*object);
 }
 
 NodeInfo node(const std::string& name, const std::string& zone) {
   const std::string labels = zone.empty() ? "{}" : R"({"zone":")" + zone + R"("})";
-  auto object = api::Object::parse(R"({"apiVersion":"v1","kind":"Node","metadata":{"name":")" + name + R"(","labels":)" + labels + "}}");
+  auto object = api::Object::parse(R"({"apiVersion":"v1","kind":"Node","metadata":{"name":")" + name +
+                                   R"(","labels":)" + labels + "}}");
   EXPECT_TRUE(object) << object.error().message();
   return NodeInfo(*object);
 }
@@ -186,7 +187,8 @@ TEST(TopologyIndex, CountersKeptByChangesEqualACountFromScratch) {
           if (exists && pick(3) == 0) cluster.remove_node(name);
           break;
         case 2:
-          if (exists && !cluster.nodes().at(name).pods.empty()) cluster.remove_pod(name, cluster.nodes().at(name).pods.front()->uid());
+          if (exists && !cluster.nodes().at(name).pods.empty())
+            cluster.remove_pod(name, cluster.nodes().at(name).pods.front()->uid());
           break;
         default:
           if (exists) cluster.add_pod(name, pod("p" + std::to_string(pods++), apps[pick(apps.size())]));
@@ -198,17 +200,20 @@ TEST(TopologyIndex, CountersKeptByChangesEqualACountFromScratch) {
       for (const std::string& app : apps) {
         const auto spec = [&] { return pods_of(app, app != "job"); };
         const auto all = index.counts(snapshot, app, spec, "zone", {}, {});
-        EXPECT_EQ(by_zone(cluster, *all, index), expected(cluster, spec().contains, [](const NodeInfo&) { return true; }));
+        EXPECT_EQ(by_zone(cluster, *all, index),
+                  expected(cluster, spec().contains, [](const NodeInfo&) { return true; }));
         const auto even = index.counts(snapshot, app, spec, "zone", "even", [] { return NodePredicate(named_even); });
         EXPECT_EQ(by_zone(cluster, *even, index), expected(cluster, spec().contains, named_even));
         const auto per_node = index.node_counts(snapshot, app, spec);
         for (const auto& [node_name, info] : cluster.nodes()) {
-          EXPECT_EQ(per_node->at(index.slot(info)), std::ranges::count_if(info.pods, [&](const auto& p) { return spec().contains(*p); }));
+          EXPECT_EQ(per_node->at(index.slot(info)),
+                    std::ranges::count_if(info.pods, [&](const auto& p) { return spec().contains(*p); }));
         }
       }
       if (everything.tally == nullptr) continue;
       EXPECT_EQ(by_zone(cluster, *TopologyIndex::counts_of(*everything.tally), everything.index),
-                expected(cluster, [](const PodInfo&) { return true; }, [](const NodeInfo&) { return true; }));
+                expected(
+                    cluster, [](const PodInfo&) { return true; }, [](const NodeInfo&) { return true; }));
     }
   }
 }

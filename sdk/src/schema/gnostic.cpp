@@ -88,8 +88,10 @@ std::string schema_message(const json& schema) {
   if (const auto value = schema.find("additionalProperties"); value != schema.end()) {
     put_bytes(out, 21, wrapped(1, schema_message(*value)));
   }
-  if (const auto type = schema.find("type"); type != schema.end()) put_bytes(out, 22, wrapped(1, type->get_ref<const std::string&>()));
-  if (const auto items = schema.find("items"); items != schema.end()) put_bytes(out, 23, wrapped(1, schema_message(*items)));
+  if (const auto type = schema.find("type"); type != schema.end())
+    put_bytes(out, 22, wrapped(1, type->get_ref<const std::string&>()));
+  if (const auto items = schema.find("items"); items != schema.end())
+    put_bytes(out, 23, wrapped(1, schema_message(*items)));
   if (const auto properties = schema.find("properties"); properties != schema.end()) {
     std::string all;
     for (const auto& [name, property] : properties->items()) put_bytes(all, 1, named(name, schema_message(property)));
@@ -160,7 +162,8 @@ void GnosticDocument::add_path(std::string_view path, const json& item) {
       {{"get", 2}, {"put", 3}, {"post", 4}, {"delete", 5}, {"patch", 8}}};
   std::string message;
   for (const auto& [method, number] : kMethods) {
-    if (const auto operation = item.find(method); operation != item.end()) put_bytes(message, number, operation_message(*operation));
+    if (const auto operation = item.find(method); operation != item.end())
+      put_bytes(message, number, operation_message(*operation));
   }
   put_parameters(message, 9, item);
   put_bytes(paths_, 2, named(path, message));

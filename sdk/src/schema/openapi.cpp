@@ -18,7 +18,8 @@ std::string openapi_name(const Type& type) {
   return id;
 }
 
-std::string openapi_v3(std::string_view group, std::string_view version, const std::vector<const ResourceInfo*>& resources) {
+std::string openapi_v3(std::string_view group, std::string_view version,
+                       const std::vector<const ResourceInfo*>& resources) {
   std::set<const Type*> seen;
   OpenApiParts parts(group, version, seen);
   for (const ResourceInfo* info : resources) parts.add(*info);

@@ -15,18 +15,31 @@ constexpr const char* kJsonType = "application/json";
 // Query parameters by kind of operation (query_params.jsonl).
 constexpr const char* kWriteParams[] = {"dryRun", "fieldManager", "fieldValidation", "pretty"};
 constexpr const char* kPatchParams[] = {"dryRun", "fieldManager", "fieldValidation", "force", "pretty"};
-constexpr const char* kDeleteParams[] = {"dryRun", "gracePeriodSeconds", "ignoreStoreReadErrorWithClusterBreakingPotential",
-                                         "orphanDependents", "pretty", "propagationPolicy"};
-constexpr const char* kListParams[] = {"allowWatchBookmarks", "continue", "fieldSelector", "labelSelector", "limit", "pretty",
-                                       "resourceVersion", "resourceVersionMatch", "sendInitialEvents", "timeoutSeconds", "watch"};
-constexpr const char* kDeleteCollectionParams[] = {"continue", "dryRun", "fieldSelector", "gracePeriodSeconds", "labelSelector", "limit",
-                                                   "orphanDependents", "pretty", "propagationPolicy", "resourceVersion",
-                                                   "resourceVersionMatch", "sendInitialEvents", "timeoutSeconds"};
+constexpr const char* kDeleteParams[] = {
+    "dryRun", "gracePeriodSeconds", "ignoreStoreReadErrorWithClusterBreakingPotential", "orphanDependents",
+    "pretty", "propagationPolicy"};
+constexpr const char* kListParams[] = {"allowWatchBookmarks",
+                                       "continue",
+                                       "fieldSelector",
+                                       "labelSelector",
+                                       "limit",
+                                       "pretty",
+                                       "resourceVersion",
+                                       "resourceVersionMatch",
+                                       "sendInitialEvents",
+                                       "timeoutSeconds",
+                                       "watch"};
+constexpr const char* kDeleteCollectionParams[] = {
+    "continue",          "dryRun",          "fieldSelector",        "gracePeriodSeconds",
+    "labelSelector",     "limit",           "orphanDependents",     "pretty",
+    "propagationPolicy", "resourceVersion", "resourceVersionMatch", "sendInitialEvents",
+    "timeoutSeconds"};
 constexpr const char* kReadParams[] = {"pretty"};
 
 json parameter_type(std::string_view name) {
-  static constexpr std::string_view kBooleans[] = {"allowWatchBookmarks", "force", "orphanDependents", "sendInitialEvents", "watch",
-                                                   "ignoreStoreReadErrorWithClusterBreakingPotential"};
+  static constexpr std::string_view kBooleans[] = {
+      "allowWatchBookmarks", "force", "orphanDependents",
+      "sendInitialEvents",   "watch", "ignoreStoreReadErrorWithClusterBreakingPotential"};
   static constexpr std::string_view kIntegers[] = {"gracePeriodSeconds", "limit", "timeoutSeconds"};
   if (std::ranges::find(kBooleans, name) != std::end(kBooleans)) return "boolean";
   return std::ranges::find(kIntegers, name) != std::end(kIntegers) ? "integer" : "string";
@@ -35,7 +48,8 @@ json parameter_type(std::string_view name) {
 json query_parameters(std::span<const char* const> names) {
   json out = json::array();
   for (const char* name : names) {
-    out.push_back({{"name", name}, {"in", "query"}, {"schema", {{"type", parameter_type(name)}, {"uniqueItems", true}}}});
+    out.push_back(
+        {{"name", name}, {"in", "query"}, {"schema", {{"type", parameter_type(name)}, {"uniqueItems", true}}}});
   }
   return out;
 }
@@ -81,7 +95,8 @@ void add_merge_rules(const Field& field, json& schema) {
   if (const char* type = kListTypes[static_cast<std::size_t>(field.list_type)]) schema["x-kubernetes-list-type"] = type;
   if (!field.rules->list_map_keys.empty()) schema["x-kubernetes-list-map-keys"] = field.rules->list_map_keys;
   static constexpr const char* kStrategies[] = {nullptr, "merge", "replace", "retainKeys", "merge,retainKeys"};
-  if (const char* strategy = kStrategies[static_cast<std::size_t>(field.patch_strategy)]) schema["x-kubernetes-patch-strategy"] = strategy;
+  if (const char* strategy = kStrategies[static_cast<std::size_t>(field.patch_strategy)])
+    schema["x-kubernetes-patch-strategy"] = strategy;
   if (!field.patch_merge_key.empty()) schema["x-kubernetes-patch-merge-key"] = field.patch_merge_key;
   if (field.map_atomic) schema["x-kubernetes-map-type"] = "atomic";
 }
@@ -105,7 +120,9 @@ json field_schema(const Field& field) {
   return schema;
 }
 
-bool has(std::span<const std::string_view> verbs, std::string_view verb) { return std::ranges::find(verbs, verb) != verbs.end(); }
+bool has(std::span<const std::string_view> verbs, std::string_view verb) {
+  return std::ranges::find(verbs, verb) != verbs.end();
+}
 
 json path_parameters(const ResourceInfo& info, bool named) {
   json out = json::array();
@@ -153,17 +170,20 @@ void OpenApiParts::add(const ResourceInfo& info) {
   }
   const std::string item = collection + "/{name}";
   add_item(info, item, info.verbs, info.kind, "");
-  for (const Subresource& sub : info.subresources) add_item(info, item + "/" + std::string(sub.name), sub.verbs, sub.kind, sub.name);
+  for (const Subresource& sub : info.subresources)
+    add_item(info, item + "/" + std::string(sub.name), sub.verbs, sub.kind, sub.name);
   need(info.type);
   need(find_kind(info.group, info.version, info.list_kind));
-  for (const char* id : {"k8s.io.apimachinery.pkg.apis.meta.v1.Status", "k8s.io.apimachinery.pkg.apis.meta.v1.DeleteOptions"}) {
+  for (const char* id :
+       {"k8s.io.apimachinery.pkg.apis.meta.v1.Status", "k8s.io.apimachinery.pkg.apis.meta.v1.DeleteOptions"}) {
     need(find_type(id));
   }
 }
 
 // "readCoreV1NamespacedPodStatus", "listCoreV1PodForAllNamespaces": client generators make function names of them.
 std::string OpenApiParts::operation_id(const ResourceInfo& info, const Named& named) const {
-  std::string out = std::string(named.verb == "deletecollection" ? "delete" : named.verb) + capital(group_word(group_)) + capital(version_);
+  std::string out = std::string(named.verb == "deletecollection" ? "delete" : named.verb) +
+                    capital(group_word(group_)) + capital(version_);
   if (named.verb == "deletecollection") out += "Collection";
   if (info.namespaced && !named.all_namespaces) out += "Namespaced";
   out += info.kind;
@@ -172,8 +192,8 @@ std::string OpenApiParts::operation_id(const ResourceInfo& info, const Named& na
   return out;
 }
 
-json OpenApiParts::operation(const ResourceInfo& info, std::string_view kind, const char* action, std::span<const char* const> params,
-                             std::string_view answer, const Named& named) {
+json OpenApiParts::operation(const ResourceInfo& info, std::string_view kind, const char* action,
+                             std::span<const char* const> params, std::string_view answer, const Named& named) {
   const api::GroupVersionKind gvk = kind_of(info, kind);
   json out = {{"tags", json::array({group_word(group_) + "_" + version_})},
               {"operationId", operation_id(info, named)},
@@ -202,7 +222,8 @@ namespace {
 
 json with_patch_body(json operation) {
   json content;
-  for (const char* type : {"application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"}) {
+  for (const char* type :
+       {"application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"}) {
     content[type] = {{"schema", {{"type", "object"}}}};
   }
   operation["requestBody"] = {{"required", true}, {"content", std::move(content)}};
@@ -213,9 +234,11 @@ json with_patch_body(json operation) {
 
 void OpenApiParts::add_collection(const ResourceInfo& info, const std::string& path) {
   json item = json::object();
-  if (has(info.verbs, "list")) item["get"] = operation(info, info.kind, "list", kListParams, info.list_kind, {"list", ""});
+  if (has(info.verbs, "list"))
+    item["get"] = operation(info, info.kind, "list", kListParams, info.list_kind, {"list", ""});
   if (has(info.verbs, "create")) {
-    item["post"] = with_body(operation(info, info.kind, "post", kWriteParams, info.kind, {"create", ""}), info, info.kind);
+    item["post"] =
+        with_body(operation(info, info.kind, "post", kWriteParams, info.kind, {"create", ""}), info, info.kind);
   }
   if (has(info.verbs, "deletecollection")) {
     item["delete"] =

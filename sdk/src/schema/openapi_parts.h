@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The parts OpenAPI documents are made of: the paths of resources and the schemas they need, in the form of OpenAPI v3. openapi.cpp puts
-// them into the documents of group versions; openapi_v2.cpp turns them into the form of v2.
+// The parts OpenAPI documents are made of: the paths of resources and the schemas they need, in the form of OpenAPI v3.
+// openapi.cpp puts them into the documents of group versions; openapi_v2.cpp turns them into the form of v2.
 
 #pragma once
 
@@ -42,12 +42,12 @@ class OpenApiParts {
   };
 
   std::string operation_id(const ResourceInfo& info, const Named& named) const;
-  json operation(const ResourceInfo& info, std::string_view kind, const char* action, std::span<const char* const> params,
-                 std::string_view answer, const Named& named);
+  json operation(const ResourceInfo& info, std::string_view kind, const char* action,
+                 std::span<const char* const> params, std::string_view answer, const Named& named);
   json with_body(json operation, const ResourceInfo& info, std::string_view kind);
   void add_collection(const ResourceInfo& info, const std::string& path);
-  void add_item(const ResourceInfo& info, const std::string& path, std::span<const std::string_view> verbs, std::string_view kind,
-                std::string_view subresource);
+  void add_item(const ResourceInfo& info, const std::string& path, std::span<const std::string_view> verbs,
+                std::string_view kind, std::string_view subresource);
   void need(const Type* type);
   json define(const Type& type);
   void add_fields(const Type& type, json& properties, json& required);

@@ -22,7 +22,8 @@ json document(std::string_view group, std::string_view version) {
 TEST(OpenApi, PatchOperationsTakeFieldValidation) {
   const json apps = document("apps", "v1");
   const json& patch = apps["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
-  EXPECT_EQ(patch["x-kubernetes-group-version-kind"], (json{{"group", "apps"}, {"version", "v1"}, {"kind", "Deployment"}}));
+  EXPECT_EQ(patch["x-kubernetes-group-version-kind"],
+            (json{{"group", "apps"}, {"version", "v1"}, {"kind", "Deployment"}}));
   bool found = false;
   for (const json& parameter : patch["parameters"]) found = found || parameter["name"] == "fieldValidation";
   EXPECT_TRUE(found);
@@ -64,7 +65,8 @@ TEST(OpenApi, RequiredFieldsAndOwnFormsAreKept) {
 TEST(OpenApi, ASubresourceOfAnotherGroupSaysSo) {
   const json apps = document("apps", "v1");
   const json& scale = apps["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale"]["put"];
-  EXPECT_EQ(scale["x-kubernetes-group-version-kind"], (json{{"group", "autoscaling"}, {"version", "v1"}, {"kind", "Scale"}}));
+  EXPECT_EQ(scale["x-kubernetes-group-version-kind"],
+            (json{{"group", "autoscaling"}, {"version", "v1"}, {"kind", "Scale"}}));
 }
 
 std::vector<const ResourceInfo*> all_ga() {
@@ -129,7 +131,8 @@ TEST(OpenApiV2, OperationsHaveFlatParametersAndABody) {
   const json& post = whole["paths"]["/api/v1/namespaces/{namespace}/pods"]["post"];
   EXPECT_EQ(post["parameters"][0]["name"], "body");
   EXPECT_EQ(post["parameters"][0]["schema"]["$ref"], "#/definitions/io.k8s.api.core.v1.Pod");
-  EXPECT_EQ(post["parameters"][1], (json{{"name", "dryRun"}, {"in", "query"}, {"type", "string"}, {"uniqueItems", true}}));
+  EXPECT_EQ(post["parameters"][1],
+            (json{{"name", "dryRun"}, {"in", "query"}, {"type", "string"}, {"uniqueItems", true}}));
   EXPECT_EQ(post["responses"]["200"]["schema"]["$ref"], "#/definitions/io.k8s.api.core.v1.Pod");
   const json& patch = whole["paths"]["/api/v1/namespaces/{namespace}/pods/{name}"]["patch"];
   EXPECT_THAT(patch["consumes"], ::testing::Contains("application/strategic-merge-patch+json"));

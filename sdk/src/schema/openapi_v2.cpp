@@ -20,7 +20,8 @@ constexpr std::string_view kV3Schemas = "#/components/schemas/";
 constexpr std::string_view kV2Schemas = "#/definitions/";
 constexpr std::array kMethods = {"get", "put", "post", "delete", "patch"};
 
-// In place: $refs lead to the definitions, a wrapped $ref stands beside its siblings, alternatives of types become a string.
+// In place: $refs lead to the definitions, a wrapped $ref stands beside its siblings, alternatives of types become a
+// string.
 void schema_to_v2(json& schema) {
   if (!schema.is_object()) return;
   if (const auto all = schema.find("allOf"); all != schema.end()) {

@@ -12,7 +12,8 @@ namespace {
 // apiserver's limit on the number of operations in one patch.
 constexpr std::size_t kMaxOperations = 10'000;
 
-// Which operation of the patch does not apply, in words. The library's exception names neither the operation nor its path.
+// Which operation of the patch does not apply, in words. The library's exception names neither the operation nor its
+// path.
 std::string first_failure(json document, const json& patch) {
   for (const json& operation : patch) {
     try {
@@ -42,7 +43,8 @@ Result<json> apply_json_patch(const json& document, const json& patch) {
     return Error(Reason::BadRequest, std::string("malformed JSON patch: ") + e.what());
   } catch (const json::exception&) {
     // RFC 6902 section 5: an operation that does not apply makes the whole patch unsuccessful.
-    return Error(Reason::Invalid, std::string("the server rejected our request due to an error in our request: ") + first_failure(document, patch));
+    return Error(Reason::Invalid, std::string("the server rejected our request due to an error in our request: ") +
+                                      first_failure(document, patch));
   }
 }
 

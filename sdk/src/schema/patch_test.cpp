@@ -33,7 +33,8 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         Row{"scalars are replaced, null removes", "core.v1.PodSpec", R"({"nodeName":"a","hostname":"h"})",
             R"({"nodeName":"b","hostname":null})", R"({"nodeName":"b"})"},
-        Row{"containers merge by name", "core.v1.PodSpec", R"({"containers":[{"name":"a","image":"1"},{"name":"b","image":"1"}]})",
+        Row{"containers merge by name", "core.v1.PodSpec",
+            R"({"containers":[{"name":"a","image":"1"},{"name":"b","image":"1"}]})",
             R"({"containers":[{"name":"b","image":"2"},{"name":"c","image":"3"}]})",
             R"({"containers":[{"name":"a","image":"1"},{"name":"b","image":"2"},{"name":"c","image":"3"}]})"},
         Row{"$patch delete removes an element", "core.v1.PodSpec", R"({"containers":[{"name":"a"},{"name":"b"}]})",
@@ -42,21 +43,26 @@ INSTANTIATE_TEST_SUITE_P(
             R"({"containers":[{"$patch":"replace"},{"name":"z"}]})", R"({"containers":[{"name":"z"}]})"},
         Row{"tolerations have no merge strategy: replaced", "core.v1.PodSpec", R"({"tolerations":[{"key":"a"}]})",
             R"({"tolerations":[{"key":"b"}]})", R"({"tolerations":[{"key":"b"}]})"},
-        Row{"container ports merge by containerPort", "core.v1.Container", R"({"ports":[{"containerPort":80,"name":"x"}]})",
+        Row{"container ports merge by containerPort", "core.v1.Container",
+            R"({"ports":[{"containerPort":80,"name":"x"}]})",
             R"({"ports":[{"containerPort":80,"protocol":"TCP"},{"containerPort":81}]})",
             R"({"ports":[{"containerPort":80,"name":"x","protocol":"TCP"},{"containerPort":81}]})"},
         Row{"service ports merge by port", "core.v1.ServiceSpec", R"({"ports":[{"port":80,"name":"x"}]})",
             R"({"ports":[{"port":80,"name":"y"}]})", R"({"ports":[{"port":80,"name":"y"}]})"},
-        Row{"pod conditions merge by type", "core.v1.PodStatus", R"({"conditions":[{"type":"Ready","status":"False"},{"type":"X","status":"True"}]})",
+        Row{"pod conditions merge by type", "core.v1.PodStatus",
+            R"({"conditions":[{"type":"Ready","status":"False"},{"type":"X","status":"True"}]})",
             R"({"conditions":[{"type":"Ready","status":"True"}]})",
             R"({"conditions":[{"type":"Ready","status":"True"},{"type":"X","status":"True"}]})"},
-        Row{"$setElementOrder orders what it names", "core.v1.PodSpec", R"({"containers":[{"name":"a"},{"name":"b"},{"name":"c"}]})",
+        Row{"$setElementOrder orders what it names", "core.v1.PodSpec",
+            R"({"containers":[{"name":"a"},{"name":"b"},{"name":"c"}]})",
             R"({"$setElementOrder/containers":[{"name":"c"},{"name":"a"}]})",
             R"({"containers":[{"name":"b"},{"name":"c"},{"name":"a"}]})"},
-        Row{"the server's own elements keep their place", "core.v1.PodSpec", R"({"containers":[{"name":"s"},{"name":"a"}]})",
+        Row{"the server's own elements keep their place", "core.v1.PodSpec",
+            R"({"containers":[{"name":"s"},{"name":"a"}]})",
             R"({"$setElementOrder/containers":[{"name":"a"},{"name":"n"}],"containers":[{"name":"n"}]})",
             R"({"containers":[{"name":"s"},{"name":"a"},{"name":"n"}]})"},
-        Row{"$retainKeys drops the rest", "apps.v1.DeploymentSpec", R"({"strategy":{"type":"RollingUpdate","rollingUpdate":{"maxSurge":1}}})",
+        Row{"$retainKeys drops the rest", "apps.v1.DeploymentSpec",
+            R"({"strategy":{"type":"RollingUpdate","rollingUpdate":{"maxSurge":1}}})",
             R"({"strategy":{"$retainKeys":["type"],"type":"Recreate"}})", R"({"strategy":{"type":"Recreate"}})"},
         Row{"a $patch replace on a map", "core.v1.PodSpec", R"({"nodeSelector":{"a":"1"}})",
             R"({"nodeSelector":{"$patch":"replace","b":"2"}})", R"({"nodeSelector":{"b":"2"}})"},
@@ -77,9 +83,9 @@ TEST(StrategicMergePatch, FinalizersAreASetAndCanBeDeletedByValue) {
 
 TEST(StrategicMergePatch, OwnerReferencesMergeByUid) {
   const Type* meta = find_type("k8s.io.apimachinery.pkg.apis.meta.v1.ObjectMeta");
-  const auto patched = apply_strategic_merge_patch(
-      *meta, json::parse(R"({"ownerReferences":[{"uid":"1","name":"x"}]})"),
-      json::parse(R"({"ownerReferences":[{"uid":"1","$patch":"delete"},{"uid":"2"}]})"));
+  const auto patched =
+      apply_strategic_merge_patch(*meta, json::parse(R"({"ownerReferences":[{"uid":"1","name":"x"}]})"),
+                                  json::parse(R"({"ownerReferences":[{"uid":"1","$patch":"delete"},{"uid":"2"}]})"));
   ASSERT_TRUE(patched);
   EXPECT_EQ(*patched, json::parse(R"({"ownerReferences":[{"uid":"2"}]})"));
 }
@@ -101,14 +107,19 @@ TEST(JsonPatch, FailsOnAMissingParent) {
 
 TEST(JsonPatch, AppliesAllOperationsOrNone) {
   const json document = json::parse(R"({"a":1})");
-  EXPECT_EQ(*apply_json_patch(document, json::parse(R"([{"op":"test","path":"/a","value":1},{"op":"replace","path":"/a","value":2}])")),
-            json::parse(R"({"a":2})"));
-  EXPECT_FALSE(apply_json_patch(document, json::parse(R"([{"op":"replace","path":"/a","value":2},{"op":"test","path":"/a","value":1}])")));
+  EXPECT_EQ(
+      *apply_json_patch(document,
+                        json::parse(R"([{"op":"test","path":"/a","value":1},{"op":"replace","path":"/a","value":2}])")),
+      json::parse(R"({"a":2})"));
+  EXPECT_FALSE(apply_json_patch(
+      document, json::parse(R"([{"op":"replace","path":"/a","value":2},{"op":"test","path":"/a","value":1}])")));
 }
 
 TEST(JsonPatch, AFailureNamesTheOperationAndItsPath) {
   const json document = json::parse(R"({"a":1})");
-  const auto failure = [&](const char* patch) { return apply_json_patch(document, json::parse(patch)).error().message(); };
+  const auto failure = [&](const char* patch) {
+    return apply_json_patch(document, json::parse(patch)).error().message();
+  };
   const std::string start = "the server rejected our request due to an error in our request: ";
   EXPECT_EQ(failure(R"([{"op":"add","path":"/b","value":1},{"op":"test","path":"/a","value":2}])"),
             start + "testing value /a failed: test failed");

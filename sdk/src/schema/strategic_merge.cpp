@@ -46,8 +46,8 @@ json without_directives(const json& patch) {
 }
 
 bool merges(const Field* field) {
-  return field != nullptr && (field->patch_strategy == PatchStrategy::Merge ||
-                              field->patch_strategy == PatchStrategy::MergeRetainKeys);
+  return field != nullptr &&
+         (field->patch_strategy == PatchStrategy::Merge || field->patch_strategy == PatchStrategy::MergeRetainKeys);
 }
 
 const Type* element_type(const Field* field) {
@@ -78,9 +78,8 @@ class ElementIdentity {
 };
 
 json sorted_like(std::vector<json> elements, const json& order, const ElementIdentity& identity) {
-  std::ranges::stable_sort(elements, [&](const json& a, const json& b) {
-    return identity.index(order, a) < identity.index(order, b);
-  });
+  std::ranges::stable_sort(
+      elements, [&](const json& a, const json& b) { return identity.index(order, a) < identity.index(order, b); });
   return elements;
 }
 
@@ -165,8 +164,9 @@ class Merger {
     const bool absent = current == out.end() || current->type() != value.type();
     const bool granular = field == nullptr || field->patch_strategy != PatchStrategy::Replace;
     if (value.is_object() && !absent && granular) {
-      KUBERNEL_TRY(*current, field != nullptr && field->shape == Shape::Map ? map(element_type(field), *current, value)
-                                                                            : object(element_type(field), *current, value));
+      KUBERNEL_TRY(*current, field != nullptr && field->shape == Shape::Map
+                                 ? map(element_type(field), *current, value)
+                                 : object(element_type(field), *current, value));
       return {};
     }
     if (value.is_array() && merges(field)) {
@@ -217,7 +217,8 @@ class Merger {
     return ordered(merged, *order, original, identity);
   }
 
-  Result<json> object_list(const Field& field, const json& original, const json& patch, const ElementIdentity& identity) {
+  Result<json> object_list(const Field& field, const json& original, const json& patch,
+                           const ElementIdentity& identity) {
     const std::string key(field.patch_merge_key);
     const bool replace = std::any_of(patch.begin(), patch.end(), [](const json& element) {
       return element.is_object() && element.value(kDirective, "") == "replace";
@@ -265,7 +266,8 @@ class Merger {
       const std::string key = directive.substr(kElementOrder.size());
       const auto list = out.find(key);
       const Field* field = type == nullptr ? nullptr : type->find(key);
-      if (patch.contains(key) || list == out.end() || !list->is_array() || !merges(field) || !order.is_array()) continue;
+      if (patch.contains(key) || list == out.end() || !list->is_array() || !merges(field) || !order.is_array())
+        continue;
       *list = ordered(*list, order, original.value(key, json::array()), ElementIdentity(field->patch_merge_key));
     }
     return out;

@@ -29,7 +29,8 @@ std::string row(std::string_view text, bool wide = false) {
   return out;
 }
 
-constexpr const char* kMeta = R"("metadata":{"name":"web","namespace":"default","creationTimestamp":"2026-01-01T00:55:00Z"})";
+constexpr const char* kMeta =
+    R"("metadata":{"name":"web","namespace":"default","creationTimestamp":"2026-01-01T00:55:00Z"})";
 
 std::string pod(const std::string& rest, const std::string& meta = kMeta) {
   return R"({"apiVersion":"v1","kind":"Pod",)" + meta + "," + rest + "}";

@@ -16,7 +16,8 @@ Result<std::unique_ptr<Backend>> open_loaded(const plugin::ComponentContext& con
     return Error(Reason::Invalid, "several storage backends are loaded (" + names + "); name one in the manifest");
   }
   const auto& store = stores.front();
-  return store.spec->open({store.extension->config_json, context.log, context.metrics, context.clock, context.blocking, context.poller});
+  return store.spec->open(
+      {store.extension->config_json, context.log, context.metrics, context.clock, context.blocking, context.poller});
 }
 
 }  // namespace kubernel::storage

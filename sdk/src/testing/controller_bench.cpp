@@ -7,7 +7,8 @@
 
 namespace kubernel::testing {
 
-void RecordingEvents::record(const api::Object&, std::string_view type, std::string_view reason, std::string_view message) {
+void RecordingEvents::record(const api::Object&, std::string_view type, std::string_view reason,
+                             std::string_view message) {
   const std::lock_guard lock(mutex_);
   lines_.push_back(std::string(type) + " " + std::string(reason) + " " + std::string(message));
 }

@@ -79,7 +79,8 @@ Error not_found(const Resource& resource, const ObjectKey& key) {
 }
 
 Error conflict(const Resource& resource, const ObjectKey& key, const std::string& why) {
-  return Error(Reason::Conflict, "Operation cannot be fulfilled on " + to_string(resource) + " \"" + key.name + "\": " + why,
+  return Error(Reason::Conflict,
+               "Operation cannot be fulfilled on " + to_string(resource) + " \"" + key.name + "\": " + why,
                details(resource, key.name));
 }
 
@@ -167,7 +168,8 @@ struct FakeCluster::State {
   std::deque<Failure> failures;
   std::function<Result<void>(std::string_view, const Resource&, const ObjectKey&)> hook;
   std::vector<std::string> users;
-  std::vector<std::pair<Cursor*, std::shared_ptr<Bell>>> cursors;  // In order of their making, so that tests are deterministic.
+  std::vector<std::pair<Cursor*, std::shared_ptr<Bell>>>
+      cursors;  // In order of their making, so that tests are deterministic.
 
   // Before every call: what a test has arranged to happen. Runs without the lock, so that it may change the cluster.
   Result<void> begin(std::string verb, std::string_view subresource, const Resource& resource, const ObjectKey& key) {
@@ -181,7 +183,8 @@ struct FakeCluster::State {
         if (--it->times == 0) failures.erase(it);
         return error;
       }
-      if (!served.contains(resource)) return Error(Reason::NotFound, "the server could not find the requested resource");
+      if (!served.contains(resource))
+        return Error(Reason::NotFound, "the server could not find the requested resource");
       meanwhile = hook;
     }
     return meanwhile ? meanwhile(verb, resource, key) : Result<void>{};
@@ -223,7 +226,8 @@ struct FakeCluster::State {
     const Object last = objects[resource][key];
     objects[resource].erase(key);
     ++revision;
-    auto marked = last.with([&](json& document) { document["metadata"]["resourceVersion"] = std::to_string(revision); });
+    auto marked =
+        last.with([&](json& document) { document["metadata"]["resourceVersion"] = std::to_string(revision); });
     if (!marked) broken_fixture("drop", marked.error().message());
     history.push_back({resource, revision, *marked, {}});
     return *marked;
@@ -233,7 +237,8 @@ struct FakeCluster::State {
   Result<Object> replace(const Resource& resource, const Object& before, json document) {
     const json old = before.to_json();
     json& metadata = child(document, "metadata");
-    for (const char* fixed : {"uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"}) {
+    for (const char* fixed :
+         {"uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"}) {
       if (old["metadata"].contains(fixed)) {
         metadata[fixed] = old["metadata"][fixed];
       } else {
@@ -247,7 +252,8 @@ struct FakeCluster::State {
       side->erase("metadata");
       side->erase("status");
     }
-    if (without != with && metadata.contains("generation")) metadata["generation"] = metadata["generation"].get<std::int64_t>() + 1;
+    if (without != with && metadata.contains("generation"))
+      metadata["generation"] = metadata["generation"].get<std::int64_t>() + 1;
     const bool namespace_held = resource == api::resources::kNamespaces && document.contains("spec") &&
                                 document["spec"].contains("finalizers") && !document["spec"]["finalizers"].empty();
     KUBERNEL_TRY(Object stored, store(resource, document));
@@ -265,10 +271,12 @@ struct FakeCluster::State {
       document["apiVersion"] = resource.group.empty() ? resource.version : resource.group + "/" + resource.version;
     }
     json& metadata = child(document, "metadata");
-    if (info.namespaced && !metadata.contains("namespace")) metadata["namespace"] = parent.ns.empty() ? "default" : parent.ns;
+    if (info.namespaced && !metadata.contains("namespace"))
+      metadata["namespace"] = parent.ns.empty() ? "default" : parent.ns;
     if (text(metadata, "name").empty()) {
       if (text(metadata, "generateName").empty()) {
-        return Error(Reason::Invalid, info.kind + " \"\" is invalid: metadata.name: Required value: name or generateName is required");
+        return Error(Reason::Invalid,
+                     info.kind + " \"\" is invalid: metadata.name: Required value: name or generateName is required");
       }
       metadata["name"] = text(metadata, "generateName") + new_suffix();
     }
@@ -279,10 +287,12 @@ struct FakeCluster::State {
     }
     if (const Object* ns = find(api::resources::kNamespaces, {"", key.ns}); ns != nullptr && ns->head().deleting) {
       ErrorDetails why = details(resource, key.name);
-      why.causes.push_back({"NamespaceTerminating", "namespace " + key.ns + " is being terminated", "metadata.namespace"});
+      why.causes.push_back(
+          {"NamespaceTerminating", "namespace " + key.ns + " is being terminated", "metadata.namespace"});
       return Error(Reason::Forbidden,
-                   to_string(resource) + " \"" + key.name + "\" is forbidden: unable to create new content in namespace " +
-                       key.ns + " because it is being terminated",
+                   to_string(resource) + " \"" + key.name +
+                       "\" is forbidden: unable to create new content in namespace " + key.ns +
+                       " because it is being terminated",
                    std::move(why));
     }
     if (!metadata.contains("uid")) metadata["uid"] = new_uid();
@@ -297,8 +307,13 @@ struct FakeCluster::State {
 /// A place in the history.
 class FakeCluster::Cursor final : public client::Watch {
  public:
-  Cursor(std::shared_ptr<State> state, Resource resource, Selection wanted, std::size_t next, std::deque<client::WatchEvent> first)
-      : state_(std::move(state)), resource_(std::move(resource)), wanted_(std::move(wanted)), next_(next), pending_(std::move(first)) {
+  Cursor(std::shared_ptr<State> state, Resource resource, Selection wanted, std::size_t next,
+         std::deque<client::WatchEvent> first)
+      : state_(std::move(state)),
+        resource_(std::move(resource)),
+        wanted_(std::move(wanted)),
+        next_(next),
+        pending_(std::move(first)) {
     const std::lock_guard lock(state_->mutex);
     state_->cursors.emplace_back(this, bell_);
   }
@@ -583,8 +598,9 @@ Result<Object> FakeCluster::create(const CallContext&, const Resource& resource,
       if (pod == nullptr) return not_found(resource, parent);
       const Object before = *pod;
       if (!before.pointer("/spec/nodeName").string().empty()) {
-        return conflict(resource, parent, "pod " + parent.name + " is already assigned to node \"" +
-                                              std::string(before.pointer("/spec/nodeName").string()) + "\"");
+        return conflict(resource, parent,
+                        "pod " + parent.name + " is already assigned to node \"" +
+                            std::string(before.pointer("/spec/nodeName").string()) + "\"");
       }
       json bound = before.to_json();
       bound["spec"]["nodeName"] = document.at("target").at("name");
@@ -605,7 +621,8 @@ Result<Object> FakeCluster::create(const CallContext&, const Resource& resource,
     // Status is written through its subresource only.
     if (fresh.contains("spec")) fresh.erase("status");
     if (resource == api::resources::kPods) fresh["status"] = {{"phase", "Pending"}};
-    for (const char* server_owned : {"uid", "creationTimestamp", "deletionTimestamp", "resourceVersion", "generation"}) {
+    for (const char* server_owned :
+         {"uid", "creationTimestamp", "deletionTimestamp", "resourceVersion", "generation"}) {
       if (fresh.contains("metadata")) fresh["metadata"].erase(server_owned);
     }
     return state_->add(resource, parent, std::move(fresh));
@@ -626,11 +643,13 @@ Result<Object> FakeCluster::update(const CallContext&, const Resource& resource,
     const json metadata = document.value("metadata", json::object());
     const std::string uid = text(metadata, "uid");
     if (!uid.empty() && uid != before.uid()) {
-      return conflict(resource, key, "Precondition failed: UID in precondition: " + uid + ", UID in object meta: " + before.uid());
+      return conflict(resource, key,
+                      "Precondition failed: UID in precondition: " + uid + ", UID in object meta: " + before.uid());
     }
     const std::string revision = text(metadata, "resourceVersion");
     if (!revision.empty() && revision != text(old["metadata"], "resourceVersion")) {
-      return conflict(resource, key, "the object has been modified; please apply your changes to the latest version and try again");
+      return conflict(resource, key,
+                      "the object has been modified; please apply your changes to the latest version and try again");
     }
     json changed = document;
     if (options.subresource == "status") {
@@ -676,7 +695,8 @@ Result<Object> FakeCluster::patch(const CallContext& ctx, const Resource& resour
     case client::PatchType::Merge: document.merge_patch(patch); break;
     case client::PatchType::StrategicMerge: {
       const schema::ResourceInfo* info = schema::find_resource(resource.group, resource.version, resource.plural);
-      if (info == nullptr) return Error(Reason::UnsupportedMediaType, "strategic merge patches need a built-in resource");
+      if (info == nullptr)
+        return Error(Reason::UnsupportedMediaType, "strategic merge patches need a built-in resource");
       KUBERNEL_TRY(document, schema::apply_strategic_merge_patch(*info->type, document, patch));
       break;
     }
@@ -695,9 +715,10 @@ Result<Object> FakeCluster::remove(const CallContext&, const Resource& resource,
     if (found == nullptr) return not_found(resource, key);
     const Object before = *found;
     if (!options.precondition_uid.empty() && options.precondition_uid != before.uid()) {
-      return conflict(resource, key, "the UID in the precondition (" + options.precondition_uid +
-                                         ") does not match the UID in record (" + before.uid() +
-                                         "). The object might have been deleted and then recreated");
+      return conflict(resource, key,
+                      "the UID in the precondition (" + options.precondition_uid +
+                          ") does not match the UID in record (" + before.uid() +
+                          "). The object might have been deleted and then recreated");
     }
     json document = before.to_json();
     if (!options.precondition_resource_version.empty() &&
@@ -718,7 +739,8 @@ Result<Object> FakeCluster::remove(const CallContext&, const Resource& resource,
       const std::string_view phase = before.pointer("/status/phase").string();
       if (before.pointer("/spec/nodeName").string().empty() || phase == "Succeeded" || phase == "Failed") grace = 0;
     }
-    const bool namespace_held = resource == api::resources::kNamespaces && before.pointer("/spec/finalizers").size() > 0;
+    const bool namespace_held =
+        resource == api::resources::kNamespaces && before.pointer("/spec/finalizers").size() > 0;
     if (finalizers.empty() && grace == 0 && !namespace_held) return state_->drop(resource, key);
     if (!before.head().deleting) {
       metadata["deletionTimestamp"] = api::format_time(state_->clock.wall_now() + std::chrono::seconds(grace));
@@ -748,7 +770,9 @@ Result<std::vector<client::ApiClient::DiscoveredResource>> FakeCluster::discover
   const std::lock_guard lock(state_->mutex);
   std::vector<DiscoveredResource> out;
   for (const auto& [resource, info] : state_->served) {
-    out.push_back({resource, info.kind, info.namespaced,
+    out.push_back({resource,
+                   info.kind,
+                   info.namespaced,
                    {"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}});
   }
   return out;

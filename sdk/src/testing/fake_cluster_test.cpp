@@ -17,7 +17,9 @@ using nlohmann::json;
 
 class FakeClusterTest : public ::testing::Test {
  protected:
-  json pod(const std::string& name) { return {{"metadata", {{"name", name}, {"namespace", "shop"}}}, {"spec", json::object()}}; }
+  json pod(const std::string& name) {
+    return {{"metadata", {{"name", name}, {"namespace", "shop"}}}, {"spec", json::object()}};
+  }
   FakeClock clock_;
   FakeCluster cluster_{clock_};
 };

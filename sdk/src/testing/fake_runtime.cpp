@@ -50,7 +50,9 @@ FakeSession::~FakeSession() {
   close_if_open(stderr_[0]);
 }
 
-void FakeSession::close_stdin() { close_if_open(stdin_[1]); }
+void FakeSession::close_stdin() {
+  close_if_open(stdin_[1]);
+}
 
 Result<void> FakeSession::resize(int columns, int rows) {
   const std::lock_guard lock(process_->mutex);
@@ -68,8 +70,12 @@ void FakeSession::on_exit(std::function<void(int exit_code)> exited) {
   if (code) exited(*code);
 }
 
-void FakeSession::Process::write_out(std::string_view text) { write_all(out, text); }
-void FakeSession::Process::write_err(std::string_view text) { write_all(err, text); }
+void FakeSession::Process::write_out(std::string_view text) {
+  write_all(out, text);
+}
+void FakeSession::Process::write_err(std::string_view text) {
+  write_all(err, text);
+}
 
 std::string FakeSession::Process::read_in() {
   std::string text;
@@ -445,7 +451,8 @@ Result<ContainerStatus> FakeRuntime::status(const CallContext&, std::string_view
   return at->second.status;
 }
 
-Result<std::unique_ptr<Session>> FakeRuntime::exec(const CallContext&, std::string_view id, const ExecOptions& options) {
+Result<std::unique_ptr<Session>> FakeRuntime::exec(const CallContext&, std::string_view id,
+                                                   const ExecOptions& options) {
   auto session = std::make_unique<FakeSession>(options.stdin_open, options.tty);
   decltype(state_->session) made;
   {

@@ -10,11 +10,11 @@
 namespace kubernel::testing {
 namespace {
 
-using ::testing::HasSubstr;
 using storage::Event;
 using storage::KeyValue;
 using storage::Revision;
 using storage::WatchBatch;
+using ::testing::HasSubstr;
 using Kind = Operation::Kind;
 using Outcome = Operation::Outcome;
 
@@ -291,7 +291,8 @@ TEST_F(HistoryChecker, AWrongVersionOrCreationIsRefused) {
   put(1, 2, "/a", "1", 0, 2);
   put(3, 4, "/a", "2", 2, 3);
   get(5, 6, "/a", kv("/a", "2", 3, 3, 1));
-  EXPECT_THAT(revision_violation(history_), HasSubstr("something else, last /a=\"2\" (created 2, modified 3, version 2"));
+  EXPECT_THAT(revision_violation(history_),
+              HasSubstr("something else, last /a=\"2\" (created 2, modified 3, version 2"));
 }
 
 TEST_F(HistoryChecker, AWrongMoreIsRefused) {

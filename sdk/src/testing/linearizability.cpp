@@ -170,7 +170,11 @@ class Search {
 
   void take(std::list<Entry>::iterator at, const State& next) {
     const std::size_t call = at->call;
-    Step step{.call_next = std::next(at), .return_next = entries_.end(), .call = call, .before = state_, .free = next == state_};
+    Step step{.call_next = std::next(at),
+              .return_next = entries_.end(),
+              .call = call,
+              .before = state_,
+              .free = next == state_};
     lifted_.splice(lifted_.end(), entries_, at);
     halves_.push_back(at);
     if (const auto returned = returns_[call]; returned != entries_.end()) {
@@ -220,7 +224,8 @@ class Search {
     std::string out = "the calls on key \"" + key_ + "\" are not linearizable.\n";
     const std::size_t skipped = deepest_.size() > kShown ? deepest_.size() - kShown : 0;
     out += "  explained" + (skipped > 0 ? " (after " + std::to_string(skipped) + " more)" : std::string()) + ":\n";
-    for (std::size_t i = skipped; i < deepest_.size(); ++i) out += "    " + describe(*calls_[deepest_[i]].operation) + "\n";
+    for (std::size_t i = skipped; i < deepest_.size(); ++i)
+      out += "    " + describe(*calls_[deepest_[i]].operation) + "\n";
     out += "  cannot be explained:\n    " + stuck_ + "\n  calls that were under way then:\n";
     for (const std::size_t call : pending_) out += "    " + describe(*calls_[call].operation) + "\n";
     return out;

@@ -161,8 +161,8 @@ class RevisionChecks {
       if (is_as_told(there, operation)) return "";
       const auto next = revisions_.next_write(operation.key, from);
       if (!next || !begun(*next, operation.returned)) {
-        return "from the moment it began to the moment it returned there was something else, last " + or_nothing(there) +
-               ":\n";
+        return "from the moment it began to the moment it returned there was something else, last " +
+               or_nothing(there) + ":\n";
       }
       from = *next;
     }
@@ -184,7 +184,8 @@ class RevisionChecks {
              std::to_string(operation.revision) + " it was " + or_nothing(should) + ":\n";
     }
     if (operation.more != (wanted < there.size())) {
-      return std::string("it says there is ") + (operation.more ? "more, but there is not:\n" : "no more, but there is:\n");
+      return std::string("it says there is ") +
+             (operation.more ? "more, but there is not:\n" : "no more, but there is:\n");
     }
     return "";
   }
@@ -288,8 +289,8 @@ class WatchChecks {
     for (auto write = revisions_.writes().lower_bound(first);
          write != revisions_.writes().end() && write->first <= progress_; ++write) {
       if (!in_range(write->second.operation->key) || delivered_.contains(write->first)) continue;
-      return "progress was told up to " + std::to_string(progress_) + ", but this was never told: " +
-             describe(*write->second.operation);
+      return "progress was told up to " + std::to_string(progress_) +
+             ", but this was never told: " + describe(*write->second.operation);
     }
     return "";
   }

@@ -80,9 +80,9 @@ void RevisionHistory::saw_event(const Event& event) {
     const bool same = !event.previous || event.previous->modified == operation.expected;
     if (event.type == Event::Type::Delete && operation.kind == Kind::Remove && same) found = &operation;
   }
-  match(revision, found, event.type == Event::Type::Put ? "a watch: put " + describe(event.kv)
-                                                        : "a watch: delete " + event.kv.key + " at " +
-                                                              std::to_string(revision));
+  match(revision, found,
+        event.type == Event::Type::Put ? "a watch: put " + describe(event.kv)
+                                       : "a watch: delete " + event.kv.key + " at " + std::to_string(revision));
 }
 
 void RevisionHistory::match(Revision revision, const Operation* found, const std::string& what) {

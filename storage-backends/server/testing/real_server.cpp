@@ -51,7 +51,8 @@ const char* user_of(Kind kind) {
   return kind == Kind::Postgres ? "postgres" : "mysql";
 }
 
-// Reads the server's messages to their end, so that it never waits for a reader; fulfils `ready` at the one that says so.
+// Reads the server's messages to their end, so that it never waits for a reader; fulfils `ready` at the one that says
+// so.
 void read_output(UniqueFd from, std::string_view sign, std::promise<bool> ready) {
   std::string text;
   bool told = false;
@@ -114,8 +115,10 @@ void RealServer::create() {
   const std::string rules = (directory_ / "data" / "pg_hba.conf").string();
   std::FILE* file = std::fopen(rules.c_str(), "w");
   if (file == nullptr) fail("pg_hba.conf");
-  std::fputs("local all postgres,trusted,trusted_reader trust\nlocal all all scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\n",
-             file);
+  std::fputs(
+      "local all postgres,trusted,trusted_reader trust\nlocal all all scram-sha-256\nhost all all 127.0.0.1/32 "
+      "scram-sha-256\n",
+      file);
   std::fclose(file);
 }
 
@@ -123,14 +126,26 @@ void RealServer::spawn() {
   std::vector<std::string> command;
   const std::string data = (directory_ / "data").string();
   if (kind_ == Kind::Postgres) {
-    command = {(postgres_programs() / "postgres").string(), "-D", data, "-k", directory_.string(), "-c",
-               options_.port == 0 ? "listen_addresses=" : "listen_addresses=127.0.0.1", "-c",
-               "port=" + std::to_string(port()), "-c", "max_connections=100"};
+    command = {(postgres_programs() / "postgres").string(),
+               "-D",
+               data,
+               "-k",
+               directory_.string(),
+               "-c",
+               options_.port == 0 ? "listen_addresses=" : "listen_addresses=127.0.0.1",
+               "-c",
+               "port=" + std::to_string(port()),
+               "-c",
+               "max_connections=100"};
     if (!options_.durable) command.insert(command.end(), {"-c", "fsync=off", "-c", "full_page_writes=off"});
   } else {
-    command = {"/usr/sbin/mariadbd", "--no-defaults", "--datadir=" + data,
-               "--socket=" + (directory_ / "socket").string(), "--skip-log-bin",
-               "--innodb-buffer-pool-size=64M", "--innodb-log-file-size=64M"};
+    command = {"/usr/sbin/mariadbd",
+               "--no-defaults",
+               "--datadir=" + data,
+               "--socket=" + (directory_ / "socket").string(),
+               "--skip-log-bin",
+               "--innodb-buffer-pool-size=64M",
+               "--innodb-log-file-size=64M"};
     if (!options_.durable) command.emplace_back("--innodb-flush-method=nosync");
     if (options_.port == 0) {
       command.emplace_back("--skip-networking");
@@ -152,9 +167,9 @@ void RealServer::spawn() {
   pid_ = *spawned;
   std::promise<bool> ready;
   auto is_ready = ready.get_future();
-  output_reader_ = std::jthread(read_output, std::move(reader),
-                                kind_ == Kind::Postgres ? "ready to accept connections" : "ready for connections",
-                                std::move(ready));
+  output_reader_ =
+      std::jthread(read_output, std::move(reader),
+                   kind_ == Kind::Postgres ? "ready to accept connections" : "ready for connections", std::move(ready));
   writer.reset();  // The server alone holds it now: its end is the output's end.
   if (!is_ready.get()) fail("it did not start");
 }
@@ -190,11 +205,33 @@ std::vector<std::string> RealServer::as_owner(std::vector<std::string> command, 
 
 std::vector<std::string> RealServer::client(const std::string& database, const std::string& sql) const {
   if (kind_ == Kind::Postgres) {
-    return {(postgres_programs() / "psql").string(), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h",
-            directory_.string(), "-p", std::to_string(port()), "-U", "postgres", "-d", database.empty() ? "postgres" : database, "-c", sql};
+    return {(postgres_programs() / "psql").string(),
+            "-X",
+            "-q",
+            "-A",
+            "-t",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-h",
+            directory_.string(),
+            "-p",
+            std::to_string(port()),
+            "-U",
+            "postgres",
+            "-d",
+            database.empty() ? "postgres" : database,
+            "-c",
+            sql};
   }
-  return {"mariadb", "--no-defaults", "--batch", "--skip-column-names", "--socket=" + (directory_ / "socket").string(),
-          "--user=root", database.empty() ? "mysql" : database, "-e", sql};
+  return {"mariadb",
+          "--no-defaults",
+          "--batch",
+          "--skip-column-names",
+          "--socket=" + (directory_ / "socket").string(),
+          "--user=root",
+          database.empty() ? "mysql" : database,
+          "-e",
+          sql};
 }
 
 bool RealServer::try_run(const std::string& database, const std::string& sql, std::string& output) const {

@@ -22,8 +22,8 @@ namespace kubernel::storage_server::testing {
 enum class Kind { Postgres, MariaDb };
 
 struct ServerOptions {
-  bool durable = false;  ///< Syncs its files, as a real server does. Slower.
-  int port = 0;          ///< Also listens there on 127.0.0.1; 0: on its socket only.
+  bool durable = false;                ///< Syncs its files, as a real server does. Slower.
+  int port = 0;                        ///< Also listens there on 127.0.0.1; 0: on its socket only.
   std::vector<std::string> arguments;  ///< More of them for the server.
 };
 

@@ -33,7 +33,8 @@ class AuthFixture : public Fixture {
   AuthFixture() : auth_(api(), {kIssuer, keys.private_pem, keys.public_pem}) {
     create(api::resources::kNamespaces, "", R"({"metadata":{"name":"kube-public"}})");
     create(api::resources::kNamespaces, "", R"({"metadata":{"name":"kube-node-lease"}})");
-    if (auto applied = apply_bootstrap_policy({}, client(), executor()); !applied) throw std::runtime_error(applied.error().message());
+    if (auto applied = apply_bootstrap_policy({}, client(), executor()); !applied)
+      throw std::runtime_error(applied.error().message());
   }
 
   Keys keys;
@@ -57,8 +58,9 @@ class AuthFixture : public Fixture {
   }
   void bind(const std::string& ns, const std::string& name, const std::string& role, const std::string& to) {
     create(ns.empty() ? api::resources::kClusterRoleBindings : api::resources::kRoleBindings, ns,
-           R"({"metadata":{"name":")" + name + R"("},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":")" +
-               role + R"("},"subjects":[{"kind":"User","apiGroup":"rbac.authorization.k8s.io","name":")" + to + R"("}]})");
+           R"({"metadata":{"name":")" + name +
+               R"("},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":")" + role +
+               R"("},"subjects":[{"kind":"User","apiGroup":"rbac.authorization.k8s.io","name":")" + to + R"("}]})");
   }
 
  private:

@@ -37,9 +37,10 @@ TEST(BootstrapPolicy, TheDefaultRolesAndBindingsArePresentAfterTheFirstStart) {
     EXPECT_EQ(one.annotations()["rbac.authorization.kubernetes.io/autoupdate"].string(), "true") << one.name();
     EXPECT_FALSE(one["rules"].empty()) << one.name();
   }
-  for (const char* name : {"cluster-admin", "admin", "edit", "view", "system:discovery", "system:basic-user", "system:node",
-                           "system:kube-scheduler", "system:kube-controller-manager", "system:controller:deployment-controller",
-                           "system:controller:generic-garbage-collector", "system:public-info-viewer"}) {
+  for (const char* name :
+       {"cluster-admin", "admin", "edit", "view", "system:discovery", "system:basic-user", "system:node",
+        "system:kube-scheduler", "system:kube-controller-manager", "system:controller:deployment-controller",
+        "system:controller:generic-garbage-collector", "system:public-info-viewer"}) {
     EXPECT_TRUE(names.contains(name)) << name;
   }
   const auto admin = f.client().get({}, kClusterRoleBindings, {"", "cluster-admin"}, "");
@@ -61,7 +62,8 @@ TEST(BootstrapPolicy, WhatIsMissingComesBackAndWhatWasAddedStays) {
   ASSERT_TRUE(f.apply());
   ASSERT_TRUE(f.client().patch({}, kClusterRoles, {"", "system:kube-dns"}, client::PatchType::Json,
                                json::parse(R"([{"op":"remove","path":"/rules/0"},
-                                 {"op":"add","path":"/rules/-","value":{"apiGroups":["x"],"resources":["y"],"verbs":["get"]}}])"), {}));
+                                 {"op":"add","path":"/rules/-","value":{"apiGroups":["x"],"resources":["y"],"verbs":["get"]}}])"),
+                               {}));
   ASSERT_TRUE(f.client().remove({}, kClusterRoles, {"", "system:discovery"}, {}));
   ASSERT_TRUE(f.apply());
   EXPECT_EQ(f.role("system:kube-dns")["rules"].size(), 3U);
@@ -73,7 +75,8 @@ TEST(BootstrapPolicy, AnObjectThatDoesNotWantUpdatesIsLeftAlone) {
   ASSERT_TRUE(f.apply());
   ASSERT_TRUE(f.client().patch(
       {}, kClusterRoles, {"", "system:kube-dns"}, client::PatchType::Merge,
-      json::parse(R"({"metadata":{"annotations":{"rbac.authorization.kubernetes.io/autoupdate":"false"}},"rules":[]})"), {}));
+      json::parse(R"({"metadata":{"annotations":{"rbac.authorization.kubernetes.io/autoupdate":"false"}},"rules":[]})"),
+      {}));
   ASSERT_TRUE(f.apply());
   EXPECT_TRUE(f.role("system:kube-dns")["rules"].empty());
 }

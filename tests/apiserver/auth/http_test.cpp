@@ -42,8 +42,9 @@ TEST_F(HttpAuth, ATokenIsWhoItSaysAndMayWhatItsRolesAllow) {
   request.header("authorization", "Bearer " + token());
   const auto refused = call(std::move(request));
   EXPECT_EQ(refused.status, 403);
-  EXPECT_EQ(json::parse(refused.body)["message"],
-            R"(pods is forbidden: User "system:serviceaccount:default:default" cannot list resource "pods" in API group "" in the namespace "default")");
+  EXPECT_EQ(
+      json::parse(refused.body)["message"],
+      R"(pods is forbidden: User "system:serviceaccount:default:default" cannot list resource "pods" in API group "" in the namespace "default")");
   bind("default", "b", "view", "system:serviceaccount:default:default");
   FakeExchange again("GET", "/api/v1/namespaces/default/pods");
   again.header("authorization", "Bearer " + token());

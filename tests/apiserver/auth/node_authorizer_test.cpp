@@ -25,21 +25,27 @@ class Nodes : public AuthFixture {
       }
     }
     create(kServiceAccounts, "default", R"({"metadata":{"name":"robot"}})");
-    create(kPods, "default", R"({"metadata":{"name":"p"},"spec":{"nodeName":"n1","serviceAccountName":"robot","imagePullSecrets":[{"name":"pull"}],
+    create(
+        kPods, "default",
+        R"({"metadata":{"name":"p"},"spec":{"nodeName":"n1","serviceAccountName":"robot","imagePullSecrets":[{"name":"pull"}],
       "containers":[{"name":"c","image":"busybox","envFrom":[{"secretRef":{"name":"env"}}],
         "env":[{"name":"X","valueFrom":{"configMapKeyRef":{"name":"env","key":"k"}}}]}],
       "volumes":[{"name":"s","secret":{"secretName":"mine"}},{"name":"m","configMap":{"name":"mine"}},
         {"name":"d","persistentVolumeClaim":{"claimName":"mine"}}]}})");
-    create(kPods, "default", R"({"metadata":{"name":"q"},"spec":{"nodeName":"n2","containers":[{"name":"c","image":"busybox"}],
+    create(kPods, "default",
+           R"({"metadata":{"name":"q"},"spec":{"nodeName":"n2","containers":[{"name":"c","image":"busybox"}],
       "volumes":[{"name":"s","secret":{"secretName":"other"}},{"name":"d","persistentVolumeClaim":{"claimName":"other"}}]}})");
     for (const char* name : {"mine", "other"}) {
-      create(kPersistentVolumes, "", R"({"metadata":{"name":"pv-)" + std::string(name) +
+      create(kPersistentVolumes, "",
+             R"({"metadata":{"name":"pv-)" + std::string(name) +
                  R"("},"spec":{"capacity":{"storage":"1Gi"},"accessModes":["ReadWriteOnce"],"hostPath":{"path":"/x"},
-                 "claimRef":{"namespace":"default","name":")" + name + R"("}}})");
+                 "claimRef":{"namespace":"default","name":")" +
+                 name + R"("}}})");
     }
   }
 
-  auth::Decision ask(const std::string& verb, const std::string& resource, const std::string& place, const std::string& fields = "") {
+  auth::Decision ask(const std::string& verb, const std::string& resource, const std::string& place,
+                     const std::string& fields = "") {
     auth::Attributes a;
     a.user = kNode;
     a.verb = verb;
@@ -125,8 +131,9 @@ TEST(NodeAuthorizer, TheRefusalSaysWhy) {
   Nodes f;
   const auto got = f.as(kNode)->get({}, kSecrets, {"default", "other"}, "");
   ASSERT_FALSE(got);
-  EXPECT_EQ(got.error().message(),
-            R"(secrets "other" is forbidden: User "system:node:n1" cannot get resource "secrets" in API group "" in the namespace "default": no relationship found between node 'n1' and this object)");
+  EXPECT_EQ(
+      got.error().message(),
+      R"(secrets "other" is forbidden: User "system:node:n1" cannot get resource "secrets" in API group "" in the namespace "default": no relationship found between node 'n1' and this object)");
 }
 
 TEST(NodeAuthorizer, APodThatIsGoneTakesItsSecretsAway) {
@@ -142,7 +149,8 @@ TEST(NodeAuthorizer, APodThatIsGoneTakesItsSecretsAway) {
 TEST(NodeAuthorizer, APodBoundAMomentAgoCounts) {
   Nodes f;
   EXPECT_FALSE(f.ask("get", "core/secrets", "kube-system/late").allowed);
-  f.create(kPods, "kube-system", R"({"metadata":{"name":"r"},"spec":{"nodeName":"n1","containers":[{"name":"c","image":"busybox"}],
+  f.create(kPods, "kube-system",
+           R"({"metadata":{"name":"r"},"spec":{"nodeName":"n1","containers":[{"name":"c","image":"busybox"}],
     "volumes":[{"name":"s","secret":{"secretName":"late"}}]}})");
   EXPECT_TRUE(f.ask("get", "core/secrets", "kube-system/late").allowed);
 }
@@ -158,7 +166,8 @@ TEST(NodeAuthorizer, ANodeGetsTokensForItsPodsOnly) {
   const auto request = [&](const std::string& spec) {
     client::WriteOptions options;
     options.subresource = "token";
-    return AuthFixture::problem(f.as(kNode)->create({}, kServiceAccounts, {"default", "robot"}, json::parse(R"({"spec":)" + spec + "}"), options));
+    return AuthFixture::problem(f.as(kNode)->create({}, kServiceAccounts, {"default", "robot"},
+                                                    json::parse(R"({"spec":)" + spec + "}"), options));
   };
   const std::string uid = f.client().get({}, kPods, {"default", "p"}, "")->uid();
   EXPECT_EQ(request(R"({"boundObjectRef":{"apiVersion":"v1","kind":"Pod","name":"p","uid":")" + uid + R"("}})"), "");

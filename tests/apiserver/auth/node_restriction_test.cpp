@@ -17,13 +17,15 @@ class Restriction : public ::testing::Test, public AuthFixture {
   Restriction() {
     for (const char* name : {"n1", "n2"}) create(kNodes, "", R"({"metadata":{"name":")" + std::string(name) + R"("}})");
     for (const char* name : {"n1", "n2"}) {
-      create(kPods, "default", R"({"metadata":{"name":"on-)" + std::string(name) + R"("},"spec":{"nodeName":")" + name +
-                                   R"(","containers":[{"name":"c","image":"busybox"}]}})");
+      create(kPods, "default",
+             R"({"metadata":{"name":"on-)" + std::string(name) + R"("},"spec":{"nodeName":")" + name +
+                 R"(","containers":[{"name":"c","image":"busybox"}]}})");
     }
   }
   std::unique_ptr<client::ApiClient> node = as(user("system:node:n1", {"system:nodes"}));
 
-  std::string merge(const api::Resource& resource, const api::ObjectKey& key, const std::string& patch, const std::string& subresource = "") {
+  std::string merge(const api::Resource& resource, const api::ObjectKey& key, const std::string& patch,
+                    const std::string& subresource = "") {
     client::WriteOptions options;
     options.subresource = subresource;
     return problem(node->patch({}, resource, key, client::PatchType::Merge, json::parse(patch), options));
@@ -59,7 +61,8 @@ TEST_F(Restriction, ANodeCreatesMirrorPodsOnly) {
     return json::parse(R"({"metadata":{"name":"m","annotations":)" + annotations + R"(},"spec":{"nodeName":")" + on +
                        R"(","containers":[{"name":"c","image":"busybox"}]}})");
   };
-  EXPECT_THAT(problem(node->create({}, kPods, {"default", ""}, pod("{}", "n1"), {})), HasSubstr("can only create mirror pods"));
+  EXPECT_THAT(problem(node->create({}, kPods, {"default", ""}, pod("{}", "n1"), {})),
+              HasSubstr("can only create mirror pods"));
   const std::string mirror = R"({"kubernetes.io/config.mirror":"x"})";
   EXPECT_THAT(problem(node->create({}, kPods, {"default", ""}, pod(mirror, "n2"), {})),
               HasSubstr("can only create pods with spec.nodeName set to itself"));
@@ -68,14 +71,16 @@ TEST_F(Restriction, ANodeCreatesMirrorPodsOnly) {
 
 TEST_F(Restriction, ANodeCreatesItsOwnLeaseOnly) {
   const auto lease = [&](const std::string& name) {
-    return problem(node->create({}, kLeases, {"kube-node-lease", ""}, json::parse(R"({"metadata":{"name":")" + name + R"("}})"), {}));
+    return problem(node->create({}, kLeases, {"kube-node-lease", ""},
+                                json::parse(R"({"metadata":{"name":")" + name + R"("}})"), {}));
   };
   EXPECT_EQ(lease("n1"), "");
   EXPECT_THAT(lease("n2"), HasSubstr("can only access node lease with the same name as the requesting node"));
 }
 
 TEST_F(Restriction, OthersAreNotRestricted) {
-  EXPECT_TRUE(client().patch({}, kNodes, {"", "n2"}, client::PatchType::Merge, json::parse(R"({"spec":{"taints":null}})"), {}));
+  EXPECT_TRUE(
+      client().patch({}, kNodes, {"", "n2"}, client::PatchType::Merge, json::parse(R"({"spec":{"taints":null}})"), {}));
 }
 
 }  // namespace

@@ -61,10 +61,11 @@ struct RbacFixture : Fixture {
   void role(const std::string& ns, const std::string& name, const std::string& rules) {
     create(kRoles, ns, R"({"metadata":{"name":")" + name + R"("},"rules":)" + rules + "}");
   }
-  void bind(const std::string& ns, const std::string& name, const std::string& kind, const std::string& role, const std::string& subject) {
+  void bind(const std::string& ns, const std::string& name, const std::string& kind, const std::string& role,
+            const std::string& subject) {
     create(ns.empty() ? kClusterRoleBindings : kRoleBindings, ns,
-           R"({"metadata":{"name":")" + name + R"("},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":")" + kind +
-               R"(","name":")" + role + R"("},"subjects":[)" + subject + "]}");
+           R"({"metadata":{"name":")" + name + R"("},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":")" +
+               kind + R"(","name":")" + role + R"("},"subjects":[)" + subject + "]}");
   }
 };
 
@@ -107,7 +108,8 @@ TEST(Rbac, ARoleBindingToAServiceAccountCountsForItsTokens) {
   f.bind("default", "b", "Role", "reader", R"({"kind":"ServiceAccount","name":"robot","namespace":"kube-system"})");
   const auto decision = f.decide(user("system:serviceaccount:kube-system:robot"), "list core/pods default");
   EXPECT_TRUE(decision.allowed);
-  EXPECT_EQ(decision.reason, R"(RBAC: allowed by RoleBinding "b/default" of Role "reader" to ServiceAccount "robot/kube-system")");
+  EXPECT_EQ(decision.reason,
+            R"(RBAC: allowed by RoleBinding "b/default" of Role "reader" to ServiceAccount "robot/kube-system")");
   EXPECT_FALSE(f.allowed(user("system:serviceaccount:default:robot"), "list core/pods default"));
   EXPECT_FALSE(f.allowed(user("robot"), "list core/pods default"));
 }
@@ -133,23 +135,37 @@ class RbacRules : public ::testing::TestWithParam<RuleRow> {};
 INSTANTIATE_TEST_SUITE_P(
     All, RbacRules,
     ::testing::Values(
-        RuleRow{"AnyVerb", R"({"apiGroups":[""],"resources":["pods"],"verbs":["*"]})", "patch core/pods default/p", true},
-        RuleRow{"AnyGroup", R"({"apiGroups":["*"],"resources":["pods"],"verbs":["get"]})", "get metrics.k8s.io/pods default/p", true},
-        RuleRow{"AnotherGroup", R"({"apiGroups":["apps"],"resources":["pods"],"verbs":["get"]})", "get core/pods default/p", false},
-        RuleRow{"PodsAreNotExec", R"({"apiGroups":[""],"resources":["pods"],"verbs":["*"]})", "create core/pods/exec default/p", false},
-        RuleRow{"ExecIsNotPods", R"({"apiGroups":[""],"resources":["pods/exec"],"verbs":["*"]})", "create core/pods default", false},
-        RuleRow{"Exec", R"({"apiGroups":[""],"resources":["pods/exec"],"verbs":["create"]})", "create core/pods/exec default/p", true},
-        RuleRow{"NotAPrefix", R"({"apiGroups":[""],"resources":["pods/ex"],"verbs":["*"]})", "create core/pods/exec default/p", false},
-        RuleRow{"AnySubresource", R"({"apiGroups":["*"],"resources":["*/scale"],"verbs":["get"]})", "get apps/deployments/scale default/d", true},
-        RuleRow{"AnyScaleIsNotStatus", R"({"apiGroups":["*"],"resources":["*/scale"],"verbs":["get"]})", "get apps/deployments/status default/d", false},
-        RuleRow{"AnyResource", R"({"apiGroups":["*"],"resources":["*"],"verbs":["get"]})", "get core/pods/log default/p", true},
-        RuleRow{"TheName", R"({"apiGroups":[""],"resources":["pods"],"verbs":["get"],"resourceNames":["p"]})", "get core/pods default/p", true},
-        RuleRow{"AnotherName", R"({"apiGroups":[""],"resources":["pods"],"verbs":["get"],"resourceNames":["p"]})", "get core/pods default/pp", false},
-        RuleRow{"NamesAndNoName", R"({"apiGroups":[""],"resources":["pods"],"verbs":["list"],"resourceNames":["p"]})", "list core/pods default", false},
+        RuleRow{"AnyVerb", R"({"apiGroups":[""],"resources":["pods"],"verbs":["*"]})", "patch core/pods default/p",
+                true},
+        RuleRow{"AnyGroup", R"({"apiGroups":["*"],"resources":["pods"],"verbs":["get"]})",
+                "get metrics.k8s.io/pods default/p", true},
+        RuleRow{"AnotherGroup", R"({"apiGroups":["apps"],"resources":["pods"],"verbs":["get"]})",
+                "get core/pods default/p", false},
+        RuleRow{"PodsAreNotExec", R"({"apiGroups":[""],"resources":["pods"],"verbs":["*"]})",
+                "create core/pods/exec default/p", false},
+        RuleRow{"ExecIsNotPods", R"({"apiGroups":[""],"resources":["pods/exec"],"verbs":["*"]})",
+                "create core/pods default", false},
+        RuleRow{"Exec", R"({"apiGroups":[""],"resources":["pods/exec"],"verbs":["create"]})",
+                "create core/pods/exec default/p", true},
+        RuleRow{"NotAPrefix", R"({"apiGroups":[""],"resources":["pods/ex"],"verbs":["*"]})",
+                "create core/pods/exec default/p", false},
+        RuleRow{"AnySubresource", R"({"apiGroups":["*"],"resources":["*/scale"],"verbs":["get"]})",
+                "get apps/deployments/scale default/d", true},
+        RuleRow{"AnyScaleIsNotStatus", R"({"apiGroups":["*"],"resources":["*/scale"],"verbs":["get"]})",
+                "get apps/deployments/status default/d", false},
+        RuleRow{"AnyResource", R"({"apiGroups":["*"],"resources":["*"],"verbs":["get"]})",
+                "get core/pods/log default/p", true},
+        RuleRow{"TheName", R"({"apiGroups":[""],"resources":["pods"],"verbs":["get"],"resourceNames":["p"]})",
+                "get core/pods default/p", true},
+        RuleRow{"AnotherName", R"({"apiGroups":[""],"resources":["pods"],"verbs":["get"],"resourceNames":["p"]})",
+                "get core/pods default/pp", false},
+        RuleRow{"NamesAndNoName", R"({"apiGroups":[""],"resources":["pods"],"verbs":["list"],"resourceNames":["p"]})",
+                "list core/pods default", false},
         RuleRow{"APath", R"({"nonResourceURLs":["/healthz"],"verbs":["get"]})", "get /healthz", true},
         RuleRow{"APathIsExact", R"({"nonResourceURLs":["/healthz"],"verbs":["get"]})", "get /healthz/x", false},
         RuleRow{"PathsBelow", R"({"nonResourceURLs":["/healthz/*"],"verbs":["get"]})", "get /healthz/x", true},
-        RuleRow{"PathsBelowAreNotBeside", R"({"nonResourceURLs":["/healthz/*"],"verbs":["get"]})", "get /healthzx", false},
+        RuleRow{"PathsBelowAreNotBeside", R"({"nonResourceURLs":["/healthz/*"],"verbs":["get"]})", "get /healthzx",
+                false},
         RuleRow{"AnyPath", R"({"nonResourceURLs":["*"],"verbs":["get"]})", "get /anything", true},
         RuleRow{"ResourcesAreNoPaths", R"({"apiGroups":["*"],"resources":["*"],"verbs":["*"]})", "get /healthz", false},
         RuleRow{"PathsAreNoResources", R"({"nonResourceURLs":["*"],"verbs":["*"]})", "get core/pods default/p", false}),
@@ -178,7 +194,8 @@ TEST(Rbac, ASubjectTakenOutOfABindingLosesItsRights) {
   f.cluster_role("reader", kPodReader);
   f.bind("default", "b", "ClusterRole", "reader", kAlice);
   EXPECT_TRUE(f.allowed(user("alice"), "get core/pods default/p"));
-  ASSERT_TRUE(f.client().patch({}, kRoleBindings, {"default", "b"}, client::PatchType::Merge, json::parse(R"({"subjects":null})"), {}));
+  ASSERT_TRUE(f.client().patch({}, kRoleBindings, {"default", "b"}, client::PatchType::Merge,
+                               json::parse(R"({"subjects":null})"), {}));
   f.executor().run_all();
   EXPECT_FALSE(f.allowed(user("alice"), "get core/pods default/p"));
   ASSERT_TRUE(f.client().remove({}, kRoleBindings, {"default", "b"}, {}));
@@ -188,7 +205,9 @@ TEST(Rbac, ASubjectTakenOutOfABindingLosesItsRights) {
 
 TEST(Rbac, AnAggregatedRoleGivesWhatItsPartsGiveNow) {
   RbacFixture f;
-  f.create(kClusterRoles, "", R"({"metadata":{"name":"all"},"aggregationRule":{"clusterRoleSelectors":[{"matchLabels":{"part":"yes"}}]}})");
+  f.create(
+      kClusterRoles, "",
+      R"({"metadata":{"name":"all"},"aggregationRule":{"clusterRoleSelectors":[{"matchLabels":{"part":"yes"}}]}})");
   f.bind("", "b", "ClusterRole", "all", kAlice);
   EXPECT_FALSE(f.allowed(user("alice"), "get core/pods default/p"));
   f.create(kClusterRoles, "", R"({"metadata":{"name":"part","labels":{"part":"yes"}},"rules":)" + kPodReader + "}");
@@ -219,7 +238,8 @@ TEST(Rbac, TheDefaultRolesGiveWhatUpstreamGives) {
   EXPECT_TRUE(f.allowed(user("adam"), "create rbac.authorization.k8s.io/rolebindings default"));
   EXPECT_TRUE(f.allowed(user("adam"), "list core/pods default"));
   EXPECT_FALSE(f.allowed(user("adam"), "list core/pods kube-system"));
-  EXPECT_TRUE(f.allowed(user("system:serviceaccount:kube-system:deployment-controller"), "create apps/replicasets default"));
+  EXPECT_TRUE(
+      f.allowed(user("system:serviceaccount:kube-system:deployment-controller"), "create apps/replicasets default"));
   EXPECT_FALSE(f.allowed(user("system:serviceaccount:kube-system:deployment-controller"), "create core/pods default"));
   EXPECT_TRUE(f.allowed(user("system:kube-scheduler"), "create core/pods/binding default/p"));
   EXPECT_FALSE(f.allowed(user("system:node:n1", {"system:nodes"}), "list core/secrets default"));

@@ -22,9 +22,15 @@ namespace {
 class NoNetwork final : public net::HttpClient {
  public:
   Result<net::Response> request(const CallContext&, const net::ClientRequest&, std::size_t) override { return away(); }
-  Result<std::unique_ptr<net::ClientStream>> stream(const CallContext&, const net::ClientRequest&) override { return away(); }
-  Result<std::shared_ptr<net::ByteStream>> upgrade(const CallContext&, const net::ClientRequest&, net::Headers*) override { return away(); }
-  Result<std::shared_ptr<net::WebSocket>> websocket(const CallContext&, const net::ClientRequest&, const std::vector<std::string>&) override {
+  Result<std::unique_ptr<net::ClientStream>> stream(const CallContext&, const net::ClientRequest&) override {
+    return away();
+  }
+  Result<std::shared_ptr<net::ByteStream>> upgrade(const CallContext&, const net::ClientRequest&,
+                                                   net::Headers*) override {
+    return away();
+  }
+  Result<std::shared_ptr<net::WebSocket>> websocket(const CallContext&, const net::ClientRequest&,
+                                                    const std::vector<std::string>&) override {
     return away();
   }
 
@@ -35,7 +41,10 @@ class NoNetwork final : public net::HttpClient {
 // The server as component.cpp puts it together.
 class Surface : public AuthFixture {
  public:
-  Surface() : front_({api(), metrics_, auth().authenticators(), true, {}}), kubelets_(api(), away_), workloads_(api(), away_, proxied_address) {
+  Surface()
+      : front_({api(), metrics_, auth().authenticators(), true, {}}),
+        kubelets_(api(), away_),
+        workloads_(api(), away_, proxied_address) {
     kubelets_.attach_to(front_);
     workloads_.attach_to(front_);
     serve_component_statuses(api(), [] {
@@ -71,12 +80,14 @@ std::map<std::string, std::set<std::string>> discovered(Surface& surface) {
   std::vector<std::string> paths = {"/api/v1"};
   const json groups = surface.get("/apis");
   for (const json& group : groups["groups"]) {
-    for (const json& version : group["versions"]) paths.push_back("/apis/" + version["groupVersion"].get<std::string>());
+    for (const json& version : group["versions"])
+      paths.push_back("/apis/" + version["groupVersion"].get<std::string>());
   }
   for (const std::string& path : paths) {
     const json list = surface.get(path);
     for (const json& resource : list["resources"]) {
-      std::set<std::string>& verbs = out[list["groupVersion"].get<std::string>() + " " + resource["name"].get<std::string>()];
+      std::set<std::string>& verbs =
+          out[list["groupVersion"].get<std::string>() + " " + resource["name"].get<std::string>()];
       for (const json& verb : resource["verbs"]) verbs.insert(verb.get<std::string>());
     }
   }
@@ -117,14 +128,15 @@ TEST(Served, TheComponentsOfTheProcessAndTheirState) {
   EXPECT_EQ(surface.call("DELETE", "/api/v1/componentstatuses/storage").status, 405);
 }
 
-// Discovery might promise what nobody answers: a GET of something that does not exist says so, and not that the method is unknown.
+// Discovery might promise what nobody answers: a GET of something that does not exist says so, and not that the method
+// is unknown.
 TEST(Served, WhatIsDiscoveredIsAnswered) {
   Surface surface;
   for (const schema::ResourceInfo& info : schema::resources()) {
     if (!info.ga) continue;
     const std::string base = std::string(info.group.empty() ? "/api/" : "/apis/" + std::string(info.group) + "/") +
-                             std::string(info.version) + (info.namespaced ? "/namespaces/default/" : "/") + std::string(info.plural) +
-                             "/missing";
+                             std::string(info.version) + (info.namespaced ? "/namespaces/default/" : "/") +
+                             std::string(info.plural) + "/missing";
     for (const schema::Subresource& sub : info.subresources) {
       if (std::find(sub.verbs.begin(), sub.verbs.end(), "get") == sub.verbs.end()) continue;
       const int status = surface.call("GET", base + "/" + std::string(sub.name) + "/").status;

@@ -22,7 +22,8 @@ class TokenFixture : public AuthFixture {
   Result<api::Object> request(const std::string& spec, const std::string& account = "robot") {
     client::WriteOptions options;
     options.subresource = "token";
-    return client().create({}, api::resources::kServiceAccounts, {"default", account}, json::parse(R"({"spec":)" + spec + "}"), options);
+    return client().create({}, api::resources::kServiceAccounts, {"default", account},
+                           json::parse(R"({"spec":)" + spec + "}"), options);
   }
   std::string token(const std::string& spec = "{}") {
     auto made = request(spec);
@@ -52,7 +53,8 @@ TEST_F(Tokens, ATokenProvesItsServiceAccount) {
   const auth::User& user = **found;
   EXPECT_EQ(user.name, "system:serviceaccount:default:robot");
   EXPECT_EQ(user.uid, client().get({}, api::resources::kServiceAccounts, {"default", "robot"}, "")->uid());
-  EXPECT_THAT(user.groups, ElementsAre("system:serviceaccounts", "system:serviceaccounts:default", "system:authenticated"));
+  EXPECT_THAT(user.groups,
+              ElementsAre("system:serviceaccounts", "system:serviceaccounts:default", "system:authenticated"));
   EXPECT_THAT(user.extra.at("authentication.kubernetes.io/credential-id").at(0), ::testing::StartsWith("JTI="));
 }
 
@@ -68,7 +70,8 @@ TEST_F(Tokens, TheRequestIsAnsweredWithDefaultsFilledIn) {
 TEST_F(Tokens, TheClaimsAreUpstreams) {
   create(api::resources::kNodes, "", R"({"metadata":{"name":"n1"}})");
   const auto p = pod("n1");
-  const std::string text = token(R"({"boundObjectRef":{"apiVersion":"v1","kind":"Pod","name":"p"},"audiences":["a","b"]})");
+  const std::string text =
+      token(R"({"boundObjectRef":{"apiVersion":"v1","kind":"Pod","name":"p"},"audiences":["a","b"]})");
   const auto claims = crypto::verify_jwt(text, {keys.public_pem});
   ASSERT_TRUE(claims);
   EXPECT_EQ((*claims)["iss"], kIssuer);
@@ -179,15 +182,20 @@ class TokenRequestRules : public ::testing::TestWithParam<RequestRow> {};
 INSTANTIATE_TEST_SUITE_P(
     All, TokenRequestRules,
     ::testing::Values(
-        RequestRow{"TooShort", R"({"expirationSeconds":599})",
-                   R"(TokenRequest.authentication.k8s.io "" is invalid: spec.expirationSeconds: Invalid value: 599: may not specify a duration less than 10 minutes)"},
-        RequestRow{"TooLong", R"({"expirationSeconds":4294967297})",
-                   R"(TokenRequest.authentication.k8s.io "" is invalid: spec.expirationSeconds: Invalid value: 4294967297: may not specify a duration larger than 2^32 seconds)"},
-        RequestRow{"NoSuchPod", R"({"boundObjectRef":{"apiVersion":"v1","kind":"Pod","name":"none"}})", R"(pods "none" not found)"},
-        RequestRow{"AnotherAccountsPod", R"({"boundObjectRef":{"apiVersion":"v1","kind":"Pod","name":"other"}})",
-                   R"(cannot bind token for serviceaccount "robot" to pod running with different serviceaccount name.)"},
+        RequestRow{
+            "TooShort", R"({"expirationSeconds":599})",
+            R"(TokenRequest.authentication.k8s.io "" is invalid: spec.expirationSeconds: Invalid value: 599: may not specify a duration less than 10 minutes)"},
+        RequestRow{
+            "TooLong", R"({"expirationSeconds":4294967297})",
+            R"(TokenRequest.authentication.k8s.io "" is invalid: spec.expirationSeconds: Invalid value: 4294967297: may not specify a duration larger than 2^32 seconds)"},
+        RequestRow{"NoSuchPod", R"({"boundObjectRef":{"apiVersion":"v1","kind":"Pod","name":"none"}})",
+                   R"(pods "none" not found)"},
+        RequestRow{
+            "AnotherAccountsPod", R"({"boundObjectRef":{"apiVersion":"v1","kind":"Pod","name":"other"}})",
+            R"(cannot bind token for serviceaccount "robot" to pod running with different serviceaccount name.)"},
         RequestRow{"AnotherUid", R"({"boundObjectRef":{"apiVersion":"v1","kind":"Pod","name":"p","uid":"x"}})",
-                   "Operation cannot be fulfilled on Pod \"p\": the UID in the bound object reference (x) does not match the UID in record. "
+                   "Operation cannot be fulfilled on Pod \"p\": the UID in the bound object reference (x) does not "
+                   "match the UID in record. "
                    "The object might have been deleted and then recreated"},
         RequestRow{"AnotherKind", R"({"boundObjectRef":{"apiVersion":"apps/v1","kind":"Deployment","name":"p"}})",
                    "cannot bind token to object of type apps/v1, Kind=Deployment"}),
@@ -196,7 +204,8 @@ INSTANTIATE_TEST_SUITE_P(
 TEST_P(TokenRequestRules, RefuseInUpstreamsWords) {
   TokenFixture f;
   f.pod();
-  f.create(api::resources::kPods, "default", R"({"metadata":{"name":"other"},"spec":{"containers":[{"name":"c","image":"busybox"}]}})");
+  f.create(api::resources::kPods, "default",
+           R"({"metadata":{"name":"other"},"spec":{"containers":[{"name":"c","image":"busybox"}]}})");
   const auto made = f.request(GetParam().spec);
   ASSERT_FALSE(made);
   EXPECT_EQ(made.error().message(), GetParam().message);

@@ -4,9 +4,10 @@
 //
 //   scheduler-bench --plugins DIR --manifest FILE [--data DIR] [--memory] [--scale X] [--details] WORKLOAD.yaml
 //
-// Prints one line: pods bound a second from the first create to the last binding, as a multiple of what upstream's CI asks for, CPU time
-// per pod (of everything: creating, storing, watching, scheduling, binding), and peak memory. --details adds a line for each of the
-// scheduler's histograms. --scale multiplies every count. Storage is SQLite with durable commits; --memory takes the store in memory.
+// Prints one line: pods bound a second from the first create to the last binding, as a multiple of what upstream's CI
+// asks for, CPU time per pod (of everything: creating, storing, watching, scheduling, binding), and peak memory.
+// --details adds a line for each of the scheduler's histograms. --scale multiplies every count. Storage is SQLite with
+// durable commits; --memory takes the store in memory.
 
 #include <sys/resource.h>
 
@@ -51,7 +52,9 @@ api::Resource resource_of(const Step& step) {
 double cpu_seconds() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6; };
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+  };
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
@@ -79,7 +82,8 @@ class BoundPods {
   Steady::time_point last() const { return last_; }
 
   // Returns when `wanted` pods of the namespace have a node; calls `meanwhile` every `pause` (never when zero).
-  void wait_for(const std::string& ns, std::size_t wanted, std::chrono::milliseconds pause, const std::function<void()>& meanwhile) {
+  void wait_for(const std::string& ns, std::size_t wanted, std::chrono::milliseconds pause,
+                const std::function<void()>& meanwhile) {
     last_ = Steady::now();
     auto next = last_ + pause;
     while (take(), count(ns) < wanted) {
@@ -97,14 +101,16 @@ class BoundPods {
 
  private:
   [[noreturn]] void give_up(std::size_t missing) {
-    std::string why = "no pod was bound for " + std::to_string(kPatience.count()) + " s; " + std::to_string(missing) + " are missing";
+    std::string why =
+        "no pod was bound for " + std::to_string(kPatience.count()) + " s; " + std::to_string(missing) + " are missing";
     const auto waiting = api_.list({}, api::resources::kPods, {.field_selector = "spec.nodeName=", .limit = 1});
     if (waiting && !waiting->items.empty()) why += "; one of them: " + waiting->items.front().pointer("/status").dump();
     fail(why);
   }
 
   void open() {
-    auto watch = api_.watch({}, api::resources::kPods, {.field_selector = "spec.nodeName!=", .resource_version = version_});
+    auto watch =
+        api_.watch({}, api::resources::kPods, {.field_selector = "spec.nodeName!=", .resource_version = version_});
     if (!watch) fail("cannot watch pods: " + watch.error().message());
     watch_ = *std::move(watch);
     watch_->notify([this] {
@@ -159,8 +165,9 @@ class Run {
   void print(double upstream) const {
     const double rate = static_cast<double>(pods_) / wall_;
     const std::string times = upstream > 0 ? std::to_string(rate / upstream).substr(0, 5) : "-";
-    std::printf("%-36s %7zu pods %9.0f pods/s %6s x upstream's %-5.0f %7.0f us CPU/pod %6ld MB\n", workload_.name.c_str(), pods_, rate,
-                times.c_str(), upstream, cpu_ / static_cast<double>(pods_) * 1e6, peak_kb() / 1024);
+    std::printf("%-36s %7zu pods %9.0f pods/s %6s x upstream's %-5.0f %7.0f us CPU/pod %6ld MB\n",
+                workload_.name.c_str(), pods_, rate, times.c_str(), upstream, cpu_ / static_cast<double>(pods_) * 1e6,
+                peak_kb() / 1024);
   }
 
  private:
@@ -197,7 +204,8 @@ class Run {
     for (int i = 0; i < writers; ++i) {
       ++writing_;
       const auto submitted = world_.blocking().submit([this, &step, resource, first, next] {
-        for (std::size_t n = (*next)++; n < step.count; n = (*next)++) make(resource, bench::numbered(step.object, first + n));
+        for (std::size_t n = (*next)++; n < step.count; n = (*next)++)
+          make(resource, bench::numbered(step.object, first + n));
         const std::lock_guard lock(mutex_);
         if (--writing_ == 0) written_.notify_all();
       });
@@ -242,9 +250,11 @@ class Run {
       make(resource, bench::numbered(churn.step->object, churn.made));
       if (churn.made++ == 0 || churn.step->keep) continue;
       const json old = bench::numbered(churn.step->object, churn.made - 2);
-      const api::ObjectKey key{old.value("/metadata/namespace"_json_pointer, ""), old.at("metadata").at("name").get<std::string>()};
+      const api::ObjectKey key{old.value("/metadata/namespace"_json_pointer, ""),
+                               old.at("metadata").at("name").get<std::string>()};
       const auto removed = world_.api().remove({}, resource, key, {.grace_period_seconds = 0});
-      if (!removed && removed.error().reason() != Reason::NotFound) fail("cannot delete " + key.name + ": " + removed.error().message());
+      if (!removed && removed.error().reason() != Reason::NotFound)
+        fail("cannot delete " + key.name + ": " + removed.error().message());
     }
   }
 
@@ -290,25 +300,30 @@ Histograms histograms_of(const std::string& metrics) {
   std::istringstream in(metrics);
   for (std::string line; std::getline(in, line);) {
     const auto space = line.rfind(' ');
-    if (!line.starts_with("scheduler_") || space == std::string::npos || line.find("_bucket") == std::string::npos) continue;
+    if (!line.starts_with("scheduler_") || space == std::string::npos || line.find("_bucket") == std::string::npos)
+      continue;
     std::string series = line.substr(0, space);
-    if (auto bucket = bucket_of(series)) out[bucket->first].emplace_back(bucket->second, std::strtod(line.c_str() + space + 1, nullptr));
+    if (auto bucket = bucket_of(series))
+      out[bucket->first].emplace_back(bucket->second, std::strtod(line.c_str() + space + 1, nullptr));
   }
   for (auto& [series, buckets] : out) std::ranges::sort(buckets);
   std::erase_if(out, [](const auto& entry) { return entry.second.back().second == 0; });
   return out;
 }
 
-// One line: the points of the framework, each with its median and 99th percentile. What lies in the first bucket shows as its bound.
+// One line: the points of the framework, each with its median and 99th percentile. What lies in the first bucket shows
+// as its bound.
 void print_points(const std::string& metrics) {
   const Histograms all = histograms_of(metrics);
   std::printf("    p50/p99 us:");
-  for (const char* point : {"PreFilter", "Filter", "PostFilter", "PreScore", "Score", "Reserve", "Permit", "PreBind", "Bind"}) {
+  for (const char* point :
+       {"PreFilter", "Filter", "PostFilter", "PreScore", "Score", "Reserve", "Permit", "PreBind", "Bind"}) {
     for (const auto& [series, buckets] : all) {
       const bool worked = series.find("\"Success\"") != std::string::npos || std::string_view(point) == "PostFilter";
       if (!worked || series.find("extension_point=\"" + std::string(point) + "\"") == std::string::npos) continue;
       const double first = buckets.front().first;
-      std::printf(" %s %.0f/%.0f", point, std::max(first, quantile(buckets, 0.5)) * 1e6, std::max(first, quantile(buckets, 0.99)) * 1e6);
+      std::printf(" %s %.0f/%.0f", point, std::max(first, quantile(buckets, 0.5)) * 1e6,
+                  std::max(first, quantile(buckets, 0.99)) * 1e6);
       break;
     }
   }
@@ -317,8 +332,8 @@ void print_points(const std::string& metrics) {
 
 void print_details(const std::string& metrics) {
   for (const auto& [series, buckets] : histograms_of(metrics)) {
-    std::printf("    %-100s p50 %8.0f us  p99 %8.0f us  n %.0f\n", series.c_str(), quantile(buckets, 0.5) * 1e6, quantile(buckets, 0.99) * 1e6,
-                buckets.back().second);
+    std::printf("    %-100s p50 %8.0f us  p99 %8.0f us  n %.0f\n", series.c_str(), quantile(buckets, 0.5) * 1e6,
+                quantile(buckets, 0.99) * 1e6, buckets.back().second);
   }
 }
 
@@ -331,17 +346,28 @@ int main(int argc, char** argv) {
   std::filesystem::path file;
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
-    const auto value = [&] { return i + 1 < argc ? std::string(argv[++i]) : (fail(word + " needs a value"), std::string()); };
-    if (word == "--plugins") options.plugins = value();
-    else if (word == "--manifest") options.manifest = value();
-    else if (word == "--data") options.data = value();
-    else if (word == "--scale") scale = std::strtod(value().c_str(), nullptr);
-    else if (word == "--memory") options.durable = false;
-    else if (word == "--details") details = true;
-    else if (word.starts_with("--")) fail("unknown option " + word);
-    else file = word;
+    const auto value = [&] {
+      return i + 1 < argc ? std::string(argv[++i]) : (fail(word + " needs a value"), std::string());
+    };
+    if (word == "--plugins")
+      options.plugins = value();
+    else if (word == "--manifest")
+      options.manifest = value();
+    else if (word == "--data")
+      options.data = value();
+    else if (word == "--scale")
+      scale = std::strtod(value().c_str(), nullptr);
+    else if (word == "--memory")
+      options.durable = false;
+    else if (word == "--details")
+      details = true;
+    else if (word.starts_with("--"))
+      fail("unknown option " + word);
+    else
+      file = word;
   }
-  if (file.empty() || options.plugins.empty() || options.manifest.empty() || scale <= 0) fail("needs --plugins, --manifest and a workload");
+  if (file.empty() || options.plugins.empty() || options.manifest.empty() || scale <= 0)
+    fail("needs --plugins, --manifest and a workload");
   if (options.data.empty()) options.data = temporary_directory();
   bench::Workload workload;
   if (const std::string problem = bench::Workload::load(file, scale, workload); !problem.empty()) fail(problem);

@@ -39,7 +39,8 @@ std::string Workload::load(const std::filesystem::path& file, double scale, Work
   text << in.rdbuf();
   json document;
   std::map<std::string, config::Position, std::less<>> positions;
-  const auto read = config::read_yaml(text.str(), [](const std::string&) { return std::optional<std::string>(); }, document, positions);
+  const auto read = config::read_yaml(
+      text.str(), [](const std::string&) { return std::optional<std::string>(); }, document, positions);
   if (!read) return file.string() + ":" + read.error().message();
   try {
     out.name = document.at("name").get<std::string>();
@@ -55,7 +56,8 @@ std::string Workload::load(const std::filesystem::path& file, double scale, Work
 json numbered(const json& object, std::size_t index) {
   if (object.is_string()) {
     std::string text = object.get<std::string>();
-    for (auto at = text.find(kIndex); at != std::string::npos; at = text.find(kIndex, at)) text.replace(at, kIndex.size(), std::to_string(index));
+    for (auto at = text.find(kIndex); at != std::string::npos; at = text.find(kIndex, at))
+      text.replace(at, kIndex.size(), std::to_string(index));
     return text;
   }
   if (!object.is_structured()) return object;

@@ -12,19 +12,19 @@ namespace kubernel::bench {
 // One step of a workload: `count` copies of `object`, in whose strings $INDEX is the copy's number.
 struct Step {
   enum class Kind : std::uint8_t { Create, Churn } kind = Kind::Create;
-  std::string resource;          // "nodes", "pods", "persistentvolumes", …
+  std::string resource;  // "nodes", "pods", "persistentvolumes", …
   std::size_t count = 0;
   nlohmann::json object;
-  bool bound = true;             // Of pods: go on when all have a node.
+  bool bound = true;  // Of pods: go on when all have a node.
   bool measured = false;
-  int every_milliseconds = 0;    // Churn: a copy is made and the one before removed this often, while pods are measured.
-  bool keep = false;             // Churn: nothing is removed.
+  int every_milliseconds = 0;  // Churn: a copy is made and the one before removed this often, while pods are measured.
+  bool keep = false;           // Churn: nothing is removed.
 };
 
 // One of the files in workloads/.
 struct Workload {
   std::string name;
-  double upstream = 0;           // Pods a second that upstream's CI asks for; 0: it asks for nothing.
+  double upstream = 0;                 // Pods a second that upstream's CI asks for; 0: it asks for nothing.
   std::vector<std::string> also_runs;  // Plugins it needs besides the scheduler: controllers.
   std::vector<Step> steps;
 

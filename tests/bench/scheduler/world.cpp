@@ -85,7 +85,8 @@ config::Manifest read_manifest(const World::Options& options) {
   };
   auto manifest = config::load_manifest(options.manifest, environment, options.plugins);
   if (!manifest) fail(manifest.error().message());
-  if (options.durable) manifest->plugins.front().config_json = "{\"path\":\"" + (options.data / "state.db").string() + "\"}";
+  if (options.durable)
+    manifest->plugins.front().config_json = "{\"path\":\"" + (options.data / "state.db").string() + "\"}";
   for (const std::string& name : options.also) {
     config::PluginEntry entry = manifest->plugins.back();
     entry.name = name;
@@ -103,19 +104,27 @@ struct World::State {
         manifest(read_manifest(options)),
         sink(STDERR_FILENO, manifest.log_level, manifest.log_format, clock),
         log(sink.logger("bench")),
-        blocking({"blocking", manifest.blocking_threads, std::max<std::size_t>(manifest.blocking_queue, 65536)}, *log, metrics),
+        blocking({"blocking", manifest.blocking_threads, std::max<std::size_t>(manifest.blocking_queue, 65536)}, *log,
+                 metrics),
         compute({"compute", std::max<std::size_t>(1, std::thread::hardware_concurrency()), 65536}, *log, metrics),
         assembly(manifest),
         extensions(assembly) {
     for (const auto& plugin : assembly.plugins()) {
-      if (plugin.state == lifecycle::PluginState::Refused && plugin.required) fail("plugin " + plugin.name + ": " + plugin.why);
+      if (plugin.state == lifecycle::PluginState::Refused && plugin.required)
+        fail("plugin " + plugin.name + ": " + plugin.why);
     }
   }
 
   lifecycle::Surroundings lent() {
     return {[this](std::string_view name) { return sink.logger(name); },
-            metrics, clock, random, blocking, compute, poller,
-            {}, {},
+            metrics,
+            clock,
+            random,
+            blocking,
+            compute,
+            poller,
+            {},
+            {},
             [](std::string_view component) { fail("component " + std::string(component) + " does not stop"); }};
   }
 
@@ -163,8 +172,14 @@ World::~World() {
   std::filesystem::remove_all(state_->data, ignored);
 }
 
-client::ApiClient& World::api() { return *state_->api; }
-Executor& World::blocking() { return state_->blocking; }
-std::string World::metrics() const { return state_->metrics.render(); }
+client::ApiClient& World::api() {
+  return *state_->api;
+}
+Executor& World::blocking() {
+  return state_->blocking;
+}
+std::string World::metrics() const {
+  return state_->metrics.render();
+}
 
 }  // namespace kubernel::bench

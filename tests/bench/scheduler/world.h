@@ -16,11 +16,11 @@ namespace kubernel::bench {
 class World {
  public:
   struct Options {
-    std::filesystem::path plugins;   // Directory of the built plugins.
+    std::filesystem::path plugins;  // Directory of the built plugins.
     std::filesystem::path manifest;
-    std::filesystem::path data;      // An empty directory; removed with the world.
-    bool durable = true;             // SQLite on disk, else memory.
-    std::vector<std::string> also;   // Plugins besides the manifest's: controllers that a workload needs.
+    std::filesystem::path data;     // An empty directory; removed with the world.
+    bool durable = true;            // SQLite on disk, else memory.
+    std::vector<std::string> also;  // Plugins besides the manifest's: controllers that a workload needs.
   };
 
   // Ends the process with one line when something does not start.

@@ -40,8 +40,12 @@ class EtcdInstance final : public testing::StorageInstance {
     context.config_json = config_for(etcd_->url(), R"(,"keyPrefix":")" + prefix_ + '"');
     return open_etcd(context);
   }
-  testing::StorageTraits traits() const override { return {.asynchronous = true, .lease_ttl = std::chrono::seconds(1)}; }
-  void pass(std::chrono::milliseconds time) override { std::this_thread::sleep_for(time); }  // lint: allow(sleep) etcd's time cannot be moved on
+  testing::StorageTraits traits() const override {
+    return {.asynchronous = true, .lease_ttl = std::chrono::seconds(1)};
+  }
+  void pass(std::chrono::milliseconds time) override {
+    std::this_thread::sleep_for(time);
+  }  // lint: allow(sleep) etcd's time cannot be moved on
 
  private:
   const std::string prefix_;

@@ -18,9 +18,12 @@
 
 namespace kubernel::testing {
 
-bool have_etcd() { return ::access("/usr/bin/etcd", X_OK) == 0; }
+bool have_etcd() {
+  return ::access("/usr/bin/etcd", X_OK) == 0;
+}
 
-// Below those that the kernel gives to connections: one of them could have the port by the time etcd listens, or is started again.
+// Below those that the kernel gives to connections: one of them could have the port by the time etcd listens, or is
+// started again.
 int free_port() {
   std::random_device random;
   std::uniform_int_distribution<int> ports(10'000, 32'767);
@@ -78,9 +81,8 @@ void EtcdProcess::spawn() {
   const bool alone = cluster_.find(',') == std::string::npos;
   ChildOptions options;
   options.argv = {"/usr/bin/etcd", "--name", name_, "--data-dir", (directory_ / "data").string(),
-                  "--listen-client-urls", url_, "--advertise-client-urls", url_,
-                  "--listen-peer-urls", peer_url_, "--initial-advertise-peer-urls", peer_url_,
-                  "--initial-cluster", cluster_, "--unsafe-no-fsync",
+                  "--listen-client-urls", url_, "--advertise-client-urls", url_, "--listen-peer-urls", peer_url_,
+                  "--initial-advertise-peer-urls", peer_url_, "--initial-cluster", cluster_, "--unsafe-no-fsync",
                   // A member alone elects itself after one time-out, and gives no lease less than one and a half.
                   "--heartbeat-interval", alone ? "10" : "50", "--election-timeout", alone ? "100" : "500"};
   options.argv.insert(options.argv.end(), arguments_.begin(), arguments_.end());
@@ -113,7 +115,9 @@ void EtcdProcess::freeze() {
   while (waitid(P_PID, static_cast<id_t>(pid_), &stopped, WSTOPPED) != 0 && errno == EINTR) continue;
 }
 
-void EtcdProcess::thaw() { ::kill(pid_, SIGCONT); }
+void EtcdProcess::thaw() {
+  ::kill(pid_, SIGCONT);
+}
 
 void EtcdProcess::kill() {
   if (pid_ < 0) return;

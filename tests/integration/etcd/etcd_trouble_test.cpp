@@ -124,13 +124,15 @@ TEST_F(EtcdTrouble, AFullDatabaseStopsWritesAndSaysWhatToDo) {
   const auto etcd = testing::EtcdProcess::start({"--quota-backend-bytes=4000000"});
   const auto store = open(etcd->url());
   Result<storage::CasResult> written = storage::CasResult{};
-  for (int i = 0; i < 20 && written; ++i) written = store->put({}, "/" + std::to_string(i), std::string(1'000'000, 'x'), 0, 0);
+  for (int i = 0; i < 20 && written; ++i)
+    written = store->put({}, "/" + std::to_string(i), std::string(1'000'000, 'x'), 0, 0);
   ASSERT_FALSE(written);
   EXPECT_EQ(written.error().reason(), Reason::ServiceUnavailable);
   EXPECT_NE(written.error().message().find("NOSPACE alarm"), std::string::npos) << written.error().message();
   EXPECT_NE(written.error().message().find("etcdctl alarm disarm"), std::string::npos);
   EXPECT_TRUE(store->get({}, "/0", 0)) << "reads go on";
-  EXPECT_NE(store->stats({})->stopped.find("NOSPACE"), std::string::npos) << "and the store says that it takes no writes";
+  EXPECT_NE(store->stats({})->stopped.find("NOSPACE"), std::string::npos)
+      << "and the store says that it takes no writes";
 }
 
 TEST_F(EtcdTrouble, LoginsAreCheckedAndWrongOnesExplained) {
@@ -159,7 +161,8 @@ TEST_F(EtcdTrouble, LoginsAreCheckedAndWrongOnesExplained) {
   EXPECT_EQ(wrong.error().message(), "etcd " + url + ": wrong password, or there is no user \"root\"");
   const auto none = try_open(url);
   ASSERT_FALSE(none);
-  EXPECT_NE(none.error().message().find("it wants a login; set username and passwordFile"), std::string::npos) << none.error().message();
+  EXPECT_NE(none.error().message().find("it wants a login; set username and passwordFile"), std::string::npos)
+      << none.error().message();
   // A restart makes every token invalid: the next request logs in again.
   etcd->kill();
   etcd->start_again();
@@ -203,7 +206,8 @@ TEST_F(EtcdTrouble, AnotherMemberOfTheClusterTakesOverAndNothingAcknowledgedIsLo
       const std::string key = "/" + std::to_string(number++);
       const auto written = store.put({}, key, "1", 0, 0);
       if (!written) {
-        ASSERT_TRUE(written.error().reason() == Reason::ServiceUnavailable || written.error().reason() == Reason::Timeout)
+        ASSERT_TRUE(written.error().reason() == Reason::ServiceUnavailable ||
+                    written.error().reason() == Reason::Timeout)
             << written.error().message();
         continue;
       }
@@ -243,8 +247,8 @@ TEST_F(EtcdTrouble, ARealEtcdWithTlsWantsTheRightCertificates) {
     std::filesystem::permissions(path, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
     return path;
   };
-  const auto pki = *crypto::open_cluster_pki((directory / "pki").string(),
-                                             {.dns_names = {"localhost"}, .ip_addresses = {"127.0.0.1"}}, clock.wall_now());
+  const auto pki = *crypto::open_cluster_pki(
+      (directory / "pki").string(), {.dns_names = {"localhost"}, .ip_addresses = {"127.0.0.1"}}, clock.wall_now());
   const std::string ca = file("ca.crt", pki.ca.certificate_pem);
   const std::string crt = file("client.crt", pki.kubelet_client.certificate_pem);
   const std::string key = file("client.key", pki.kubelet_client.private_key_pem);
@@ -264,7 +268,8 @@ TEST_F(EtcdTrouble, ARealEtcdWithTlsWantsTheRightCertificates) {
       << stranger.error().message();
   const auto plain = try_open("http" + etcd->url().substr(5), R"(,"requestTimeout":5)");
   ASSERT_FALSE(plain);
-  EXPECT_NE(plain.error().message().find("if it speaks TLS, use https://"), std::string::npos) << plain.error().message();
+  EXPECT_NE(plain.error().message().find("if it speaks TLS, use https://"), std::string::npos)
+      << plain.error().message();
   for (const auto& refused : {nobody.error(), stranger.error(), plain.error()}) {
     EXPECT_EQ(refused.message().find('\n'), std::string::npos);
   }

@@ -350,8 +350,8 @@ TEST_F(EtcdClient, AnotherMemberTakesOver) {
 TEST_F(EtcdClient, NobodyAnsweringIsOneClearLine) {
   const std::string url = facade->url();
   facade->stop();
-  const auto opened = storage_etcd::open_etcd(
-      {R"({"endpoints":[")" + url + R"("]})", client_log, client_metrics, clock, pool, poller});
+  const auto opened =
+      storage_etcd::open_etcd({R"({"endpoints":[")" + url + R"("]})", client_log, client_metrics, clock, pool, poller});
   ASSERT_FALSE(opened);
   EXPECT_EQ(opened.error().reason(), Reason::ServiceUnavailable);
   EXPECT_EQ(opened.error().message(), "etcd " + url + ": connection refused; is etcd running there?");
@@ -380,7 +380,8 @@ struct EtcdTls : EtcdClient {
   // A directory with an authority, a server's and a client's certificate.
   std::string make_pki(const std::string& name) {
     const std::string path = (directory / name).string();
-    const auto pki = *crypto::open_cluster_pki(path + "-cluster", {.dns_names = {"localhost"}, .ip_addresses = {"127.0.0.1"}}, clock.wall_now());
+    const auto pki = *crypto::open_cluster_pki(
+        path + "-cluster", {.dns_names = {"localhost"}, .ip_addresses = {"127.0.0.1"}}, clock.wall_now());
     std::filesystem::create_directory(path);
     write(path + "/ca.crt", pki.ca.certificate_pem);
     write(path + "/server.crt", pki.apiserver.certificate_pem);
@@ -389,10 +390,12 @@ struct EtcdTls : EtcdClient {
     write(path + "/client.key", pki.kubelet_client.private_key_pem);
     return path;
   }
-  Result<std::unique_ptr<storage::Backend>> try_open(const std::string& url, const std::string& ca, const std::string& identity) {
+  Result<std::unique_ptr<storage::Backend>> try_open(const std::string& url, const std::string& ca,
+                                                     const std::string& identity) {
     std::string config = R"({"endpoints":[")" + url + '"' + "],\"requestTimeout\":5";
     if (!ca.empty()) config += R"(,"caFile":")" + ca + "/ca.crt\"";
-    if (!identity.empty()) config += R"(,"certFile":")" + identity + R"(/client.crt","keyFile":")" + identity + "/client.key\"";
+    if (!identity.empty())
+      config += R"(,"certFile":")" + identity + R"(/client.crt","keyFile":")" + identity + "/client.key\"";
     return storage_etcd::open_etcd({config + "}", client_log, client_metrics, clock, pool, poller});
   }
   std::string problem(const std::string& url, const std::string& ca, const std::string& identity) {
@@ -415,7 +418,8 @@ TEST_F(EtcdTls, BothSidesProveThemselves) {
 TEST_F(EtcdTls, WhatDoesNotFitIsOneClearLine) {
   const std::string theirs = make_pki("theirs");
   EXPECT_EQ(problem(secure->url(), theirs, theirs),
-            "etcd " + secure->url() + ": its certificate is not one that caFile vouches for, or is for another name (serverName)");
+            "etcd " + secure->url() +
+                ": its certificate is not one that caFile vouches for, or is for another name (serverName)");
   const std::string plain = "http" + secure->url().substr(5);
   EXPECT_NE(problem(plain, "", "").find("if it speaks TLS, use https://"), std::string::npos) << problem(plain, "", "");
   const std::string tls_to_plain = "https" + facade->url().substr(4);
@@ -428,8 +432,10 @@ TEST_F(EtcdTls, WhatDoesNotFitIsOneClearLine) {
 }
 
 TEST_F(EtcdTls, AKeyThatOthersCanReadIsRefused) {
-  std::filesystem::permissions(ours + "/client.key", std::filesystem::perms::others_read, std::filesystem::perm_options::add);
-  EXPECT_NE(problem(secure->url(), ours, ours).find("is a secret that others can read; chmod 600 it"), std::string::npos);
+  std::filesystem::permissions(ours + "/client.key", std::filesystem::perms::others_read,
+                               std::filesystem::perm_options::add);
+  EXPECT_NE(problem(secure->url(), ours, ours).find("is a secret that others can read; chmod 600 it"),
+            std::string::npos);
 }
 
 }  // namespace

@@ -83,8 +83,13 @@ class HttpClientOnApi : public ::testing::Test {
   HttpClientOnApi() {
     const auto now = clock_.wall_now();
     const auto ca = *crypto::make_ca("test", now - 1h, now + 1h);
-    const auto serving = *crypto::issue(ca, {.common_name = "server", .ip_addresses = {"127.0.0.1"}, .server = true, .not_before = now - 1h, .not_after = now + 1h});
-    const auto jane = *crypto::issue(ca, {.common_name = "jane", .client = true, .not_before = now - 1h, .not_after = now + 1h});
+    const auto serving = *crypto::issue(ca, {.common_name = "server",
+                                             .ip_addresses = {"127.0.0.1"},
+                                             .server = true,
+                                             .not_before = now - 1h,
+                                             .not_after = now + 1h});
+    const auto jane =
+        *crypto::issue(ca, {.common_name = "jane", .client = true, .not_before = now - 1h, .not_after = now + 1h});
 
     backend_ = *storage_memory::open_memory({"{}", log_, metrics_, clock_, pool_, poller_});
     api_ = std::make_unique<apiserver::Api>(apiserver::ApiContext{*backend_, clock_, random_, pool_, log_});
@@ -94,17 +99,23 @@ class HttpClientOnApi : public ::testing::Test {
     local_connector_ = std::make_unique<apiserver::LocalConnector>(*api_);
     local_ = local_connector_->connect({"jane", "", {"system:authenticated"}, {}});
     EXPECT_TRUE(local_->create({}, kNamespaces, {}, {{"metadata", {{"name", "default"}}}}, {}));
-    EXPECT_TRUE(local_->create({}, api::resources::kServiceAccounts, {"default", ""}, {{"metadata", {{"name", "default"}}}}, {}));
+    EXPECT_TRUE(local_->create({}, api::resources::kServiceAccounts, {"default", ""},
+                               {{"metadata", {{"name", "default"}}}}, {}));
 
-    front_ = std::make_unique<apiserver::Front>(apiserver::FrontOptions{*api_, metrics_, {apiserver::make_certificate_authenticator()}, true, {}});
+    front_ = std::make_unique<apiserver::Front>(
+        apiserver::FrontOptions{*api_, metrics_, {apiserver::make_certificate_authenticator()}, true, {}});
     net::ServerOptions server;
     server.listen = {"127.0.0.1:0"};
-    server.tls = std::make_unique<net::ServerTls>(net::ServerTls{{serving.certificate_pem, serving.private_key_pem}, ca.certificate_pem});
-    auto opened = net::open_server(net(), std::move(server), [this](net::Exchange& exchange) { front_->serve(exchange); });
+    server.tls = std::make_unique<net::ServerTls>(
+        net::ServerTls{{serving.certificate_pem, serving.private_key_pem}, ca.certificate_pem});
+    auto opened =
+        net::open_server(net(), std::move(server), [this](net::Exchange& exchange) { front_->serve(exchange); });
     EXPECT_TRUE(opened) << opened.error().message();
     server_ = *std::move(opened);
 
-    remote_ = connect(ca, std::make_unique<net::TlsIdentity>(net::TlsIdentity{jane.certificate_pem, jane.private_key_pem}), http_, connector_);
+    remote_ =
+        connect(ca, std::make_unique<net::TlsIdentity>(net::TlsIdentity{jane.certificate_pem, jane.private_key_pem}),
+                http_, connector_);
     stranger_ = connect(ca, nullptr, stranger_http_, stranger_connector_);
   }
   ~HttpClientOnApi() override {
@@ -122,14 +133,16 @@ class HttpClientOnApi : public ::testing::Test {
 
   net::NetContext net() { return {log_, metrics_, clock_, pool_}; }
 
-  std::unique_ptr<client::ApiClient> connect(const crypto::KeyPair& ca, std::unique_ptr<net::TlsIdentity> identity, std::unique_ptr<net::HttpClient>& http,
+  std::unique_ptr<client::ApiClient> connect(const crypto::KeyPair& ca, std::unique_ptr<net::TlsIdentity> identity,
+                                             std::unique_ptr<net::HttpClient>& http,
                                              std::unique_ptr<client::Connector>& connector) {
     net::ClientOptions options;
     options.tls = std::make_unique<net::ClientTls>(net::ClientTls{ca.certificate_pem, "", std::move(identity)});
     auto made = net::make_http_client(net(), std::move(options));
     EXPECT_TRUE(made) << made.error().message();
     http = *std::move(made);
-    connector = client::make_http_connector(net(), random_, *http, {.server = "https://" + server_->addresses().front()});
+    connector =
+        client::make_http_connector(net(), random_, *http, {.server = "https://" + server_->addresses().front()});
     return connector->connect({});
   }
 
@@ -159,7 +172,8 @@ TEST_F(HttpClientOnApi, WritesAndReadsAsInProcess) {
   const auto seen = local_->get({}, kConfigMaps, {"default", "a"}, "");
   ASSERT_TRUE(seen);
   EXPECT_EQ(seen->uid(), made->uid());
-  const auto patched = remote_->patch({}, kConfigMaps, {"default", "a"}, PatchType::Merge, {{"data", {{"k", nullptr}, {"l", "w"}}}}, {});
+  const auto patched =
+      remote_->patch({}, kConfigMaps, {"default", "a"}, PatchType::Merge, {{"data", {{"k", nullptr}, {"l", "w"}}}}, {});
   ASSERT_TRUE(patched);
   EXPECT_EQ(patched->pointer("/data/l").string(), "w");
   EXPECT_FALSE(patched->pointer("/data/k"));
@@ -172,7 +186,8 @@ TEST_F(HttpClientOnApi, WritesAndReadsAsInProcess) {
 
 TEST_F(HttpClientOnApi, HasTheSameErrorsAsInProcess) {
   for (client::ApiClient* client : {local_.get(), remote_.get()}) {
-    const auto invalid = client->create({}, kDeployments, {"default", ""}, {{"metadata", {{"name", "web"}}}, {"spec", {{"replicas", -1}}}}, {});
+    const auto invalid = client->create({}, kDeployments, {"default", ""},
+                                        {{"metadata", {{"name", "web"}}}, {"spec", {{"replicas", -1}}}}, {});
     ASSERT_FALSE(invalid);
     EXPECT_EQ(invalid.error().reason(), Reason::Invalid) << invalid.error().message();
     ASSERT_NE(invalid.error().details(), nullptr);
@@ -191,7 +206,8 @@ TEST_F(HttpClientOnApi, ListsWholeObjects) {
   const auto page = remote_->list({}, kConfigMaps, {.ns = "default", .limit = 2});
   ASSERT_TRUE(page);
   ASSERT_EQ(page->items.size(), 2U);
-  const auto rest = remote_->list({}, kConfigMaps, {.ns = "default", .limit = 2, .continue_token = page->continue_token});
+  const auto rest =
+      remote_->list({}, kConfigMaps, {.ns = "default", .limit = 2, .continue_token = page->continue_token});
   ASSERT_TRUE(rest) << rest.error().message();
   EXPECT_EQ(rest->items.size(), 1U);
 }
@@ -202,13 +218,16 @@ TEST_F(HttpClientOnApi, AnInformerFollowsOverHttps) {
   Bell bell;
   const auto informer = factory->informer(kConfigMaps, {.ns = "default"});
   const auto ring = [&bell](const Object&) { bell.ring(); };
-  const auto subscription = informer->add_handler({.added = ring, .updated = [&bell](const Object&, const Object&) { bell.ring(); }, .deleted = ring});
+  const auto subscription = informer->add_handler(
+      {.added = ring, .updated = [&bell](const Object&, const Object&) { bell.ring(); }, .deleted = ring});
   factory->start();
   EXPECT_TRUE(bell.wait_until([&] { return informer->find({"default", "before"}).has_value(); }));
   ASSERT_TRUE(local_->create({}, kConfigMaps, {"default", ""}, map("after"), {}));
   EXPECT_TRUE(bell.wait_until([&] { return informer->find({"default", "after"}).has_value(); }));
   ASSERT_TRUE(local_->patch({}, kConfigMaps, {"default", "after"}, PatchType::Merge, {{"data", {{"k", "new"}}}}, {}));
-  EXPECT_TRUE(bell.wait_until([&] { return informer->find({"default", "after"})->pointer("/data/k").string() == "new"; }));
+  EXPECT_TRUE(bell.wait_until([&] {
+    return informer->find({"default", "after"})->pointer("/data/k").string() == "new";
+  }));
   ASSERT_TRUE(local_->remove({}, kConfigMaps, {"default", "before"}, {}));
   EXPECT_TRUE(bell.wait_until([&] { return !informer->find({"default", "before"}); }));
   factory->stop();
@@ -230,7 +249,8 @@ TEST_F(HttpClientOnApi, DiscoversWhatIsServedInProcess) {
     for (const auto& entry : found) {
       // Those that keep objects; reviews and the like are of no use to who asks.
       if (std::ranges::find(entry.verbs, "watch") == entry.verbs.end()) continue;
-      std::string text = to_string(entry.resource) + " " + entry.resource.version + " " + entry.kind + (entry.namespaced ? " namespaced" : "");
+      std::string text = to_string(entry.resource) + " " + entry.resource.version + " " + entry.kind +
+                         (entry.namespaced ? " namespaced" : "");
       for (const std::string& verb : std::set(entry.verbs.begin(), entry.verbs.end())) text += " " + verb;
       out.insert(text);
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The kubelet with real containers: a fake cluster above it, the oci runtime below, in namespaces of its own (in_sandbox.sh).
+// The kubelet with real containers: a fake cluster above it, the oci runtime below, in namespaces of its own
+// (in_sandbox.sh).
 #include <unistd.h>
 
 #include <condition_variable>
@@ -47,7 +48,12 @@ class OneRuntime final : public plugin::Extensions {
   explicit OneRuntime(std::string config) {
     runtime::RuntimeSpec spec;
     spec.open = runtime::oci::open_runtime;
-    extension_ = {"runtime", "oci", "oci", std::move(config), &typeid(runtime::RuntimeSpec), std::make_shared<const runtime::RuntimeSpec>(spec)};
+    extension_ = {"runtime",
+                  "oci",
+                  "oci",
+                  std::move(config),
+                  &typeid(runtime::RuntimeSpec),
+                  std::make_shared<const runtime::RuntimeSpec>(spec)};
   }
   std::vector<const plugin::Extension*> at(std::string_view point) const override {
     if (point == "runtime") return {&extension_};
@@ -117,7 +123,8 @@ class KubeletOci : public ::testing::Test {
     config["logDirectory"] = directory_ + "/logs";
     config["cgroupRoot"] = std::getenv("KUBERNEL_TEST_CGROUP");
     extensions_ = std::make_unique<OneRuntime>(runtime_config());
-    auto made = make_kubelet({"kubelet", config.dump(), log_, metrics_, *clock_, random_, *pool_, *pool_, *poller_, services_, *extensions_});
+    auto made = make_kubelet({"kubelet", config.dump(), log_, metrics_, *clock_, random_, *pool_, *pool_, *poller_,
+                              services_, *extensions_});
     ASSERT_TRUE(made) << made.error().message();
     component_ = *std::move(made);
     const auto started = component_->start(context());
@@ -151,14 +158,16 @@ class KubeletOci : public ::testing::Test {
     cluster_->put(api::resources::kPods, pod);
   }
   static json shell(const std::string& script, const std::string& policy = "Always") {
-    json spec = json::parse(R"({"terminationGracePeriodSeconds":2,"containers":[{"name":"app","command":["sh","-c"]}]})");
+    json spec =
+        json::parse(R"({"terminationGracePeriodSeconds":2,"containers":[{"name":"app","command":["sh","-c"]}]})");
     spec["restartPolicy"] = policy;
     spec["containers"][0]["command"].push_back(script);
     return spec;
   }
 
   // Waits, by a watch, until `holds` says yes of the pod's status (an empty object when it is gone).
-  bool eventually(const std::string& name, const std::function<bool(const json& pod)>& holds, std::chrono::seconds limit = 20s) {
+  bool eventually(const std::string& name, const std::function<bool(const json& pod)>& holds,
+                  std::chrono::seconds limit = 20s) {
     std::mutex mutex;
     std::condition_variable changed;
     bool woken = true;
@@ -186,7 +195,8 @@ class KubeletOci : public ::testing::Test {
     return false;
   }
   bool reaches(const std::string& name, const std::string& phase) {
-    return eventually(name, [&](const json& pod) { return pod.contains("status") && pod["status"].value("phase", "") == phase; });
+    return eventually(
+        name, [&](const json& pod) { return pod.contains("status") && pod["status"].value("phase", "") == phase; });
   }
   void remove(const std::string& name) {
     client::DeleteOptions options;
@@ -237,16 +247,26 @@ TEST_F(KubeletOci, RegistersTheNodeWithItsImagesAndRenewsALease) {
 }
 
 TEST_F(KubeletOci, GivesAContainerItsEnvironmentFilesAndHostsFile) {
-  cluster_->put_text(api::resources::kConfigMaps, R"({"metadata":{"name":"conf","namespace":"default"},"data":{"key":"from-config","file.txt":"in-a-file"}})");
-  json spec = shell("echo $A $B; cat /conf/file.txt; echo; cat /secret/s; echo; head -1 /etc/hosts; hostname; touch /scratch/x && ls /scratch", "Never");
-  spec["volumes"] = json::parse(R"([{"name":"conf","configMap":{"name":"conf"}},{"name":"scratch","emptyDir":{}},{"name":"secret","secret":{"secretName":"sec"}}])");
-  cluster_->put_text(api::resources::kSecrets, R"({"metadata":{"name":"sec","namespace":"default"},"data":{"s":"aGlkZGVu"}})");
-  spec["containers"][0]["volumeMounts"] = json::parse(R"([{"name":"conf","mountPath":"/conf"},{"name":"scratch","mountPath":"/scratch"},{"name":"secret","mountPath":"/secret"}])");
-  spec["containers"][0]["env"] = json::parse(R"([{"name":"A","valueFrom":{"configMapKeyRef":{"name":"conf","key":"key"}}},{"name":"B","value":"$(A)-b"}])");
+  cluster_->put_text(
+      api::resources::kConfigMaps,
+      R"({"metadata":{"name":"conf","namespace":"default"},"data":{"key":"from-config","file.txt":"in-a-file"}})");
+  json spec = shell(
+      "echo $A $B; cat /conf/file.txt; echo; cat /secret/s; echo; head -1 /etc/hosts; hostname; touch /scratch/x && ls "
+      "/scratch",
+      "Never");
+  spec["volumes"] = json::parse(
+      R"([{"name":"conf","configMap":{"name":"conf"}},{"name":"scratch","emptyDir":{}},{"name":"secret","secret":{"secretName":"sec"}}])");
+  cluster_->put_text(api::resources::kSecrets,
+                     R"({"metadata":{"name":"sec","namespace":"default"},"data":{"s":"aGlkZGVu"}})");
+  spec["containers"][0]["volumeMounts"] = json::parse(
+      R"([{"name":"conf","mountPath":"/conf"},{"name":"scratch","mountPath":"/scratch"},{"name":"secret","mountPath":"/secret"}])");
+  spec["containers"][0]["env"] = json::parse(
+      R"([{"name":"A","valueFrom":{"configMapKeyRef":{"name":"conf","key":"key"}}},{"name":"B","value":"$(A)-b"}])");
   put_pod("job", spec);
   ASSERT_TRUE(reaches("job", "Succeeded"));
   const std::string log = log_of("job");
-  for (const char* wanted : {"from-config from-config-b", "in-a-file", "hidden", "# Kubernetes-managed hosts file (host network).", "F x\n"}) {
+  for (const char* wanted : {"from-config from-config-b", "in-a-file", "hidden",
+                             "# Kubernetes-managed hosts file (host network).", "F x\n"}) {
     EXPECT_NE(log.find(wanted), std::string::npos) << wanted << "\n" << log;
   }
 }
@@ -256,7 +276,8 @@ TEST_F(KubeletOci, RestartsAContainerThatFails) {
   EXPECT_TRUE(eventually("web", [](const json& pod) {
     if (!pod.contains("status") || !pod["status"].contains("containerStatuses")) return false;
     const json& app = pod["status"]["containerStatuses"][0];
-    return app["restartCount"] == 1 && app["state"].contains("waiting") && app["state"]["waiting"]["reason"] == "CrashLoopBackOff";
+    return app["restartCount"] == 1 && app["state"].contains("waiting") &&
+           app["state"]["waiting"]["reason"] == "CrashLoopBackOff";
   }));
 }
 
@@ -284,10 +305,12 @@ TEST_F(KubeletOci, DeletingAPodEndsItsProcessesAndRemovesEverything) {
 
 TEST_F(KubeletOci, AnExecProbeDecidesReadiness) {
   json spec = shell("sleep 0.3; touch /tmp/ready; sleep 1000");
-  spec["containers"][0]["readinessProbe"] = json::parse(R"({"exec":{"command":["cat","/tmp/ready"]},"periodSeconds":1})");
+  spec["containers"][0]["readinessProbe"] =
+      json::parse(R"({"exec":{"command":["cat","/tmp/ready"]},"periodSeconds":1})");
   put_pod("web", spec);
   EXPECT_TRUE(eventually("web", [](const json& pod) {
-    return pod.contains("status") && pod["status"].contains("containerStatuses") && pod["status"]["containerStatuses"][0]["ready"] == true;
+    return pod.contains("status") && pod["status"].contains("containerStatuses") &&
+           pod["status"]["containerStatuses"][0]["ready"] == true;
   }));
 }
 

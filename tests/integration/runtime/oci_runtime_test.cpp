@@ -328,7 +328,8 @@ TEST_F(OciRuntime, AttachesToATerminalTwice) {
 
 TEST_F(OciRuntime, ReopensTheLogAfterRotation) {
   const std::string id =
-      start(run_sandbox(sandbox_config()), // A writer that has not closed yet gives the next read an end of file, not a line.
+      start(run_sandbox(
+                sandbox_config()),  // A writer that has not closed yet gives the next read an end of file, not a line.
             shell("mkfifo /tmp/f; while :; do if read x < /tmp/f; then echo $x; fi; done"));
   const std::string path = status(id).log_path;
   exec(id, "while ! [ -p /tmp/f ]; do :; done; echo first > /tmp/f");

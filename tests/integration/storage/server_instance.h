@@ -36,7 +36,7 @@ class ServerInstance final : public kubernel::testing::StorageInstance {
 };
 
 inline std::unique_ptr<kubernel::testing::StorageInstance> make_instance(Kind kind, OpenBackend open,
-                                                                            bool several_handles = false) {
+                                                                         bool several_handles = false) {
   RealServer* const server = shared_server(kind);
   return server == nullptr ? nullptr : std::make_unique<ServerInstance>(*server, open, several_handles);
 }

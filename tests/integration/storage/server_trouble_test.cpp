@@ -61,9 +61,8 @@ class ServerTrouble : public ::testing::TestWithParam<Flavor> {
 
   // Holds a lock that reading waits for, until release().
   std::jthread hold(const std::string& database) {
-    const std::string sql = GetParam().kind == Kind::Postgres
-                                ? "BEGIN; LOCK TABLE kubernel_keys; SELECT pg_sleep(60)"
-                                : "LOCK TABLES kubernel_keys WRITE; SELECT sleep(60)";
+    const std::string sql = GetParam().kind == Kind::Postgres ? "BEGIN; LOCK TABLE kubernel_keys; SELECT pg_sleep(60)"
+                                                              : "LOCK TABLES kubernel_keys WRITE; SELECT sleep(60)";
     return std::jthread([this, database, sql] {
       std::string output;
       server_->try_run(database, sql, output);
@@ -71,11 +70,13 @@ class ServerTrouble : public ::testing::TestWithParam<Flavor> {
   }
   void release() {
     if (GetParam().kind == Kind::Postgres) {
-      server_->run("", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid "
-                       "<> pg_backend_pid()");
+      server_->run("",
+                   "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid "
+                   "<> pg_backend_pid()");
       return;
     }
-    const std::string id = server_->run("", "SELECT id FROM information_schema.processlist WHERE info = 'SELECT sleep(60)'");
+    const std::string id =
+        server_->run("", "SELECT id FROM information_schema.processlist WHERE info = 'SELECT sleep(60)'");
     if (!id.empty()) server_->run("", "KILL " + id);
   }
 
@@ -85,9 +86,9 @@ class ServerTrouble : public ::testing::TestWithParam<Flavor> {
       server_->run("", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '" + database + "'");
       return;
     }
-    std::string ids =
-        server_->run("", "SELECT group_concat('KILL ', id SEPARATOR ';') FROM information_schema.processlist WHERE db = '" +
-                             database + "'");
+    std::string ids = server_->run(
+        "", "SELECT group_concat('KILL ', id SEPARATOR ';') FROM information_schema.processlist WHERE db = '" +
+                database + "'");
     server_->run("", ids);
   }
 
@@ -245,12 +246,11 @@ int free_port() {
 
 // A certificate for 127.0.0.1 that is its own authority, and its key, which `owner` can read.
 void make_certificate(const std::filesystem::path& base, const char* owner) {
-  const auto made =
-      run_child({}, {.argv = {"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-                              "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext",
-                              "subjectAltName=IP:127.0.0.1,DNS:localhost", "-keyout", base.string() + ".key", "-out",
-                              base.string() + ".crt"},
-                     .env = {"PATH=/usr/bin:/bin"}});
+  const auto made = run_child(
+      {}, {.argv = {"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                    "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost",
+                    "-keyout", base.string() + ".key", "-out", base.string() + ".crt"},
+           .env = {"PATH=/usr/bin:/bin"}});
   ASSERT_TRUE(made && made->exit_code == 0) << (made ? made->standard_error : made.error().message());
   const passwd* user = ::getpwnam(owner);
   if (::geteuid() == 0 && user != nullptr) {
@@ -277,11 +277,10 @@ TEST_P(ServerTrouble, TlsIsDemandedAndVerified) {
   EXPECT_FALSE(open(nowhere, tls("require", nullptr))) << "the server has no TLS";
   EXPECT_TRUE(open(nowhere, tls("disable", nullptr)));
   const auto server = RealServer::start(
-      GetParam().kind,
-      {.port = free_port(),
-       .arguments = postgres ? std::vector<std::string>{"-c", "ssl=on", "-c", "ssl_cert_file=" + cert, "-c",
-                                                        "ssl_key_file=" + key}
-                             : std::vector<std::string>{"--ssl-cert=" + cert, "--ssl-key=" + key}});
+      GetParam().kind, {.port = free_port(),
+                        .arguments = postgres ? std::vector<std::string>{"-c", "ssl=on", "-c", "ssl_cert_file=" + cert,
+                                                                         "-c", "ssl_key_file=" + key}
+                                              : std::vector<std::string>{"--ssl-cert=" + cert, "--ssl-key=" + key}});
   const std::string url = server->tcp_url(server->make_database("guarded"), "guarded");
   const auto trusted = open(url, tls("verify-full", "server.crt"));
   EXPECT_TRUE(trusted) << trusted.error().message();

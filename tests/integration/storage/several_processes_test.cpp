@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Several stores on one database, as several API servers have them: nothing is shared but the server. And a server that is
-// killed under them.
+// Several stores on one database, as several API servers have them: nothing is shared but the server. And a server that
+// is killed under them.
 
 #include <algorithm>
 #include <atomic>

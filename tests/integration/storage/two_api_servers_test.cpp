@@ -94,10 +94,10 @@ std::vector<Store> stores() {
                      if (server == nullptr) missing = RealServer::missing(kind);
                      if (server == nullptr) return Place{};
                      const std::string database = server->make_database();
-                     return Place{std::shared_ptr<void>(server, [database](void* it) {
-                                    static_cast<RealServer*>(it)->drop_database(database);
-                                  }),
-                                  R"({"url":")" + server->url(database) + R"("})"};
+                     return Place{
+                         std::shared_ptr<void>(
+                             server, [database](void* it) { static_cast<RealServer*>(it)->drop_database(database); }),
+                         R"({"url":")" + server->url(database) + R"("})"};
                    }});
   }
 #ifdef KUBERNEL_TEST_ETCD
@@ -142,9 +142,9 @@ TEST_P(TwoApiServers, GiveNoAddressOrNodePortTwice) {
         ApiServer& server = *servers_[static_cast<std::size_t>(thread % 2)];
         for (int i = 0; i < kEach; ++i) {
           const std::string name = "s" + std::to_string(thread) + "-" + std::to_string(i);
-          const auto made = server.create(api::resources::kServices, "default",
-                                          R"({"metadata":{"name":")" + name +
-                                              R"("},"spec":{"type":"NodePort","ports":[{"port":80}]}})");
+          const auto made = server.create(
+              api::resources::kServices, "default",
+              R"({"metadata":{"name":")" + name + R"("},"spec":{"type":"NodePort","ports":[{"port":80}]}})");
           const std::lock_guard lock(mutex);
           if (!made) {
             errors.push_back(made.error().message());
@@ -186,7 +186,8 @@ TEST_P(TwoApiServers, GiveNoNameTwice) {
 
 TEST_P(TwoApiServers, SeeEachOthersWritesAtOnce) {
   constexpr int kWrites = 200;
-  const auto watch = servers_[1]->client().watch({}, api::resources::kConfigMaps, {.ns = "default", .bookmarks = false});
+  const auto watch =
+      servers_[1]->client().watch({}, api::resources::kConfigMaps, {.ns = "default", .bookmarks = false});
   ASSERT_TRUE(watch) << watch.error().message();
   std::mutex mutex;
   std::condition_variable changed;
@@ -199,7 +200,8 @@ TEST_P(TwoApiServers, SeeEachOthersWritesAtOnce) {
   std::vector<std::int64_t> lags;
   for (int i = 0; i < kWrites; ++i) {
     const std::string name = "c" + std::to_string(i);
-    const auto made = servers_[0]->create(api::resources::kConfigMaps, "default", R"({"metadata":{"name":")" + name + R"("}})");
+    const auto made =
+        servers_[0]->create(api::resources::kConfigMaps, "default", R"({"metadata":{"name":")" + name + R"("}})");
     ASSERT_TRUE(made) << made.error().message();
     const auto acknowledged = std::chrono::steady_clock::now();
     for (bool seen = false; !seen;) {
@@ -215,7 +217,8 @@ TEST_P(TwoApiServers, SeeEachOthersWritesAtOnce) {
       ASSERT_TRUE(changed.wait_for(lock, std::chrono::seconds(20), [&] { return rung; })) << name << " was not seen";
       rung = false;
     }
-    lags.push_back(std::chrono::ceil<std::chrono::milliseconds>(std::chrono::steady_clock::now() - acknowledged).count());
+    lags.push_back(
+        std::chrono::ceil<std::chrono::milliseconds>(std::chrono::steady_clock::now() - acknowledged).count());
   }
   (*watch)->notify({});
   std::sort(lags.begin(), lags.end());

@@ -32,9 +32,9 @@ struct Request {
   api::Resource resource;
   std::string subresource;
   api::GroupVersionKind kind;
-  api::ObjectKey key;            ///< The name may be empty for a create with generateName.
-  nlohmann::json* object;        ///< Null for Delete of whole objects; mutate() may change it, validate() must not.
-  const api::Object* old_object; ///< Null for Create.
+  api::ObjectKey key;             ///< The name may be empty for a create with generateName.
+  nlohmann::json* object;         ///< Null for Delete of whole objects; mutate() may change it, validate() must not.
+  const api::Object* old_object;  ///< Null for Create.
   bool dry_run = false;
 };
 

@@ -21,7 +21,8 @@
 //   map                              put_x(key, value) / put_x(key)
 //   Quantity, Time, Duration         as text; IntOrString as number or text; free-form JSON as nlohmann::json
 //
-// Lifetime: the document outlives its builders. The builder of a list's element is valid until the next add_x() to that list.
+// Lifetime: the document outlives its builders. The builder of a list's element is valid until the next add_x() to that
+// list.
 
 #pragma once
 

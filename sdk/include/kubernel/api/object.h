@@ -26,12 +26,12 @@ struct Head {
   std::string uid;
   std::int64_t resource_version = 0;  ///< The store's revision; 0 before the first write.
   std::int64_t generation = 0;
-  bool deleting = false;              ///< metadata.deletionTimestamp is set.
-  std::string controller_uid;         ///< uid of the owner with controller=true, or empty.
+  bool deleting = false;       ///< metadata.deletionTimestamp is set.
+  std::string controller_uid;  ///< uid of the owner with controller=true, or empty.
 };
 
-/// A handle to an immutable object: its JSON bytes, a parsed head, and on demand its parsed body and its protobuf bytes,
-/// each made at most once and shared by every copy of the handle.
+/// A handle to an immutable object: its JSON bytes, a parsed head, and on demand its parsed body and its protobuf
+/// bytes, each made at most once and shared by every copy of the handle.
 ///
 /// Copying an Object copies a pointer. No function hands out a mutable reference, so an object taken
 /// from a cache cannot be changed under another reader's feet; with() is the only way to a different one.

@@ -16,8 +16,8 @@
 
 namespace kubernel::api {
 
-/// A decimal fixed-point number with nano precision (finer is rounded up, as upstream) and the format it was written in.
-/// Magnitudes beyond about 1e29 saturate.
+/// A decimal fixed-point number with nano precision (finer is rounded up, as upstream) and the format it was written
+/// in. Magnitudes beyond about 1e29 saturate.
 class KUBERNEL_EXPORT Quantity {
  public:
   enum class Format : std::uint8_t { DecimalSi, BinarySi, DecimalExponent };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What objects use of resource quotas: the one place that both the admission step, which refuses what exceeds a quota, and the
-// controller, which counts again, take it from (upstream's pkg/quota/v1).
+// What objects use of resource quotas: the one place that both the admission step, which refuses what exceeds a quota,
+// and the controller, which counts again, take it from (upstream's pkg/quota/v1).
 
 #pragma once
 
@@ -25,14 +25,16 @@ KUBERNEL_EXPORT Amounts read_amounts(Value list);
 /// "cpu=2,memory=1Gi": sorted by name, as upstream's messages have it.
 KUBERNEL_EXPORT std::string print_amounts(const Amounts& amounts);
 
-/// What a pod asks for (`list` "requests") or may use ("limits"): the larger of its containers together and each step of its
-/// initialization, with its overhead; pod-level resources win where they are set. `pod_spec`: a PodSpec.
+/// What a pod asks for (`list` "requests") or may use ("limits"): the larger of its containers together and each step
+/// of its initialization, with its overhead; pod-level resources win where they are set. `pod_spec`: a PodSpec.
 KUBERNEL_EXPORT Amounts pod_amounts(Value pod_spec, const char* list);
 
-/// What `object`, of `resource`, uses of all that can be limited. A pod that has ended uses only its place ("count/pods").
+/// What `object`, of `resource`, uses of all that can be limited. A pod that has ended uses only its place
+/// ("count/pods").
 KUBERNEL_EXPORT Amounts quota_usage(const Resource& resource, const Object& object);
 
-/// Whether the scopes of `quota` (a ResourceQuota) include `object`. Only pods have scopes: a quota with scopes counts nothing else.
+/// Whether the scopes of `quota` (a ResourceQuota) include `object`. Only pods have scopes: a quota with scopes counts
+/// nothing else.
 KUBERNEL_EXPORT bool quota_includes(const Object& quota, const Resource& resource, const Object& object);
 
 }  // namespace kubernel::api

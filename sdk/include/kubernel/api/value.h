@@ -26,7 +26,7 @@ namespace kubernel::api {
 namespace detail {
 struct Node;  // One value of a document; defined in sdk/src/api/document.h.
 struct ValueAccess;
-}
+}  // namespace detail
 
 /// A pointer-sized handle; copy it freely. A Value that stands for "not there" is falsy, reads as
 /// empty/zero/false, and gives more such Values when indexed, so a chain of lookups needs no checks.

@@ -4,8 +4,8 @@
 //
 // For each API type T of the schema there is a class kubernel::api::<group>::<version>::T, e.g.
 // api::core::v1::PodSpec, made from types.jsonl by sdk/schema/generate.py and found in
-// <kubernel/api/views/core_v1.h>. A view is one Value: read through it, never write. Accessors are the JSON field names in
-// snake_case (nodeName -> node_name(), podIP -> pod_ip(), a C++ keyword gets a trailing _):
+// <kubernel/api/views/core_v1.h>. A view is one Value: read through it, never write. Accessors are the JSON field names
+// in snake_case (nodeName -> node_name(), podIP -> pod_ip(), a C++ keyword gets a trailing _):
 //
 //   api::core::v1::Pod pod(object);
 //   for (const auto container : pod.spec().containers()) use(container.name(), container.image());
@@ -17,10 +17,11 @@
 //   bytes                             std::string_view of the base64 text
 //   struct or pointer to one          its view; explicit operator bool tells whether it is there
 //   []T / map[string]T                List<T> / Map<T> with T as above
-//   Quantity, Time, MicroTime, Duration, IntOrString, RawExtension, FieldsV1, JSON   Value (see quantity.h, time.h, int_or_string.h)
+//   Quantity, Time, MicroTime, Duration, IntOrString, RawExtension, FieldsV1, JSON   Value (see quantity.h, time.h,
+//   int_or_string.h)
 //
-// Embedded structs (TypeMeta, inline) are flattened. Every view has `Value raw() const`. A view is made from a Value, and that of
-// a kind from an Object. Lifetime: as the Value's; an Object must outlive the views on it.
+// Embedded structs (TypeMeta, inline) are flattened. Every view has `Value raw() const`. A view is made from a Value,
+// and that of a kind from an Object. Lifetime: as the Value's; an Object must outlive the views on it.
 
 #pragma once
 

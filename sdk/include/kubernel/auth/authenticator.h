@@ -2,8 +2,8 @@
 //
 // Authenticator: finds out who makes a request.
 //
-// An API server (and a kubelet's own endpoint) asks its authenticators in order; the first with an opinion decides. When none
-// has one, the request is anonymous or refused, as the server is configured.
+// An API server (and a kubelet's own endpoint) asks its authenticators in order; the first with an opinion decides.
+// When none has one, the request is anonymous or refused, as the server is configured.
 
 #pragma once
 
@@ -24,7 +24,8 @@ class Authenticator {
   /// The user the request's credentials prove; absent when it carries none of the kind this authenticator knows.
   /// The user's groups are complete: with "system:authenticated".
   ///
-  /// Errors: Unauthorized when there are such credentials and they are wrong; the request is then refused without asking others.
+  /// Errors: Unauthorized when there are such credentials and they are wrong; the request is then refused without
+  /// asking others.
   virtual Result<std::optional<User>> authenticate(const CallContext& ctx, const net::Request& request) = 0;
 };
 

@@ -16,18 +16,19 @@ namespace kubernel::auth {
 /// What is asked (upstream's authorizer.Attributes).
 struct Attributes {
   User user;
-  std::string verb;  ///< "get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", …; lower-case method for paths.
+  std::string verb;  ///< "get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", …;
+                     ///< lower-case method for paths.
   bool is_resource_request = true;
 
   // Resource requests.
   std::string group;
   std::string version;
-  std::string resource;     ///< Plural.
+  std::string resource;  ///< Plural.
   std::string subresource;
   std::string ns;
-  std::string name;         ///< Empty for list, watch and create.
+  std::string name;  ///< Empty for list, watch and create.
 
-  std::string path;         ///< Other requests: "/healthz".
+  std::string path;  ///< Other requests: "/healthz".
 
   api::LabelSelector label_selector;  ///< Of list, watch and deletecollection; matches everything when not given.
   api::FieldSelector field_selector;

@@ -44,9 +44,9 @@ enum class Reason : std::uint8_t {
 
 /// One wrong field (metav1.StatusCause).
 struct Cause {
-  std::string reason;   ///< metav1.CauseType: FieldValueRequired, FieldValueInvalid, FieldValueNotSupported, …
+  std::string reason;  ///< metav1.CauseType: FieldValueRequired, FieldValueInvalid, FieldValueNotSupported, …
   std::string message;
-  std::string field;    ///< "spec.containers[0].name".
+  std::string field;  ///< "spec.containers[0].name".
 };
 
 /// What a Status carries beside reason and message (metav1.StatusDetails).

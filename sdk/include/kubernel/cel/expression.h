@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The Common Expression Language (github.com/google/cel-spec) with the macros, optional types and libraries that Kubernetes offers:
-// for device selectors, validation rules of custom resources and admission policies.
+// The Common Expression Language (github.com/google/cel-spec) with the macros, optional types and libraries that
+// Kubernetes offers: for device selectors, validation rules of custom resources and admission policies.
 //
 //   Environment environment;
 //   environment.declare("device", Type::object("Device", {{"driver", Type::Kind::String}}));
@@ -73,7 +73,8 @@ class KUBERNEL_EXPORT Environment {
   /// "(string).reversed() -> string".
   /// Errors: Invalid when the signature cannot be read.
   Result<void> declare_function(std::string_view signature, Function function);
-  /// Elements of a list literal, keys and values of a map literal must then have one type each, as in Kubernetes' own expressions.
+  /// Elements of a list literal, keys and values of a map literal must then have one type each, as in Kubernetes' own
+  /// expressions.
   void require_homogeneous_literals() { homogeneous_ = true; }
 
  private:
@@ -94,8 +95,8 @@ class KUBERNEL_EXPORT Activation {
   std::vector<std::pair<std::string, Value>> values_;
 };
 
-/// How much work is left; several evaluations may share one. A step costs 1, making a list 10, a map 30, work on a text a tenth of its
-/// length (as upstream's estimate of run-time cost).
+/// How much work is left; several evaluations may share one. A step costs 1, making a list 10, a map 30, work on a text
+/// a tenth of its length (as upstream's estimate of run-time cost).
 class Budget {
  public:
   explicit Budget(std::uint64_t cost) noexcept : left_(cost) {}
@@ -126,8 +127,8 @@ class KUBERNEL_EXPORT Program {
   /// The variables it reads.
   const std::vector<std::string>& variables() const noexcept { return variables_; }
 
-  /// Errors: Invalid with CEL's message ("no such key: x", "division by zero", "no such overload"); TooManyRequests when the budget is
-  /// spent.
+  /// Errors: Invalid with CEL's message ("no such key: x", "division by zero", "no such overload"); TooManyRequests
+  /// when the budget is spent.
   Result<Value> evaluate(const Activation& activation, Budget& budget) const;
 
  private:

@@ -20,14 +20,27 @@ namespace kubernel::cel {
 class KUBERNEL_EXPORT Type {
  public:
   enum class Kind : std::uint8_t {
-    Dyn, Null, Bool, Int, Uint, Double, String, Bytes, List, Map, Timestamp, Duration, Type, Optional,
+    Dyn,
+    Null,
+    Bool,
+    Int,
+    Uint,
+    Double,
+    String,
+    Bytes,
+    List,
+    Map,
+    Timestamp,
+    Duration,
+    Type,
+    Optional,
     Object,     ///< Named, with known fields.
     Opaque,     ///< Named; known by its functions.
     Parameter,  ///< "A" in a function's signature.
   };
   using Fields = std::vector<std::pair<std::string, Type>>;
 
-  Type() = default;  ///< dyn.
+  Type() = default;                 ///< dyn.
   Type(Kind kind) : kind_(kind) {}  // NOLINT(google-explicit-constructor): a kind without parameters is a type.
   static Type list(Type element);
   static Type map(Type key, Type value);
@@ -35,8 +48,8 @@ class KUBERNEL_EXPORT Type {
   static Type object(std::string name, Fields fields);
   static Type opaque(std::string name);
   static Type parameter(std::string name);
-  /// Reads "int", "list(string)", "map(string, dyn)", "optional(int)", "type", a single capital letter as a parameter; any other
-  /// name is opaque. Errors: Invalid.
+  /// Reads "int", "list(string)", "map(string, dyn)", "optional(int)", "type", a single capital letter as a parameter;
+  /// any other name is opaque. Errors: Invalid.
   static Result<Type> parse(std::string_view text);
 
   Kind kind() const noexcept { return kind_; }

@@ -2,8 +2,8 @@
 //
 // cel::Value: what an expression of the Common Expression Language computes with.
 //
-// API objects are not copied into it: a Value over JSON is a handle on the object's own document, and its members become Values when
-// an expression reads them.
+// API objects are not copied into it: a Value over JSON is a handle on the object's own document, and its members
+// become Values when an expression reads them.
 
 #pragma once
 
@@ -62,11 +62,25 @@ struct Timestamp {
 
 /// Copying one is cheap: it shares what is large.
 ///
-/// Lifetime: made by json() or view(), it refers to the document or the text; everything else it owns. Threads: immutable.
+/// Lifetime: made by json() or view(), it refers to the document or the text; everything else it owns. Threads:
+/// immutable.
 class KUBERNEL_EXPORT Value {
  public:
   enum class Kind : std::uint8_t {
-    Null, Bool, Int, Uint, Double, String, Bytes, List, Map, Timestamp, Duration, Type, Optional, Opaque,
+    Null,
+    Bool,
+    Int,
+    Uint,
+    Double,
+    String,
+    Bytes,
+    List,
+    Map,
+    Timestamp,
+    Duration,
+    Type,
+    Optional,
+    Opaque,
   };
 
   Value() noexcept = default;  ///< null.

@@ -23,8 +23,8 @@ namespace kubernel::client {
 class KUBERNEL_EXPORT EventRecorder {
  public:
   virtual ~EventRecorder() = default;
-  /// `type`: "Normal" or "Warning". Equal events (object, reason, message) within 10 minutes become one with a count (client-go's correlator);
-  /// more than 25 in a burst about one object are held to one per 5 minutes.
+  /// `type`: "Normal" or "Warning". Equal events (object, reason, message) within 10 minutes become one with a count
+  /// (client-go's correlator); more than 25 in a burst about one object are held to one per 5 minutes.
   virtual void record(const api::Object& about, std::string_view type, std::string_view reason,
                       std::string_view message) = 0;
 };
@@ -34,9 +34,10 @@ struct EventSource {
   std::string host;       ///< Node name, or empty.
 };
 
-/// `client` outlives the recorder. The destructor writes what is queued or gives up at once when `blocking` is stopping.
+/// `client` outlives the recorder. The destructor writes what is queued or gives up at once when `blocking` is
+/// stopping.
 [[nodiscard]] KUBERNEL_EXPORT std::unique_ptr<EventRecorder> make_event_recorder(ApiClient& client, EventSource source,
-                                                                                Logger& log, Clock& clock,
-                                                                                Random& random, Executor& blocking);
+                                                                                 Logger& log, Clock& clock,
+                                                                                 Random& random, Executor& blocking);
 
 }  // namespace kubernel::client

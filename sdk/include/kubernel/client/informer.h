@@ -2,8 +2,9 @@
 //
 // Informer: a local, indexed, eventually consistent copy of one resource, kept by list and watch.
 //
-// Consistency (client-go's SharedInformer contract): for each object the informer passes through a subsequence of its states, in order, and
-// ends at the latest; different objects may be seen at different times. It is never ahead of the API server and never torn.
+// Consistency (client-go's SharedInformer contract): for each object the informer passes through a subsequence of its
+// states, in order, and ends at the latest; different objects may be seen at different times. It is never ahead of the
+// API server and never torn.
 
 #pragma once
 
@@ -25,7 +26,8 @@
 
 namespace kubernel::client {
 
-/// Called one at a time, in order, on the blocking executor. Must be quick: usually it adds a key to a work queue. Any member may be empty.
+/// Called one at a time, in order, on the blocking executor. Must be quick: usually it adds a key to a work queue. Any
+/// member may be empty.
 struct EventHandler {
   std::function<void(const api::Object& object)> added;
   std::function<void(const api::Object& before, const api::Object& after)> updated;
@@ -61,10 +63,11 @@ struct InformerOptions {
   std::string field_selector;
 };
 
-/// One informer per resource and options, shared by all who ask. start() begins the lists; informers asked for later start at once.
+/// One informer per resource and options, shared by all who ask. start() begins the lists; informers asked for later
+/// start at once.
 ///
-/// A broken or expired watch is renewed with back-off (0.8 s to 30 s, doubled, with jitter); a list is only repeated after Expired.
-/// Threads: all members may be called concurrently.
+/// A broken or expired watch is renewed with back-off (0.8 s to 30 s, doubled, with jitter); a list is only repeated
+/// after Expired. Threads: all members may be called concurrently.
 class KUBERNEL_EXPORT InformerFactory {
  public:
   static constexpr std::string_view kService = "informers";
@@ -86,6 +89,6 @@ struct InformerContext {
 
 /// `client` outlives the factory.
 [[nodiscard]] KUBERNEL_EXPORT std::unique_ptr<InformerFactory> make_informer_factory(const InformerContext& context,
-                                                                                    ApiClient& client);
+                                                                                     ApiClient& client);
 
 }  // namespace kubernel::client

@@ -3,8 +3,8 @@
 // LeaderElector: one of several processes does the work, decided by a Lease (client-go's algorithm).
 //
 // A follower never compares the lease's timestamps with its own clock: it takes the lease over when it has not changed
-// for its duration on the follower's monotonic clock. A leader that could not renew for `renew_deadline`, which is shorter than
-// the lease, stops leading before anybody else may begin.
+// for its duration on the follower's monotonic clock. A leader that could not renew for `renew_deadline`, which is
+// shorter than the lease, stops leading before anybody else may begin.
 
 #pragma once
 
@@ -43,15 +43,16 @@ class KUBERNEL_EXPORT LeaderElector {
   virtual bool leading() const = 0;
   /// The holder last seen; empty when none was.
   virtual std::string leader() const = 0;
-  /// Ends it: no callback runs afterwards. A leader calls stopped_leading and gives the lease back, so that the next need not wait.
+  /// Ends it: no callback runs afterwards. A leader calls stopped_leading and gives the lease back, so that the next
+  /// need not wait.
   virtual void stop() = 0;
 };
 
 /// `client` outlives the elector.
 /// Errors: BadRequest unless lease_duration > renew_deadline > 1.2 * retry_period and identity is set.
 [[nodiscard]] KUBERNEL_EXPORT Result<std::unique_ptr<LeaderElector>> make_leader_elector(const InformerContext& context,
-                                                                                        ApiClient& client,
-                                                                                        LeaderElection election,
-                                                                                        LeaderCallbacks callbacks);
+                                                                                         ApiClient& client,
+                                                                                         LeaderElection election,
+                                                                                         LeaderCallbacks callbacks);
 
 }  // namespace kubernel::client

@@ -28,9 +28,10 @@ KUBERNEL_EXPORT nlohmann::json controller_reference(const api::Object& owner);
 KUBERNEL_EXPORT std::optional<api::Object> resolve_controller(const client::Informer& owners, std::string_view kind,
                                                               const api::Object& object);
 
-/// Those in `owners` that may adopt `object`, an orphan: of its namespace, with a spec.selector that selects its labels. A
-/// selector that is missing, wrong or selects everything adopts nothing.
-KUBERNEL_EXPORT std::vector<api::ObjectKey> possible_adopters(const client::Informer& owners, const api::Object& object);
+/// Those in `owners` that may adopt `object`, an orphan: of its namespace, with a spec.selector that selects its
+/// labels. A selector that is missing, wrong or selects everything adopts nothing.
+KUBERNEL_EXPORT std::vector<api::ObjectKey> possible_adopters(const client::Informer& owners,
+                                                              const api::Object& object);
 
 /// Which of `candidates` belong to `owner` (upstream's ControllerRefManager): those it controls and that match, after
 ///   - releasing what it controls and that does not match any more,
@@ -40,11 +41,12 @@ KUBERNEL_EXPORT std::vector<api::ObjectKey> possible_adopters(const client::Info
 /// Errors: the API's. Adoption and release are compare-and-swap: Conflict when the cache is stale.
 KUBERNEL_EXPORT Result<std::vector<api::Object>> claim(const CallContext& ctx, client::ApiClient& api,
                                                        const api::Resource& owner_resource, const api::Object& owner,
-                                                       const api::Resource& resource, const api::LabelSelector& selector,
+                                                       const api::Resource& resource,
+                                                       const api::LabelSelector& selector,
                                                        const std::vector<api::Object>& candidates);
 
-/// Calls `act` `count` times in batches of 1, 2, 4, …; after a batch with a failure the rest is not tried. So what fails for one reason
-/// fails once, not `count` times. Returns how often it succeeded and the first error.
+/// Calls `act` `count` times in batches of 1, 2, 4, …; after a batch with a failure the rest is not tried. So what
+/// fails for one reason fails once, not `count` times. Returns how often it succeeded and the first error.
 struct BatchOutcome {
   int succeeded = 0;
   std::optional<Error> error;

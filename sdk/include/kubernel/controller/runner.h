@@ -34,7 +34,8 @@ struct RunnerOptions {
 /// What a reconcile returned decides about its key:
 ///   - done: forgotten until it is added again;
 ///   - after(d): added again d later;
-///   - an Error that is retriable(), or Forbidden or NotFound (a quota, a right or a neighbour that may yet change): again after
+///   - an Error that is retriable(), or Forbidden or NotFound (a quota, a right or a neighbour that may yet change):
+///   again after
 ///     5 ms * 2^failures, at most 1000 s, and at most 10 retries a second after a burst of 100;
 ///   - any other Error: logged, counted and parked until the key is added again.
 /// An exception is contained, logged, counted as plugin_exceptions_total and treated as Internal.

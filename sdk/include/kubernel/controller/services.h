@@ -22,8 +22,8 @@ KUBERNEL_EXPORT bool has_managed_endpoints(const api::Object& service);
 /// clusterIP is "None".
 KUBERNEL_EXPORT bool headless(const api::Object& service);
 
-/// The pod's port for an entry of spec.ports: the number, or the container port with that name and protocol (restartable
-/// init containers count); absent when the pod has none of that name.
+/// The pod's port for an entry of spec.ports: the number, or the container port with that name and protocol
+/// (restartable init containers count); absent when the pod has none of that name.
 KUBERNEL_EXPORT std::optional<std::int64_t> target_port(const api::Object& pod, api::Value service_port);
 /// {name, port, protocol, appProtocol?} for every port of the service that the pod has, in the service's order.
 KUBERNEL_EXPORT nlohmann::json endpoint_ports(const api::Object& service, const api::Object& pod);

@@ -122,12 +122,12 @@ class WorkQueue {
 
   const Clock& clock_;
   mutable std::mutex mutex_;
-  std::deque<Key> ready_;                                // In order; keys are unique.
-  std::map<Key, Clock::TimePoint> waiting_;              // The same keys as ready_, and since when.
-  std::set<Key> working_;                                // Taken and not finished.
-  std::set<Key> again_;                                  // Added while being worked on.
-  std::map<Key, Clock::TimePoint> due_;                  // Delayed, and
-  std::set<std::pair<Clock::TimePoint, Key>> by_time_;   // the same in order of time.
+  std::deque<Key> ready_;                               // In order; keys are unique.
+  std::map<Key, Clock::TimePoint> waiting_;             // The same keys as ready_, and since when.
+  std::set<Key> working_;                               // Taken and not finished.
+  std::set<Key> again_;                                 // Added while being worked on.
+  std::map<Key, Clock::TimePoint> due_;                 // Delayed, and
+  std::set<std::pair<Clock::TimePoint, Key>> by_time_;  // the same in order of time.
 };
 
 struct RateLimits {
@@ -137,8 +137,8 @@ struct RateLimits {
   double burst = 100;
 };
 
-/// How long a key waits before it is tried again: the larger of base * 2^failures of this key and of what a bucket shared
-/// by all keys allows (client-go's default controller rate limiter).
+/// How long a key waits before it is tried again: the larger of base * 2^failures of this key and of what a bucket
+/// shared by all keys allows (client-go's default controller rate limiter).
 ///
 /// Threads: all members may be called concurrently. Lifetime: `clock` outlives the limiter.
 template <class Key>
@@ -152,7 +152,8 @@ class RateLimiter {
     const std::lock_guard lock(mutex_);
     const int failures = failures_[key]++;
     // 2^62 ns is far beyond the cap already.
-    const double exponential = static_cast<double>(limits_.base.count()) * static_cast<double>(1ULL << std::min(failures, 62));
+    const double exponential =
+        static_cast<double>(limits_.base.count()) * static_cast<double>(1ULL << std::min(failures, 62));
     const auto own = exponential >= static_cast<double>(limits_.cap.count())
                          ? limits_.cap
                          : std::chrono::nanoseconds(static_cast<std::int64_t>(exponential));

@@ -37,7 +37,7 @@ struct CertificateRequest {
 
 /// A self-signed CA with a P-256 key (RFC 5280 basicConstraints CA:TRUE, keyCertSign).
 [[nodiscard]] KUBERNEL_EXPORT Result<KeyPair> make_ca(std::string_view common_name, Clock::WallTime not_before,
-                                                     Clock::WallTime not_after);
+                                                      Clock::WallTime not_after);
 /// A new P-256 key and its certificate, signed by `ca`.
 [[nodiscard]] KUBERNEL_EXPORT Result<KeyPair> issue(const KeyPair& ca, const CertificateRequest& request);
 
@@ -65,7 +65,8 @@ KUBERNEL_EXPORT Result<nlohmann::json> to_jwk(std::string_view public_key_pem);
 KUBERNEL_EXPORT Result<std::string> sign_jwt(const nlohmann::json& claims, std::string_view private_key_pem);
 /// The claims, when the signature is by one of `public_keys_pem`. Checks neither time nor audience.
 /// Errors: Unauthorized; never repeats the token.
-KUBERNEL_EXPORT Result<nlohmann::json> verify_jwt(std::string_view token, const std::vector<std::string>& public_keys_pem);
+KUBERNEL_EXPORT Result<nlohmann::json> verify_jwt(std::string_view token,
+                                                  const std::vector<std::string>& public_keys_pem);
 
 KUBERNEL_EXPORT std::string base64_encode(std::string_view bytes);
 /// Errors: Invalid.

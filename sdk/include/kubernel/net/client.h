@@ -16,10 +16,11 @@
 namespace kubernel::net {
 
 struct ClientTls {
-  std::string ca_pem;          ///< Trusted roots; empty: the system's.
-  std::string server_name;     ///< Name to verify instead of the URL's host; empty: the URL's host.
+  std::string ca_pem;                     ///< Trusted roots; empty: the system's.
+  std::string server_name;                ///< Name to verify instead of the URL's host; empty: the URL's host.
   std::unique_ptr<TlsIdentity> identity;  ///< Client certificate; null: none.
-  bool verify = true;  ///< False: whoever answers is taken for the server, for probes of it only. Nothing secret may be sent.
+  bool verify =
+      true;  ///< False: whoever answers is taken for the server, for probes of it only. Nothing secret may be sent.
 };
 
 struct ClientOptions {
@@ -49,10 +50,12 @@ class ClientStream {
   virtual void pause(bool paused) = 0;
 };
 
-/// Threads: all members may be called concurrently. All block until a response head (or body) is there, so never call them on an I/O thread.
+/// Threads: all members may be called concurrently. All block until a response head (or body) is there, so never call
+/// them on an I/O thread.
 ///
-/// Errors: ServiceUnavailable (cannot connect, connection lost before a response; says the address), Timeout (ctx.deadline), Cancelled, Unauthorized
-/// for a certificate that does not verify (the message says why), BadRequest for a malformed URL or response.
+/// Errors: ServiceUnavailable (cannot connect, connection lost before a response; says the address), Timeout
+/// (ctx.deadline), Cancelled, Unauthorized for a certificate that does not verify (the message says why), BadRequest
+/// for a malformed URL or response.
 class KUBERNEL_EXPORT HttpClient {
  public:
   virtual ~HttpClient() = default;
@@ -61,7 +64,8 @@ class KUBERNEL_EXPORT HttpClient {
   virtual Result<Response> request(const CallContext& ctx, const ClientRequest& request, std::size_t limit_bytes) = 0;
   /// Returns when the response head is there.
   virtual Result<std::unique_ptr<ClientStream>> stream(const CallContext& ctx, const ClientRequest& request) = 0;
-  /// HTTP/1.1 with Upgrade; the request's headers say to what. Error: the response's status as an Error when it is not 101.
+  /// HTTP/1.1 with Upgrade; the request's headers say to what. Error: the response's status as an Error when it is not
+  /// 101.
   virtual Result<std::shared_ptr<ByteStream>> upgrade(const CallContext& ctx, const ClientRequest& request,
                                                       Headers* response_headers) = 0;
   virtual Result<std::shared_ptr<WebSocket>> websocket(const CallContext& ctx, const ClientRequest& request,
@@ -70,6 +74,6 @@ class KUBERNEL_EXPORT HttpClient {
 
 /// Errors: Invalid for unusable TLS material.
 [[nodiscard]] KUBERNEL_EXPORT Result<std::unique_ptr<HttpClient>> make_http_client(const NetContext& context,
-                                                                                  ClientOptions options);
+                                                                                   ClientOptions options);
 
 }  // namespace kubernel::net

@@ -2,12 +2,14 @@
 //
 // HTTP messages, and the server side of one request.
 //
-// libkubernel-net speaks HTTP/1.1 and HTTP/2 over TLS (ALPN) or plain sockets. Its event loop, nghttp2 and OpenSSL stay inside
-// it; what a handler sees is this: a request whose head is complete (and whose body, when it is small), and an Exchange it answers on. A handler
-// runs on the blocking executor. A response that outlives the handler (a watch, a log) is a ResponseStream that any thread may write to.
+// libkubernel-net speaks HTTP/1.1 and HTTP/2 over TLS (ALPN) or plain sockets. Its event loop, nghttp2 and OpenSSL stay
+// inside it; what a handler sees is this: a request whose head is complete (and whose body, when it is small), and an
+// Exchange it answers on. A handler runs on the blocking executor. A response that outlives the handler (a watch, a
+// log) is a ResponseStream that any thread may write to.
 //
-// Callbacks of streams run on an I/O thread with no lock held, or on the caller's thread when what they are told has happened already. They
-// must not block. They are dropped when the stream is closed, so a callback may hold its own stream.
+// Callbacks of streams run on an I/O thread with no lock held, or on the caller's thread when what they are told has
+// happened already. They must not block. They are dropped when the stream is closed, so a callback may hold its own
+// stream.
 
 #pragma once
 
@@ -49,13 +51,14 @@ struct PeerCertificate {
 };
 
 struct Request {
-  std::string method;  ///< Upper case.
-  std::string path;    ///< Percent-decoded, without the query; "." and ".." segments are refused with 400.
+  std::string method;      ///< Upper case.
+  std::string path;        ///< Percent-decoded, without the query; "." and ".." segments are refused with 400.
   std::string raw_target;  ///< As sent: "/api/v1/pods?watch=1".
   std::vector<std::pair<std::string, std::string>> query;  ///< Decoded, in order, repeated names kept.
   Headers headers;
   std::string peer_address;  ///< "127.0.0.1:40312".
-  std::optional<PeerCertificate> peer_certificate;  ///< Present only when it was verified against the server's client CAs.
+  std::optional<PeerCertificate>
+      peer_certificate;  ///< Present only when it was verified against the server's client CAs.
   bool http2 = false;
 
   /// The first value of a query parameter; absent when it was not given.
@@ -103,8 +106,8 @@ class ByteStream {
   virtual bool write(Bytes bytes) = 0;
   virtual std::size_t backlog() const = 0;
   virtual void on_drained(std::function<void()> drained) = 0;
-  /// Delivers what arrives, in order, on an I/O thread; must not block. An empty view is the end of the peer's data. Data that came before is kept and
-  /// delivered at once. pause(true) stops reading from the peer, for back-pressure.
+  /// Delivers what arrives, in order, on an I/O thread; must not block. An empty view is the end of the peer's data.
+  /// Data that came before is kept and delivered at once. pause(true) stops reading from the peer, for back-pressure.
   virtual void on_data(std::function<void(std::string_view)> data) = 0;
   virtual void pause(bool paused) = 0;
   virtual void on_closed(std::function<void()> closed) = 0;
@@ -114,9 +117,8 @@ class ByteStream {
 
 enum class MessageKind : std::uint8_t { Text, Binary };
 
-/// RFC 6455, either side. Pings are answered, fragments joined, UTF-8 of text checked; messages are at most 16 MiB. Nothing is read, not even a
-/// close, before on_message() is called.
-/// Threads: as ByteStream.
+/// RFC 6455, either side. Pings are answered, fragments joined, UTF-8 of text checked; messages are at most 16 MiB.
+/// Nothing is read, not even a close, before on_message() is called. Threads: as ByteStream.
 class WebSocket {
  public:
   virtual ~WebSocket() = default;
@@ -142,7 +144,8 @@ class Exchange {
   /// Stops when the client goes away or the server shuts down; its deadline is the request's.
   virtual const CallContext& context() const = 0;
 
-  /// Reads the whole body; blocks. Errors: RequestEntityTooLarge beyond `limit_bytes`, Timeout for a slow client, BadRequest when it broke off.
+  /// Reads the whole body; blocks. Errors: RequestEntityTooLarge beyond `limit_bytes`, Timeout for a slow client,
+  /// BadRequest when it broke off.
   virtual Result<std::string> read_body(std::size_t limit_bytes) = 0;
 
   virtual void respond(Response response) = 0;

@@ -14,8 +14,8 @@
 
 namespace kubernel::net {
 
-/// Paths outside the API's resources ("/scheduler/explain"), served by the API server of the same process. Who may call them is what its
-/// authentication says and RBAC allows by nonResourceURLs; a handler is called after that.
+/// Paths outside the API's resources ("/scheduler/explain"), served by the API server of the same process. Who may call
+/// them is what its authentication says and RBAC allows by nonResourceURLs; a handler is called after that.
 ///
 /// Threads: all members may be called concurrently.
 class Paths {
@@ -25,8 +25,8 @@ class Paths {
 
   /// Runs on the blocking executor. Threads: for several requests at once.
   using Handler = std::function<Response(const CallContext& ctx, const Request& request)>;
-  /// Answers `path`, exactly, until the result is destroyed, which waits for requests being answered. One at a time may serve a path;
-  /// the last one does.
+  /// Answers `path`, exactly, until the result is destroyed, which waits for requests being answered. One at a time may
+  /// serve a path; the last one does.
   [[nodiscard]] virtual std::unique_ptr<Subscription> serve(std::string path, Handler handler) = 0;
 };
 

@@ -34,11 +34,13 @@ struct ServerTls {
 
 struct Limits {
   std::size_t max_header_bytes = 64 * 1024;
-  std::chrono::milliseconds header_timeout{10'000};  ///< From accept, or from the first byte of a later request, to a complete head.
+  std::chrono::milliseconds header_timeout{
+      10'000};  ///< From accept, or from the first byte of a later request, to a complete head.
   std::chrono::milliseconds body_idle_timeout{30'000};
-  std::chrono::milliseconds idle_timeout{180'000};  ///< Without a request; also without progress of a response the peer does not read.
+  std::chrono::milliseconds idle_timeout{
+      180'000};  ///< Without a request; also without progress of a response the peer does not read.
   std::size_t max_connections = 10'000;
-  std::uint32_t max_concurrent_streams = 250;     ///< HTTP/2, per connection.
+  std::uint32_t max_concurrent_streams = 250;  ///< HTTP/2, per connection.
   std::uint32_t stream_window_bytes = 256 * 1024;
   std::uint32_t connection_window_bytes = 25 * 1024 * 1024;
 };
@@ -61,8 +63,8 @@ struct NetContext {
   Executor& blocking;
 };
 
-/// Threads: all members may be called concurrently. The I/O threads belong to libkubernel-net (one; two above four cores), shared by
-/// all servers and clients of the process.
+/// Threads: all members may be called concurrently. The I/O threads belong to libkubernel-net (one; two above four
+/// cores), shared by all servers and clients of the process.
 class KUBERNEL_EXPORT Server {
  public:
   virtual ~Server() = default;
@@ -71,13 +73,13 @@ class KUBERNEL_EXPORT Server {
   virtual std::vector<std::string> addresses() const = 0;
   /// New handshakes use `identity` from now on; connections live on.
   virtual Result<void> replace_identity(const TlsIdentity& identity) = 0;
-  /// Stops accepting, sends GOAWAY / Connection: close, lets requests finish until ctx.deadline, then breaks the rest. Returns when no
-  /// handler runs and no stream is open.
+  /// Stops accepting, sends GOAWAY / Connection: close, lets requests finish until ctx.deadline, then breaks the rest.
+  /// Returns when no handler runs and no stream is open.
   virtual void shutdown(const CallContext& ctx) = 0;
 };
 
 /// Errors: ServiceUnavailable "address 127.0.0.1:6443 is already in use", Invalid for unusable TLS material.
-[[nodiscard]] KUBERNEL_EXPORT Result<std::unique_ptr<Server>> open_server(const NetContext& context, ServerOptions options,
-                                                                         Handler handler);
+[[nodiscard]] KUBERNEL_EXPORT Result<std::unique_ptr<Server>> open_server(const NetContext& context,
+                                                                          ServerOptions options, Handler handler);
 
 }  // namespace kubernel::net

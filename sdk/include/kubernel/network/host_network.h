@@ -9,8 +9,8 @@
 namespace kubernel::network {
 
 /// True when this process's network namespace is the machine's own: it has hardware, or belongs to the machine's first
-/// process. Who programs rules, or connects to pods and services, asks first and refuses then, unless told `network: host`.
-/// When the namespace cannot be told, it counts as the machine's.
+/// process. Who programs rules, or connects to pods and services, asks first and refuses then, unless told `network:
+/// host`. When the namespace cannot be told, it counts as the machine's.
 ///
 /// Threads: any. Reads the kernel's state at each call.
 KUBERNEL_EXPORT bool in_host_network();

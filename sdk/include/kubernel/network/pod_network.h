@@ -25,7 +25,7 @@ struct PortMapping {
 
 struct PodAttachment {
   std::string pod_name, pod_namespace, pod_uid;
-  std::string sandbox_id;              ///< Stable for the pod's sandbox; chosen by the caller before the sandbox runs.
+  std::string sandbox_id;  ///< Stable for the pod's sandbox; chosen by the caller before the sandbox runs.
   std::vector<PortMapping> ports;
 };
 
@@ -46,11 +46,13 @@ struct NodeNetwork {
 };
 
 /// Threads: all members may be called concurrently for different sandboxes. Calls block.
-/// Errors: Forbidden when programming the host's own network namespace has not been allowed (`network: host`); Internal with the plugin's message.
+/// Errors: Forbidden when programming the host's own network namespace has not been allowed (`network: host`); Internal
+/// with the plugin's message.
 class PodNetwork {
  public:
   virtual ~PodNetwork() = default;
-  /// Called at start and whenever a node or its ranges change: routes to peers, masquerading of traffic that leaves the cluster. Idempotent.
+  /// Called at start and whenever a node or its ranges change: routes to peers, masquerading of traffic that leaves the
+  /// cluster. Idempotent.
   virtual Result<void> configure(const CallContext& ctx, const NodeNetwork& node) = 0;
   /// Makes the network namespace and attaches it. Idempotent for a sandbox already attached.
   virtual Result<PodAddresses> attach(const CallContext& ctx, const PodAttachment& pod) = 0;

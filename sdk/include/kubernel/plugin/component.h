@@ -28,9 +28,9 @@ class Process {
   virtual ~Process() = default;
 
   struct Check {
-    std::string name;     ///< The component's name.
-    std::string problem;  ///< Empty: ready.
-    bool required = true; ///< False: the manifest lets the process be ready without this component.
+    std::string name;      ///< The component's name.
+    std::string problem;   ///< Empty: ready.
+    bool required = true;  ///< False: the manifest lets the process be ready without this component.
   };
   /// One entry per component, in start order; an optional one that could not be started says why.
   virtual std::vector<Check> readiness() const = 0;

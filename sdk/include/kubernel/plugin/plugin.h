@@ -69,13 +69,13 @@ void provide(Registrar& registrar, std::string_view name, Spec spec) {
 #define KUBERNEL_PLUGIN_SCHEMA_TEXT ""
 #endif
 
-#define KUBERNEL_PLUGIN(name, version, summary, provides)                                                              \
-  static kubernel::Result<void> kubernel_plugin_body_(kubernel::plugin::Registrar& registrar);                         \
-  [[gnu::section(".kubernel.plugin"), gnu::used]] static const char kubernel_plugin_text_[] =                          \
-      "magic=kubernel-plugin\0" KUBERNEL_ABI_TEXT "name=" name "\0version=" version "\0summary=" summary               \
-      "\0provides=" provides KUBERNEL_PLUGIN_SCHEMA_TEXT;                                                              \
-  extern "C" KUBERNEL_EXPORT void kubernel_plugin_register(kubernel::plugin::Registrar& registrar,                     \
-                                                           kubernel::Result<void>& result) {                           \
-    result = kubernel::catch_as_error("register", [&] { return kubernel_plugin_body_(registrar); });                   \
-  }                                                                                                                    \
+#define KUBERNEL_PLUGIN(name, version, summary, provides)                                                \
+  static kubernel::Result<void> kubernel_plugin_body_(kubernel::plugin::Registrar& registrar);           \
+  [[gnu::section(".kubernel.plugin"), gnu::used]] static const char kubernel_plugin_text_[] =            \
+      "magic=kubernel-plugin\0" KUBERNEL_ABI_TEXT "name=" name "\0version=" version "\0summary=" summary \
+      "\0provides=" provides KUBERNEL_PLUGIN_SCHEMA_TEXT;                                                \
+  extern "C" KUBERNEL_EXPORT void kubernel_plugin_register(kubernel::plugin::Registrar& registrar,       \
+                                                           kubernel::Result<void>& result) {             \
+    result = kubernel::catch_as_error("register", [&] { return kubernel_plugin_body_(registrar); });     \
+  }                                                                                                      \
   static kubernel::Result<void> kubernel_plugin_body_([[maybe_unused]] kubernel::plugin::Registrar& registrar)

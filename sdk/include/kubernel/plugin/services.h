@@ -50,13 +50,13 @@ std::shared_ptr<T> find(const Services& services) {
 struct Extension {
   std::string point;
   std::string name;
-  std::string plugin;        ///< Name of the plugin that provides it.
-  std::string config_json;   ///< The entry's `config:` as JSON, already checked, defaults filled; "{}" when absent.
+  std::string plugin;       ///< Name of the plugin that provides it.
+  std::string config_json;  ///< The entry's `config:` as JSON, already checked, defaults filled; "{}" when absent.
   const std::type_info* type = nullptr;
   std::shared_ptr<const void> spec;
-  /// Checks another configuration of the plugin by its schema: the JSON with defaults filled in. For components whose own
-  /// configuration carries arguments of what they load; empty when the loader offers none (tests).
-  /// Errors: Invalid, naming each problem. Threads: any.
+  /// Checks another configuration of the plugin by its schema: the JSON with defaults filled in. For components whose
+  /// own configuration carries arguments of what they load; empty when the loader offers none (tests). Errors: Invalid,
+  /// naming each problem. Threads: any.
   std::function<Result<std::string>(std::string_view config_json)> check_config = {};
 };
 

@@ -2,8 +2,8 @@
 //
 // ContainerRuntime and ImageStore: what a node agent asks of whatever runs containers.
 //
-// The shape is that of the Container Runtime Interface v1 (CRI: sandboxes, containers, images), so a runtime daemon can stand behind it, with two
-// differences: exits are pushed, and streams are file descriptors.
+// The shape is that of the Container Runtime Interface v1 (CRI: sandboxes, containers, images), so a runtime daemon can
+// stand behind it, with two differences: exits are pushed, and streams are file descriptors.
 
 #pragma once
 
@@ -42,12 +42,12 @@ struct SandboxConfig {
   std::string pod_name, pod_namespace, pod_uid;
   std::uint32_t attempt = 0;
   std::string hostname;
-  std::string log_directory;           ///< Container log paths are relative to it; it exists.
-  std::string cgroup_parent;           ///< "/kubepods/burstable/pod<uid>"; the runtime makes it, with `resources` applied.
+  std::string log_directory;  ///< Container log paths are relative to it; it exists.
+  std::string cgroup_parent;  ///< "/kubepods/burstable/pod<uid>"; the runtime makes it, with `resources` applied.
   std::string network_namespace_path;  ///< Made by the caller for NamespaceMode::Pod; empty for Node.
   NamespaceMode network = NamespaceMode::Pod, pid = NamespaceMode::Container, ipc = NamespaceMode::Pod;
   std::map<std::string, std::string> sysctls, labels, annotations;
-  Resources resources;                   ///< Of cgroup_parent: the pod as a whole.
+  Resources resources;  ///< Of cgroup_parent: the pod as a whole.
 };
 
 struct Mount {
@@ -69,14 +69,14 @@ struct SecurityOptions {
 struct ContainerConfig {
   std::string name;
   std::uint32_t attempt = 0;
-  std::string image_id;                ///< From ImageStore; never a tag.
+  std::string image_id;                    ///< From ImageStore; never a tag.
   std::vector<std::string> command, args;  ///< Empty: the image's entrypoint / cmd, by the rules of the Kubernetes API.
   std::string working_dir;
   std::vector<std::pair<std::string, std::string>> env;  ///< On top of the image's.
   std::vector<Mount> mounts;
-  std::string log_path;                ///< Relative to the sandbox's log_directory: "app/0.log".
+  std::string log_path;  ///< Relative to the sandbox's log_directory: "app/0.log".
   bool stdin_open = false, stdin_once = false, tty = false;
-  std::string stop_signal;             ///< "SIGUSR1"; empty: the image's, else SIGTERM.
+  std::string stop_signal;  ///< "SIGUSR1"; empty: the image's, else SIGTERM.
   Resources resources;
   SecurityOptions security;
   std::map<std::string, std::string> labels, annotations;
@@ -91,11 +91,11 @@ struct ContainerStatus {
   std::optional<Clock::WallTime> created_at, started_at, finished_at;
   int exit_code = 0;
   int signal = 0;
-  std::string reason;   ///< "Completed", "Error", "OOMKilled", "ContainerCannotRun", "StartError".
+  std::string reason;  ///< "Completed", "Error", "OOMKilled", "ContainerCannotRun", "StartError".
   std::string message;
   std::string image_id, image_ref;
-  std::string log_path; ///< Absolute.
-  std::int64_t pid = 0; ///< While running, in the caller's pid namespace.
+  std::string log_path;  ///< Absolute.
+  std::int64_t pid = 0;  ///< While running, in the caller's pid namespace.
   std::map<std::string, std::string> labels, annotations;
 };
 
@@ -125,7 +125,8 @@ class Session {
   /// Ends the process's standard input.
   virtual void close_stdin() = 0;
   virtual Result<void> resize(int columns, int rows) = 0;
-  /// Calls `exited` once with the exit code (128 + signal when killed), after all output has been written to the descriptors.
+  /// Calls `exited` once with the exit code (128 + signal when killed), after all output has been written to the
+  /// descriptors.
   virtual void on_exit(std::function<void(int exit_code)> exited) = 0;
 };
 
@@ -139,11 +140,12 @@ struct ExecResult {
   std::string output;  ///< stdout and stderr, at most 16 KiB.
 };
 
-/// Containers outlive the process that started them; a runtime opened again finds them (list_*), with exact exit codes of
-/// those that ended meanwhile.
+/// Containers outlive the process that started them; a runtime opened again finds them (list_*), with exact exit codes
+/// of those that ended meanwhile.
 ///
 /// Threads: all members may be called concurrently; calls for one sandbox are serialized by the caller. Calls block.
-/// Errors: NotFound (no such sandbox or container), Timeout, Invalid (a config that cannot run: bad user, missing image), Internal (with the runtime's last line).
+/// Errors: NotFound (no such sandbox or container), Timeout, Invalid (a config that cannot run: bad user, missing
+/// image), Internal (with the runtime's last line).
 class ContainerRuntime {
  public:
   virtual ~ContainerRuntime() = default;
@@ -173,10 +175,12 @@ class ContainerRuntime {
 class ContainerAccess {
  public:
   virtual ~ContainerAccess() = default;
-  /// Calls `changed` with the id of a container, or of a sandbox, when it exits (also by itself), on any thread; must not block.
+  /// Calls `changed` with the id of a container, or of a sandbox, when it exits (also by itself), on any thread; must
+  /// not block.
   [[nodiscard]] virtual std::unique_ptr<Subscription> on_exit(std::function<void(std::string id)> changed) = 0;
   virtual Result<ContainerStatus> status(const CallContext& ctx, std::string_view id) = 0;
-  virtual Result<std::unique_ptr<Session>> exec(const CallContext& ctx, std::string_view id, const ExecOptions& options) = 0;
+  virtual Result<std::unique_ptr<Session>> exec(const CallContext& ctx, std::string_view id,
+                                                const ExecOptions& options) = 0;
   /// Runs to completion or ctx.deadline (Timeout; the process is killed). For probes and hooks.
   virtual Result<ExecResult> exec_sync(const CallContext& ctx, std::string_view id,
                                        const std::vector<std::string>& command) = 0;
@@ -185,17 +189,17 @@ class ContainerAccess {
   /// After log rotation: writes go to a new file at the same path.
   virtual Result<void> reopen_log(const CallContext& ctx, std::string_view id) = 0;
   virtual Result<Usage> usage(const CallContext& ctx, std::string_view id) = 0;
-  /// Sends the container's stop signal to its first process and returns at once; on_exit() tells when it has ended. So a grace period occupies no thread;
-  /// stop_container() with no grace ends it early. Fine when it has exited already.
+  /// Sends the container's stop signal to its first process and returns at once; on_exit() tells when it has ended. So
+  /// a grace period occupies no thread; stop_container() with no grace ends it early. Fine when it has exited already.
   virtual Result<void> request_stop(const CallContext& ctx, std::string_view id) = 0;
 };
 
 struct Image {
-  std::string id;                         ///< "sha256:<config digest>".
-  std::vector<std::string> tags;          ///< "localhost/busybox:latest".
-  std::vector<std::string> digests;       ///< "localhost/busybox@sha256:…".
+  std::string id;                    ///< "sha256:<config digest>".
+  std::vector<std::string> tags;     ///< "localhost/busybox:latest".
+  std::vector<std::string> digests;  ///< "localhost/busybox@sha256:…".
   std::int64_t size_bytes = 0;
-  std::optional<std::int64_t> user;       ///< Numeric USER of the image.
+  std::optional<std::int64_t> user;  ///< Numeric USER of the image.
   std::string username;
 };
 
@@ -210,7 +214,8 @@ class ImageStore {
   /// By tag, digest or id; short names get "docker.io/library/" and ":latest" as upstream. Absent: not here.
   virtual Result<std::optional<Image>> find(const CallContext& ctx, std::string_view reference) = 0;
   virtual Result<std::vector<Image>> list(const CallContext& ctx) = 0;
-  /// From the registry the reference names. Errors: NotFound, Unauthorized, ServiceUnavailable, Invalid (digest or format), each naming the reference.
+  /// From the registry the reference names. Errors: NotFound, Unauthorized, ServiceUnavailable, Invalid (digest or
+  /// format), each naming the reference.
   virtual Result<Image> pull(const CallContext& ctx, std::string_view reference,
                              const std::optional<Credentials>& credentials) = 0;
   /// An OCI layout or docker-archive: a .tar file (plain or compressed) or a directory. Gives the images it held.
@@ -230,9 +235,9 @@ struct RuntimeContext {
 };
 
 struct OpenedRuntime {
-  std::unique_ptr<ImageStore> images;        // Destroyed after containers.
+  std::unique_ptr<ImageStore> images;  // Destroyed after containers.
   std::unique_ptr<ContainerRuntime> containers;
-  std::string name, version;                 ///< Node status: containerRuntimeVersion "name://version".
+  std::string name, version;  ///< Node status: containerRuntimeVersion "name://version".
 };
 
 /// Extension point "runtime".

@@ -2,12 +2,13 @@
 //
 // The scheduling framework (KEP-624): the points at which plugins decide where a pod runs.
 //
-// A scheduler plugin is one class that derives from Plugin and from the interface of each point it has something to say at:
+// A scheduler plugin is one class that derives from Plugin and from the interface of each point it has something to say
+// at:
 //
 //   class NodeName final : public Plugin, public Filter { … };
 //
-// The scheduler finds the interfaces by dynamic_cast. What a plugin knows about one pod lives in the Cycle, never in the
-// plugin, so one instance serves every pod at once.
+// The scheduler finds the interfaces by dynamic_cast. What a plugin knows about one pod lives in the Cycle, never in
+// the plugin, so one instance serves every pod at once.
 
 #pragma once
 
@@ -81,14 +82,16 @@ class KUBERNEL_EXPORT CycleData {
 
 /// One pod on its way through the scheduler.
 ///
-/// Threads: filter() and score() read it from several threads at once; data is written only by the points that run alone.
+/// Threads: filter() and score() read it from several threads at once; data is written only by the points that run
+/// alone.
 struct KUBERNEL_EXPORT Cycle {
   std::shared_ptr<const PodInfo> pod;
-  /// Null from PreBind on: a pod that is being bound, or that waits for permission, keeps no picture of the cluster alive.
+  /// Null from PreBind on: a pod that is being bound, or that waits for permission, keeps no picture of the cluster
+  /// alive.
   std::shared_ptr<const Snapshot> snapshot;
   std::vector<std::unique_ptr<CycleData>> data;  ///< One slot per plugin, at PluginContext::index.
-  std::vector<bool> skip_filter;  ///< Per plugin: its PreFilter said Skip. Empty: none did.
-  std::vector<bool> skip_score;   ///< Per plugin: its PreScore said Skip. Empty: none did.
+  std::vector<bool> skip_filter;                 ///< Per plugin: its PreFilter said Skip. Empty: none did.
+  std::vector<bool> skip_score;                  ///< Per plugin: its PreScore said Skip. Empty: none did.
 
   /// A copy whose data may be changed (CycleData::clone()): for imagining other pods on a node.
   Cycle clone() const;
@@ -100,12 +103,12 @@ enum class ClusterEvent : std::uint8_t {
   NodeDeleted,
   NodeAllocatableChanged,
   NodeLabelsChanged,
-  NodeTaintsChanged,      ///< Also spec.unschedulable.
+  NodeTaintsChanged,  ///< Also spec.unschedulable.
   NodeConditionsChanged,
-  PodAssigned,            ///< A pod was bound (or assumed to be), or a bound pod's labels changed.
-  PodDeleted,             ///< A bound pod went away, or (then `after` is set) asks for less than before.
-  PodUpdated,             ///< The waiting pod itself changed.
-  ResourceChanged,        ///< An object of EventInterest::resource was added, changed or deleted.
+  PodAssigned,      ///< A pod was bound (or assumed to be), or a bound pod's labels changed.
+  PodDeleted,       ///< A bound pod went away, or (then `after` is set) asks for less than before.
+  PodUpdated,       ///< The waiting pod itself changed.
+  ResourceChanged,  ///< An object of EventInterest::resource was added, changed or deleted.
 };
 
 /// "Try again on this event", narrowed by a hint (KEP-4247): return false when the change cannot help the pod.
@@ -128,8 +131,8 @@ class KUBERNEL_EXPORT Plugin {
   virtual std::vector<EventInterest> retry_on() const = 0;
 };
 
-/// Keeps a pod out of the queue (scheduling gates): it is not tried before an event of retry_on(), or a change of the pod itself, and this plugin
-/// agrees. Threads: any; must be quick, the queue waits for it.
+/// Keeps a pod out of the queue (scheduling gates): it is not tried before an event of retry_on(), or a change of the
+/// pod itself, and this plugin agrees. Threads: any; must be quick, the queue waits for it.
 class KUBERNEL_EXPORT PreEnqueue {
  public:
   virtual ~PreEnqueue();
@@ -190,8 +193,9 @@ struct NodeVerdict {
 
 /// Why no node fits.
 struct KUBERNEL_EXPORT Refusals {
-  std::vector<NodeVerdict> nodes;                ///< Of the nodes that were looked at, in the order of the snapshot.
-  Verdict others = Verdict::refused(Verdict::Kind::Unresolvable, {});  ///< Of all others: what a PreFilter said of the pod, or of nodes it left out.
+  std::vector<NodeVerdict> nodes;  ///< Of the nodes that were looked at, in the order of the snapshot.
+  Verdict others = Verdict::refused(Verdict::Kind::Unresolvable,
+                                    {});  ///< Of all others: what a PreFilter said of the pod, or of nodes it left out.
 
   /// The snapshot's nodes that evicting pods might open: those with a verdict Unschedulable.
   std::vector<const NodeInfo*> preemptable(const Snapshot& snapshot) const;
@@ -201,7 +205,8 @@ struct KUBERNEL_EXPORT Refusals {
 };
 
 struct PostFilterResult {
-  /// Fits: a node is nominated. Unschedulable: no way found, and why; the next plugin is asked. Unresolvable: none will be found.
+  /// Fits: a node is nominated. Unschedulable: no way found, and why; the next plugin is asked. Unresolvable: none will
+  /// be found.
   Verdict verdict = Verdict::refused(Verdict::Kind::Unschedulable, {});
   /// Set: becomes status.nominatedNodeName, which "" clears. Absent: leave it as it is.
   std::optional<std::string> nominated_node;
@@ -211,7 +216,8 @@ struct PostFilterResult {
 class KUBERNEL_EXPORT PostFilter {
  public:
   virtual ~PostFilter();
-  virtual Result<PostFilterResult> post_filter(const CallContext& ctx, const Cycle& cycle, const Refusals& refusals) = 0;
+  virtual Result<PostFilterResult> post_filter(const CallContext& ctx, const Cycle& cycle,
+                                               const Refusals& refusals) = 0;
 };
 
 struct PreScoreResult {
@@ -240,8 +246,9 @@ class KUBERNEL_EXPORT Score {
   virtual void normalize(const PodInfo& pod, const CycleData* data, std::span<std::int64_t> scores) const = 0;
 };
 
-/// Threads: reserve() and permit() run in the scheduling cycle, one pod at a time, and must not block; the interfaces after
-/// them and unreserve() are called for several pods at once, on the blocking executor, and may do I/O. For one pod they run in order.
+/// Threads: reserve() and permit() run in the scheduling cycle, one pod at a time, and must not block; the interfaces
+/// after them and unreserve() are called for several pods at once, on the blocking executor, and may do I/O. For one
+/// pod they run in order.
 class KUBERNEL_EXPORT Reserve {
  public:
   virtual ~Reserve();
@@ -304,8 +311,8 @@ class KUBERNEL_EXPORT PreemptExtender {
     std::int64_t budget_violations = 0;
   };
   /// The candidates the extender agrees with, with the victims it wants.
-  virtual Result<std::vector<Victims>> preempt(const CallContext& ctx, const PodInfo& pod, std::vector<Victims> candidates,
-                                               const Snapshot& snapshot) = 0;
+  virtual Result<std::vector<Victims>> preempt(const CallContext& ctx, const PodInfo& pod,
+                                               std::vector<Victims> candidates, const Snapshot& snapshot) = 0;
 };
 
 /// What the scheduler offers its plugins beyond the cycle. Threads: any; the functions that take a Cycle as the Cycle.
@@ -314,23 +321,27 @@ class KUBERNEL_EXPORT Handle {
   virtual ~Handle();
   /// Calls `visit` for each pod that waits for permission.
   virtual void for_each_waiting(const std::function<void(WaitingPod&)>& visit) = 0;
-  /// Runs every Filter on one node as if it looked like `node`. Pods of no lower priority that are nominated to run there count, and
-  /// then also do not: the pod must fit either way (it may need them, by affinity, and they may never come).
+  /// Runs every Filter on one node as if it looked like `node`. Pods of no lower priority that are nominated to run
+  /// there count, and then also do not: the pod must fit either way (it may need them, by affinity, and they may never
+  /// come).
   virtual Result<Verdict> run_filters(const Cycle& cycle, const NodeInfo& node) = 0;
-  /// Tells the PreFilterExtensions of every plugin that filters that `pod` is imagined on `node` (which shows it already), or gone from it.
+  /// Tells the PreFilterExtensions of every plugin that filters that `pod` is imagined on `node` (which shows it
+  /// already), or gone from it.
   virtual void pod_added(Cycle& cycle, const PodInfo& pod, const NodeInfo& node) = 0;
   virtual void pod_removed(Cycle& cycle, const PodInfo& pod, const NodeInfo& node) = 0;
   /// Pods that preemption made room for on the node, and that are not there yet.
   virtual std::vector<std::shared_ptr<const PodInfo>> nominated_pods(std::string_view node) = 0;
-  /// Calls `work(i)` for each i below `count`, on the caller's thread and the compute pool; returns when all are done. `work` must not throw.
+  /// Calls `work(i)` for each i below `count`, on the caller's thread and the compute pool; returns when all are done.
+  /// `work` must not throw.
   virtual void parallel_for(std::size_t count, const std::function<void(std::size_t)>& work) = 0;
-  /// Takes a pod that sleeps in the queue to the front of the line, without waiting for an event; nothing when it is not there.
+  /// Takes a pod that sleeps in the queue to the front of the line, without waiting for an event; nothing when it is
+  /// not there.
   virtual void activate(std::string_view uid) = 0;
   /// Those that have a say in preemption, in the order of the configuration.
   virtual std::vector<PreemptExtender*> preempt_extenders() = 0;
   virtual client::EventRecorder& events() = 0;
-  /// Runs `task` on the blocking pool, a few at a time and in the order they came: what calls the API, so that nobody waits for it. `task` must
-  /// not throw. The scheduler's stop() waits for those that have begun and drops the others.
+  /// Runs `task` on the blocking pool, a few at a time and in the order they came: what calls the API, so that nobody
+  /// waits for it. `task` must not throw. The scheduler's stop() waits for those that have begun and drops the others.
   virtual void run_in_background(std::function<void(const CallContext& ctx)> task) = 0;
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Rules that several scheduler plugins (and the node life cycle) share: tolerations, node selectors, score normalization.
+// Rules that several scheduler plugins (and the node life cycle) share: tolerations, node selectors, score
+// normalization.
 
 #pragma once
 
@@ -24,7 +25,8 @@ KUBERNEL_EXPORT bool tolerated(api::Value tolerations, const Taint& taint);
 /// The API's spelling: "NoSchedule".
 KUBERNEL_EXPORT std::string_view to_string(TaintEffect effect) noexcept;
 
-/// One core/v1 NodeSelectorTerm, read once to be held against many nodes: all its matchExpressions and matchFields; an empty term matches none.
+/// One core/v1 NodeSelectorTerm, read once to be held against many nodes: all its matchExpressions and matchFields; an
+/// empty term matches none.
 ///
 /// Threads: immutable. Lifetime: reads the term's object, which must outlive it.
 class KUBERNEL_EXPORT NodeTerm {
@@ -47,8 +49,8 @@ class KUBERNEL_EXPORT NodeTerm {
   std::vector<Requirement> expressions_, fields_;
 };
 
-/// The nodes a pod may run on by its spec: every label of nodeSelector, and one of the terms of its required node affinity, if it has any.
-/// Threads and Lifetime: as NodeTerm.
+/// The nodes a pod may run on by its spec: every label of nodeSelector, and one of the terms of its required node
+/// affinity, if it has any. Threads and Lifetime: as NodeTerm.
 class KUBERNEL_EXPORT RequiredNodes {
  public:
   explicit RequiredNodes(api::Value pod_spec);
@@ -59,7 +61,8 @@ class KUBERNEL_EXPORT RequiredNodes {
   std::optional<std::vector<NodeTerm>> terms_;
 };
 
-/// True when the node matches one of the terms (core/v1 NodeSelector). No terms match no node; an empty term matches none.
+/// True when the node matches one of the terms (core/v1 NodeSelector). No terms match no node; an empty term matches
+/// none.
 KUBERNEL_EXPORT bool matches_node_selector(api::Value node_selector, const NodeInfo& node);
 /// One core/v1 NodeSelectorTerm: all its matchExpressions and matchFields.
 KUBERNEL_EXPORT bool matches_node_selector_term(api::Value term, const NodeInfo& node);

@@ -2,8 +2,9 @@
 //
 // PodInfo, NodeInfo, Snapshot: the cluster as filters and scores see it.
 //
-// What a filter needs of a pod or a node is read from the object once, when it enters the scheduler's cache, and kept in
-// compact form. A pod bound or removed changes a node's counters; nothing is recomputed. A snapshot shares the NodeInfos.
+// What a filter needs of a pod or a node is read from the object once, when it enters the scheduler's cache, and kept
+// in compact form. A pod bound or removed changes a node's counters; nothing is recomputed. A snapshot shares the
+// NodeInfos.
 
 #pragma once
 
@@ -33,7 +34,8 @@ struct HostPort {
   friend auto operator<=>(const HostPort&, const HostPort&) = default;
 };
 
-/// True when both cannot be bound on one node: same protocol and port, and one address is the wildcard or both are equal.
+/// True when both cannot be bound on one node: same protocol and port, and one address is the wildcard or both are
+/// equal.
 KUBERNEL_EXPORT bool ports_conflict(const HostPort& a, const HostPort& b) noexcept;
 
 /// Threads: immutable.
@@ -70,7 +72,8 @@ struct KUBERNEL_EXPORT NodeInfo {
 
   api::Object object;
   std::string name;
-  std::uint32_t slot = kNoSlot;  ///< Its number in tables by node: small, its own while it exists, used again afterwards.
+  std::uint32_t slot =
+      kNoSlot;  ///< Its number in tables by node: small, its own while it exists, used again afterwards.
   Resources allocatable;
   Resources requested;
   Resources scoring_requested;
@@ -86,9 +89,11 @@ struct KUBERNEL_EXPORT NodeInfo {
   void add_pod(std::shared_ptr<const PodInfo> pod);
   /// Does nothing when no pod with that uid is there. Returns whether one was.
   bool remove_pod(std::string_view uid);
-  /// As above, for this very PodInfo: no uid is compared, so it takes microseconds on a node of ten thousands of pods too.
+  /// As above, for this very PodInfo: no uid is compared, so it takes microseconds on a node of ten thousands of pods
+  /// too.
   bool remove_pod(const PodInfo& pod);
-  /// Puts `now` in the place of `before`, of which nothing counts that differs: nothing is counted anew. Returns whether `before` was there.
+  /// Puts `now` in the place of `before`, of which nothing counts that differs: nothing is counted anew. Returns
+  /// whether `before` was there.
   bool replace_pod(const PodInfo& before, std::shared_ptr<const PodInfo> now);
 
  private:
@@ -104,9 +109,9 @@ struct SnapshotChange {
     PodRemoved,
   };
   Kind kind = Kind::NodeSet;
-  std::uint32_t slot = kNoSlot;         ///< Of the node.
-  std::string node;                     ///< NodeSet: its name; what it looks like is in the snapshot.
-  std::shared_ptr<const PodInfo> pod;   ///< PodAdded, PodRemoved: as the node knew it.
+  std::uint32_t slot = kNoSlot;        ///< Of the node.
+  std::string node;                    ///< NodeSet: its name; what it looks like is in the snapshot.
+  std::shared_ptr<const PodInfo> pod;  ///< PodAdded, PodRemoved: as the node knew it.
 };
 
 /// The last kCapacity changes of one cache, numbered from 1 on.
@@ -130,15 +135,16 @@ class KUBERNEL_EXPORT ChangeLog {
 
 /// All schedulable state at one moment.
 ///
-/// Its nodes are in the order they are looked at: one of each zone in turn, by name within a zone, so that a pass that stops early has seen
-/// every zone.
+/// Its nodes are in the order they are looked at: one of each zone in turn, by name within a zone, so that a pass that
+/// stops early has seen every zone.
 class KUBERNEL_EXPORT Snapshot {
  public:
   Snapshot() = default;
   /// `nodes` in any order.
   explicit Snapshot(std::vector<std::shared_ptr<const NodeInfo>> nodes);
   /// As above, as of just before the change numbered `version` of `log`.
-  Snapshot(std::vector<std::shared_ptr<const NodeInfo>> nodes, std::shared_ptr<const ChangeLog> log, std::uint64_t version);
+  Snapshot(std::vector<std::shared_ptr<const NodeInfo>> nodes, std::shared_ptr<const ChangeLog> log,
+           std::uint64_t version);
 
   std::span<const std::shared_ptr<const NodeInfo>> nodes() const noexcept { return nodes_; }
   /// Null when there is none.
@@ -148,12 +154,12 @@ class KUBERNEL_EXPORT Snapshot {
 
   /// Grows with every change; 0 for a snapshot that no cache made.
   std::uint64_t version() const noexcept { return version_; }
-  /// What led from the snapshot of that version to this one, oldest first, for those who keep counts: absent when that is too
-  /// long ago or no cache made this snapshot. Then everything must be read anew.
+  /// What led from the snapshot of that version to this one, oldest first, for those who keep counts: absent when that
+  /// is too long ago or no cache made this snapshot. Then everything must be read anew.
   std::optional<std::vector<SnapshotChange>> changes_since(std::uint64_t version) const;
 
-  /// Puts later states in the place of some nodes' earlier ones; only their pods may differ. For the snapshot's maker, while nobody
-  /// else has it.
+  /// Puts later states in the place of some nodes' earlier ones; only their pods may differ. For the snapshot's maker,
+  /// while nobody else has it.
   void update(std::span<const std::shared_ptr<const NodeInfo>> changed, std::uint64_t version);
 
  private:

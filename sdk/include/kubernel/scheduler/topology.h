@@ -2,9 +2,10 @@
 //
 // TopologyIndex: how many of which pods run in each zone, on each host, in each domain of any node label.
 //
-// Affinity and spreading ask the same question for every pod they look at: how many pods that match this selector run in the domain of
-// that node? The index answers from counters. A counter is made when it is first asked for, by looking at every pod once; from then on
-// the changes between snapshots (Snapshot::changes_since) keep it true, so a pod bound or removed costs an addition, not a search.
+// Affinity and spreading ask the same question for every pod they look at: how many pods that match this selector run
+// in the domain of that node? The index answers from counters. A counter is made when it is first asked for, by looking
+// at every pod once; from then on the changes between snapshots (Snapshot::changes_since) keep it true, so a pod bound
+// or removed costs an addition, not a search.
 
 #pragma once
 
@@ -55,7 +56,8 @@ struct NodeCounts {
 /// A set of pods that the index counts.
 struct PodSetSpec {
   std::function<bool(const PodInfo& pod)> contains;
-  /// A label that every pod of the set carries; an empty key when there is none such. Saves asking `contains` about other pods.
+  /// A label that every pod of the set carries; an empty key when there is none such. Saves asking `contains` about
+  /// other pods.
   std::string label_key, label_value;
 };
 
@@ -71,8 +73,9 @@ class KUBERNEL_EXPORT PodObserver {
   virtual void pod_changed(const PodInfo& pod, std::uint32_t slot, std::int32_t change) = 0;
 };
 
-/// Threads: none of its members may be called concurrently; the counts it gives out may be read from several threads until the next
-/// call of advance(). Lifetime: counts given out stay readable after the index has let go of them, but change no more.
+/// Threads: none of its members may be called concurrently; the counts it gives out may be read from several threads
+/// until the next call of advance(). Lifetime: counts given out stay readable after the index has let go of them, but
+/// change no more.
 class KUBERNEL_EXPORT TopologyIndex {
  public:
   /// Counters kept; beyond that the one least recently asked for is dropped.
@@ -90,8 +93,8 @@ class KUBERNEL_EXPORT TopologyIndex {
   /// The node's number in what the index gives out.
   std::uint32_t slot(const NodeInfo& node) const noexcept;
 
-  /// The pods of a set per domain of `key`. `set` names the set: equal names mean equal sets; `make_set` is called for a name not
-  /// known. `nodes` names in the same way which nodes count; empty: all of them.
+  /// The pods of a set per domain of `key`. `set` names the set: equal names mean equal sets; `make_set` is called for
+  /// a name not known. `nodes` names in the same way which nodes count; empty: all of them.
   std::shared_ptr<const DomainCounts> counts(const Snapshot& snapshot, std::string_view set,
                                              const std::function<PodSetSpec()>& make_set, std::string_view key,
                                              std::string_view nodes, const std::function<NodePredicate()>& make_nodes);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The patch types of the API: JSON Patch (RFC 6902), JSON Merge Patch (RFC 7386), strategic merge patch (by the schema's
-// patch strategies and merge keys; directives $patch, $retainKeys, $setElementOrder/…, $deleteFromPrimitiveList/…).
+// The patch types of the API: JSON Patch (RFC 6902), JSON Merge Patch (RFC 7386), strategic merge patch (by the
+// schema's patch strategies and merge keys; directives $patch, $retainKeys, $setElementOrder/…,
+// $deleteFromPrimitiveList/…).
 
 #pragma once
 
@@ -13,7 +14,8 @@
 
 namespace kubernel::schema {
 
-/// Errors: BadRequest when the patch is malformed; Invalid when an operation does not apply (a missing parent, a failed test).
+/// Errors: BadRequest when the patch is malformed; Invalid when an operation does not apply (a missing parent, a failed
+/// test).
 KUBERNEL_EXPORT Result<nlohmann::json> apply_json_patch(const nlohmann::json& document, const nlohmann::json& patch);
 
 KUBERNEL_EXPORT Result<nlohmann::json> apply_merge_patch(const nlohmann::json& document, const nlohmann::json& patch);

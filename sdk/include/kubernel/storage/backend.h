@@ -106,7 +106,7 @@ struct Stats {
   Revision compacted = 0;  ///< History before this revision is gone.
   std::int64_t keys = 0;
   std::int64_t size_bytes = 0;  ///< As of at most a few hundred writes ago.
-  std::string stopped;  ///< Why no more writes are taken, as one line; empty while they are.
+  std::string stopped;          ///< Why no more writes are taken, as one line; empty while they are.
 };
 
 /// Guarantees every implementation gives, and kubernel/testing/storage_conformance.h checks:

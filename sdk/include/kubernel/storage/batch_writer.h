@@ -2,8 +2,9 @@
 //
 // BatchWriter: many writes from one thread.
 //
-// Backend's writes return when they are durable, so whoever serves many clients needs a thread for each write that waits
-// for its commit, and two changes of thread for each write. A backend whose writers share commits takes many at once.
+// Backend's writes return when they are durable, so whoever serves many clients needs a thread for each write that
+// waits for its commit, and two changes of thread for each write. A backend whose writers share commits takes many at
+// once.
 
 #pragma once
 

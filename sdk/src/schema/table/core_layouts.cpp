@@ -36,7 +36,8 @@ json node_roles(const Row& row) {
   std::set<std::string> roles;
   const Value labels = row.object.labels();
   for (auto it = labels.begin(); it != labels.end(); ++it) {
-    if (it.key().starts_with(kPrefix) && it.key().size() > kPrefix.size()) roles.emplace(it.key().substr(kPrefix.size()));
+    if (it.key().starts_with(kPrefix) && it.key().size() > kPrefix.size())
+      roles.emplace(it.key().substr(kPrefix.size()));
     if (it.key() == "kubernetes.io/role" && !(*it).string().empty()) roles.emplace((*it).string());
   }
   std::string out;
@@ -221,7 +222,8 @@ json quota_limits(const Row& row) {
 
 json component_health(const Row& row) {
   for (const Value candidate : row.body["conditions"]) {
-    if (candidate["type"].string() == "Healthy") return candidate["status"].string() == "True" ? "Healthy" : "Unhealthy";
+    if (candidate["type"].string() == "Healthy")
+      return candidate["status"].string() == "True" ? "Healthy" : "Unhealthy";
   }
   return "Unknown";
 }
@@ -237,7 +239,8 @@ json marked_default(const Row& row, std::initializer_list<std::string_view> anno
   return row.object.name();
 }
 json storage_class_name(const Row& row) {
-  return marked_default(row, {"storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"});
+  return marked_default(
+      row, {"storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"});
 }
 json attributes_class_name(const Row& row) {
   return marked_default(row, {"volumeattributesclass.alpha.kubernetes.io/is-default-class"});
@@ -278,27 +281,23 @@ constexpr std::array kService = {kName,
                                  kAge,
                                  ColumnRule{"Selector", "string", 1, pairs<"/spec/selector">}};
 constexpr std::array kEndpoints = {kName, ColumnRule{"Endpoints", "string", 0, endpoints}, kAge};
-constexpr std::array kNode = {kName,
-                              ColumnRule{"Status", "string", 0, node_status},
-                              ColumnRule{"Roles", "string", 0, node_roles},
-                              kAge,
-                              ColumnRule{"Version", "string", 0, text<"/status/nodeInfo/kubeletVersion">},
-                              ColumnRule{"Internal-IP", "string", 1, node_internal_ip},
-                              ColumnRule{"External-IP", "string", 1, node_external_ip},
-                              ColumnRule{"OS-Image", "string", 1, text<"/status/nodeInfo/osImage", "<unknown>">},
-                              ColumnRule{"Kernel-Version", "string", 1, text<"/status/nodeInfo/kernelVersion", "<unknown>">},
-                              ColumnRule{"Container-Runtime", "string", 1,
-                                         text<"/status/nodeInfo/containerRuntimeVersion", "<unknown>">}};
-constexpr std::array kEvent = {ColumnRule{"Last Seen", "string", 0, event_last_seen},
-                               ColumnRule{"Type", "string", 0, text<"/type">},
-                               ColumnRule{"Reason", "string", 0, text<"/reason">},
-                               ColumnRule{"Object", "string", 0, event_object},
-                               ColumnRule{"Subobject", "string", 1, event_subobject},
-                               ColumnRule{"Source", "string", 1, event_source},
-                               ColumnRule{"Message", "string", 0, event_message},
-                               ColumnRule{"First Seen", "string", 1, event_first_seen},
-                               ColumnRule{"Count", "string", 1, event_count},
-                               ColumnRule{"Name", "string", 1, name}};
+constexpr std::array kNode = {
+    kName,
+    ColumnRule{"Status", "string", 0, node_status},
+    ColumnRule{"Roles", "string", 0, node_roles},
+    kAge,
+    ColumnRule{"Version", "string", 0, text<"/status/nodeInfo/kubeletVersion">},
+    ColumnRule{"Internal-IP", "string", 1, node_internal_ip},
+    ColumnRule{"External-IP", "string", 1, node_external_ip},
+    ColumnRule{"OS-Image", "string", 1, text<"/status/nodeInfo/osImage", "<unknown>">},
+    ColumnRule{"Kernel-Version", "string", 1, text<"/status/nodeInfo/kernelVersion", "<unknown>">},
+    ColumnRule{"Container-Runtime", "string", 1, text<"/status/nodeInfo/containerRuntimeVersion", "<unknown>">}};
+constexpr std::array kEvent = {
+    ColumnRule{"Last Seen", "string", 0, event_last_seen}, ColumnRule{"Type", "string", 0, text<"/type">},
+    ColumnRule{"Reason", "string", 0, text<"/reason">},    ColumnRule{"Object", "string", 0, event_object},
+    ColumnRule{"Subobject", "string", 1, event_subobject}, ColumnRule{"Source", "string", 1, event_source},
+    ColumnRule{"Message", "string", 0, event_message},     ColumnRule{"First Seen", "string", 1, event_first_seen},
+    ColumnRule{"Count", "string", 1, event_count},         ColumnRule{"Name", "string", 1, name}};
 constexpr std::array kNamespace = {kName, ColumnRule{"Status", "string", 0, text<"/status/phase">}, kAge};
 constexpr std::array kSecret = {kName, ColumnRule{"Type", "string", 0, text<"/type">},
                                 ColumnRule{"Data", "string", 0, size<"/data">}, kAge};
@@ -358,7 +357,8 @@ constexpr std::array kCsiDriver = {kName,
                                    ColumnRule{"RequiresRepublish", "boolean", 0, boolean<"/spec/requiresRepublish">},
                                    ColumnRule{"Modes", "string", 0, joined<"/spec/volumeLifecycleModes", "<none>">},
                                    kAge};
-constexpr std::array kCsiStorageCapacity = {kName, ColumnRule{"StorageClassName", "string", 0, text<"/storageClassName">},
+constexpr std::array kCsiStorageCapacity = {kName,
+                                            ColumnRule{"StorageClassName", "string", 0, text<"/storageClassName">},
                                             ColumnRule{"Capacity", "string", 0, text<"/capacity", "<unset>">}};
 
 constexpr std::array kLayouts = {Layout{"", "v1", "Pod", kPod},

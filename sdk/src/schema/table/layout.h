@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The vocabulary the table layouts are written in: a layout is a list of columns, a column has a rule that makes its cell.
-// Rules come from printer_columns.jsonl (kubernetes pkg/printers/internalversion).
+// The vocabulary the table layouts are written in: a layout is a list of columns, a column has a rule that makes its
+// cell. Rules come from printer_columns.jsonl (kubernetes pkg/printers/internalversion).
 #pragma once
 
 #include <algorithm>

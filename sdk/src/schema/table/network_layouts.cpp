@@ -90,17 +90,15 @@ constexpr std::array kIngress = {kName,
                                  kAge};
 constexpr std::array kIngressClass = {kName, ColumnRule{"Controller", "string", 0, text<"/spec/controller">},
                                       ColumnRule{"Parameters", "string", 0, ingress_class_parameters}, kAge};
-constexpr std::array kNetworkPolicy = {kName, ColumnRule{"Pod-Selector", "string", 0, selector<"/spec/podSelector">}, kAge};
+constexpr std::array kNetworkPolicy = {kName, ColumnRule{"Pod-Selector", "string", 0, selector<"/spec/podSelector">},
+                                       kAge};
 constexpr std::array kServiceCidr = {kName, ColumnRule{"CIDRs", "string", 0, joined<"/spec/cidrs">}, kAge};
 constexpr std::array kIpAddress = {kName, ColumnRule{"ParentRef", "string", 0, parent_reference}};
-constexpr std::array kEndpointSlice = {kName,
-                                       ColumnRule{"AddressType", "string", 0, text<"/addressType">},
+constexpr std::array kEndpointSlice = {kName, ColumnRule{"AddressType", "string", 0, text<"/addressType">},
                                        ColumnRule{"Ports", "string", 0, slice_ports},
-                                       ColumnRule{"Endpoints", "string", 0, slice_endpoints},
-                                       kAge};
+                                       ColumnRule{"Endpoints", "string", 0, slice_endpoints}, kAge};
 constexpr std::array kLease = {kName, ColumnRule{"Holder", "string", 0, text<"/spec/holderIdentity">}, kAge};
-constexpr std::array kLeaseCandidate = {kName,
-                                        ColumnRule{"LeaseName", "string", 0, text<"/spec/leaseName">},
+constexpr std::array kLeaseCandidate = {kName, ColumnRule{"LeaseName", "string", 0, text<"/spec/leaseName">},
                                         ColumnRule{"BinaryVersion", "string", 0, text<"/spec/binaryVersion">},
                                         ColumnRule{"EmulationVersion", "string", 0, text<"/spec/emulationVersion">},
                                         kAge};

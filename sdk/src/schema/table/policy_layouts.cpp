@@ -133,8 +133,8 @@ constexpr std::array kWebhooks = {kName, ColumnRule{"Webhooks", "integer", 0, si
 constexpr ColumnRule kParamKind{"ParamKind", "string", 0, param_kind};
 constexpr std::array kValidatingPolicy = {kName, ColumnRule{"Validations", "integer", 0, size<"/spec/validations">},
                                           kParamKind, kAge};
-constexpr std::array kMutatingPolicy = {kName, ColumnRule{"Mutations", "integer", 0, size<"/spec/mutations">}, kParamKind,
-                                        kAge};
+constexpr std::array kMutatingPolicy = {kName, ColumnRule{"Mutations", "integer", 0, size<"/spec/mutations">},
+                                        kParamKind, kAge};
 constexpr std::array kPolicyBinding = {kName, ColumnRule{"PolicyName", "string", 0, text<"/spec/policyName">},
                                        ColumnRule{"ParamRef", "string", 0, param_reference}, kAge};
 constexpr std::array kFlowSchema = {
@@ -150,7 +150,8 @@ constexpr std::array kPriorityLevel = {
     ColumnRule{"NominalConcurrencyShares", "string", 0, scalar<"/spec/limited/nominalConcurrencyShares", "<none>">},
     ColumnRule{"Queues", "string", 0, scalar<"/spec/limited/limitResponse/queuing/queues", "<none>">},
     ColumnRule{"HandSize", "string", 0, scalar<"/spec/limited/limitResponse/queuing/handSize", "<none>">},
-    ColumnRule{"QueueLengthLimit", "string", 0, scalar<"/spec/limited/limitResponse/queuing/queueLengthLimit", "<none>">},
+    ColumnRule{"QueueLengthLimit", "string", 0,
+               scalar<"/spec/limited/limitResponse/queuing/queueLengthLimit", "<none>">},
     kAge};
 constexpr std::array kStorageVersion = {
     kName, ColumnRule{"CommonEncodingVersion", "string", 0, text<"/status/commonEncodingVersion", "<unset>">},

@@ -63,7 +63,8 @@ json revision_controller(const Row& row) {
     if (!owner["controller"].boolean()) continue;
     const api::GroupVersionKind gvk = api::make_gvk(owner["apiVersion"].string(), owner["kind"].string());
     std::string kind = gvk.kind;
-    std::ranges::transform(kind, kind.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    std::ranges::transform(kind, kind.begin(),
+                           [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
     return kind + (gvk.group.empty() ? "" : "." + gvk.group) + "/" + std::string(owner["name"].string());
   }
   return "<none>";
@@ -149,11 +150,16 @@ constexpr ColumnRule kDesired{"Desired", "integer", 0, integer<"/spec/replicas">
 constexpr ColumnRule kCurrent{"Current", "integer", 0, integer<"/status/replicas">};
 constexpr ColumnRule kReady{"Ready", "integer", 0, integer<"/status/readyReplicas">};
 
-constexpr std::array kReplicationController = {
-    kName, kDesired, kCurrent, kReady, kAge, kTemplateContainers, kTemplateImages,
-    ColumnRule{"Selector", "string", 1, pairs<"/spec/selector">}};
-constexpr std::array kReplicaSet = {kName, kDesired, kCurrent, kReady, kAge, kTemplateContainers, kTemplateImages,
-                                    kLabelSelector};
+constexpr std::array kReplicationController = {kName,
+                                               kDesired,
+                                               kCurrent,
+                                               kReady,
+                                               kAge,
+                                               kTemplateContainers,
+                                               kTemplateImages,
+                                               ColumnRule{"Selector", "string", 1, pairs<"/spec/selector">}};
+constexpr std::array kReplicaSet = {kName,           kDesired,      kCurrent, kReady, kAge, kTemplateContainers,
+                                    kTemplateImages, kLabelSelector};
 constexpr std::array kDaemonSet = {kName,
                                    ColumnRule{"Desired", "integer", 0, integer<"/status/desiredNumberScheduled">},
                                    ColumnRule{"Current", "integer", 0, integer<"/status/currentNumberScheduled">},
@@ -200,11 +206,12 @@ constexpr ColumnRule kReference{"Reference", "string", 0, scale_reference};
 constexpr ColumnRule kMinPods{"MinPods", "string", 0, scalar<"/spec/minReplicas", "<unset>">};
 constexpr ColumnRule kMaxPods{"MaxPods", "string", 0, integer<"/spec/maxReplicas">};
 constexpr ColumnRule kReplicas{"Replicas", "string", 0, integer<"/status/currentReplicas">};
-constexpr std::array kAutoscaler = {kName,    kReference, ColumnRule{"Targets", "string", 0, autoscaler_targets},
-                                    kMinPods, kMaxPods,   kReplicas, kAge};
-constexpr std::array kAutoscalerV1 = {kName,    kReference, ColumnRule{"Targets", "string", 0, autoscaler_v1_targets},
-                                      kMinPods, kMaxPods,   kReplicas, kAge};
-constexpr std::array kScale = {kName, kDesired, ColumnRule{"Available", "integer", 0, integer<"/status/replicas">}, kAge};
+constexpr std::array kAutoscaler = {
+    kName, kReference, ColumnRule{"Targets", "string", 0, autoscaler_targets}, kMinPods, kMaxPods, kReplicas, kAge};
+constexpr std::array kAutoscalerV1 = {
+    kName, kReference, ColumnRule{"Targets", "string", 0, autoscaler_v1_targets}, kMinPods, kMaxPods, kReplicas, kAge};
+constexpr std::array kScale = {kName, kDesired, ColumnRule{"Available", "integer", 0, integer<"/status/replicas">},
+                               kAge};
 constexpr std::array kPriorityClass = {kName, ColumnRule{"Value", "integer", 0, integer<"/value">},
                                        ColumnRule{"Global-Default", "boolean", 0, boolean<"/globalDefault">}, kAge,
                                        ColumnRule{"PreemptionPolicy", "string", 0, text<"/preemptionPolicy">}};
