@@ -44,8 +44,8 @@ class EtcdInstance final : public testing::StorageInstance {
     return {.asynchronous = true, .lease_ttl = std::chrono::seconds(1)};
   }
   void pass(std::chrono::milliseconds time) override {
-    std::this_thread::sleep_for(time);
-  }  // lint: allow(sleep) etcd's time cannot be moved on
+    std::this_thread::sleep_for(time);  // lint: allow(sleep) etcd's time cannot be moved on
+  }
 
  private:
   const std::string prefix_;
