@@ -29,6 +29,12 @@ std::map<std::string, std::string> pod_labels(const api::Object& pod) {
           {std::string(kPodUidLabel), pod.uid()}};
 }
 
+std::map<std::string, std::string> pairs_of(api::Value map) {
+  std::map<std::string, std::string> out;
+  for (auto it = map.begin(); it != map.end(); ++it) out[std::string(it.key())] = (*it).string();
+  return out;
+}
+
 std::optional<std::int64_t> number(api::Value container, api::Value pod, const char* name) {
   for (const api::Value from : {container[name], pod[name]}) {
     if (from && !from.is_null()) return from.integer();
@@ -100,7 +106,10 @@ runtime::SandboxConfig sandbox_config(const SandboxInput& input) {
   for (const api::Value sysctl : spec["securityContext"]["sysctls"]) {
     out.sysctls[std::string(sysctl["name"].string())] = sysctl["value"].string();
   }
-  out.labels = pod_labels(pod);
+  // The pod's own come first: what the kubelet knows its sandboxes by cannot be overridden.
+  out.labels = pairs_of(pod["metadata"]["labels"]);
+  out.annotations = pairs_of(pod["metadata"]["annotations"]);
+  for (const auto& [name, value] : pod_labels(pod)) out.labels[name] = value;
   out.annotations[std::string(kNetworkIdAnnotation)] = input.network_id;
   std::string ips;
   for (const auto& ip : input.pod_ips) ips += (ips.empty() ? "" : ",") + ip;

@@ -19,6 +19,11 @@ std::string kill_reason(const ContainerSpec& container, const ContainerStatus& s
   return {};
 }
 
+// Started, though it does not run yet: to be waited for, not to be made again.
+bool coming(const ContainerStatus* status) {
+  return status != nullptr && status->state == State::Created && status->starting;
+}
+
 class Planner {
  public:
   explicit Planner(const PlanInput& input) : in_(input), sandbox_(input.runtime.ready_sandbox()) {}
@@ -93,6 +98,7 @@ class Planner {
   }
 
   bool plan_sidecar(const ContainerSpec& container, const ContainerStatus* status) {
+    if (coming(status)) return false;
     if (status == nullptr || status->state != State::Running) {
       start(container);
       return false;
@@ -103,6 +109,7 @@ class Planner {
 
   bool plan_ordinary_init(const ContainerSpec& container, const ContainerStatus* status, bool through) {
     if (through) return true;
+    if (coming(status)) return false;
     if (status == nullptr || status->state == State::Created || status->state == State::Unknown) {
       start(container);
       return false;
@@ -128,6 +135,8 @@ class Planner {
       const auto* status = in_.runtime.newest(container.name);
       if (status != nullptr && status->state == State::Running && status->sandbox_id == sandbox_->id) {
         kill_if_unhealthy(container, *status, policy);
+        active = true;
+      } else if (coming(status) && status->sandbox_id == sandbox_->id) {
         active = true;
       } else if (status == nullptr || status->state != State::Exited || restarts(policy, *status)) {
         start(container);

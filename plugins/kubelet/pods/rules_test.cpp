@@ -279,6 +279,25 @@ TEST(ContainerConfig, CarriesSecurityCommandAndLabels) {
   EXPECT_EQ(config->annotations.at("io.kubernetes.container.restartCount"), "3");
 }
 
+TEST(SandboxConfig, CarriesThePodsLabelsAndAnnotationsButItsOwnAreStronger) {
+  const auto pod = make_pod(R"({"containers":[{"name":"app"}]})", R"("name":"web","namespace":"default","uid":"u1",
+    "labels":{"tier":"web","io.kubernetes.pod.uid":"forged"},
+    "annotations":{"note":"x","kubernel.io/network-id":"forged","kubernel.io/pod-ips":"forged"})");
+  const auto config = sandbox_config({.pod = pod,
+                                      .attempt = 0,
+                                      .log_directory = {},
+                                      .cgroup_root = {},
+                                      .cluster_domain = {},
+                                      .network_namespace_path = {},
+                                      .network_id = "u1-0",
+                                      .pod_ips = {"10.1.0.2"}});
+  EXPECT_EQ(config.labels.at("tier"), "web");
+  EXPECT_EQ(config.labels.at("io.kubernetes.pod.uid"), "u1");
+  EXPECT_EQ(config.annotations.at("note"), "x");
+  EXPECT_EQ(config.annotations.at("kubernel.io/network-id"), "u1-0");
+  EXPECT_EQ(config.annotations.at("kubernel.io/pod-ips"), "10.1.0.2");
+}
+
 TEST(ImageReference, RefusesWhatIsNone) {
   for (const char* good :
        {"busybox", "busybox:1.36", "localhost:5000/a/b", "Registry.example/a:b", "a@sha256:abc", "ghcr.io/x/y-z_0"}) {

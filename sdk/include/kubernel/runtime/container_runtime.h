@@ -97,6 +97,9 @@ struct ContainerStatus {
   std::string log_path;  ///< Absolute.
   std::int64_t pid = 0;  ///< While running, in the caller's pid namespace.
   std::map<std::string, std::string> labels, annotations;
+  /// While Created: start_container() has been accepted and the container will run by itself. on_exit() also tells when
+  /// it does.
+  bool starting = false;
 };
 
 struct SandboxStatus {
