@@ -9,6 +9,8 @@
 
 #include <kubernel/api/quantity.h>
 
+#include "capacity.h"
+
 namespace kubernel::plugins {
 
 using api::Object;
@@ -38,26 +40,12 @@ bool tolerated(Value tolerations, Value taint) {
 }
 
 bool taints_tolerated(const Device& device, Value tolerations) {
-  const Value taints = device.body["taints"];
-  return std::all_of(taints.begin(), taints.end(), [&](Value taint) {
+  const auto borne = [&](Value taint) {
     const auto effect = taint["effect"].string();
     return (effect != "NoSchedule" && effect != "NoExecute") || tolerated(tolerations, taint);
-  });
-}
-
-// The member "domain/name" of a device's attributes or capacity; the driver's own may be written without domain.
-Value qualified_member(Value members, const Device& device, std::string_view name) {
-  if (const Value found = members[name]) return found;
-  const std::string domain = device.id.driver + "/";
-  return name.starts_with(domain) ? members[name.substr(domain.size())] : Value();
-}
-
-bool large_enough(const Device& device, Value wanted) {
-  for (auto it = wanted.begin(); it != wanted.end(); ++it) {
-    const Value capacity = qualified_member(device.body["capacity"], device, it.key());
-    if (!capacity || Quantity::read(capacity["value"]) < Quantity::read(*it)) return false;
-  }
-  return true;
+  };
+  const Value taints = device.body["taints"];
+  return std::all_of(taints.begin(), taints.end(), borne) && std::ranges::all_of(device.rule_taints, borne);
 }
 
 class Search {
@@ -74,7 +62,7 @@ class Search {
       has_incomplete_ = has_incomplete_ || pools[p].pool->incomplete;
       has_invalid_ = has_invalid_ || pools[p].pool->invalid;
       for (const Device* device : pools[p].devices)
-        candidates_.push_back({device, p, allocated.contains(device->id), false});
+        candidates_.push_back({device, p, allocated.contains(device->id), device->shared(), 0, {}});
     }
     for (std::size_t c = 0; c < claims.size(); ++c) states_[c].resize(claims[c].constraints.size());
   }
@@ -91,7 +79,9 @@ class Search {
     const Device* device;
     std::size_t pool;
     bool allocated;
-    bool taken;  // By this search.
+    bool shared;
+    std::size_t taken;  // By this search: how often.
+    Amounts amounts;    // Of a shared one, by this search.
   };
   // What the devices chosen so far have in common, of one constraint.
   struct ConstraintState {
@@ -126,7 +116,8 @@ class Search {
     if (count == 0) return request(place.claim, place.request + 1);
     for (std::size_t i = from; i < candidates_.size() && !stopped(); ++i) {
       if (!take(place, i)) continue;
-      if (take_some(place, count - 1, i + 1)) return true;
+      // A shared device may do for several of the count.
+      if (take_some(place, count - 1, candidates_[i].shared && !alternative(place).admin ? i : i + 1)) return true;
       give_back(place, i);
     }
     return false;
@@ -163,7 +154,29 @@ class Search {
       }
       if (!*outcome) return false;
     }
-    return large_enough(device, wanted.body["capacity"]["requests"]);
+    const Value requests = wanted.body["capacity"]["requests"];
+    return requests.empty() || consumption(device, requests).has_value();
+  }
+
+  bool free(const Place& place, const Candidate& candidate) const {
+    if (alternative(place).admin) return true;
+    if (candidate.allocated) return false;
+    return candidate.shared || candidate.taken == 0;
+  }
+
+  // Of a shared device: adds the request's amounts, or says that they are not left.
+  bool take_share(const Place& place, Candidate& candidate) {
+    const auto more = consumption(*candidate.device, alternative(place).body["capacity"]["requests"]);
+    if (!more || !has_room(*candidate.device, allocated_.consumed(candidate.device->id), &candidate.amounts, *more))
+      return false;
+    for (const auto& [name, amount] : *more) candidate.amounts[name] += amount;
+    return true;
+  }
+
+  void give_back_share(const Place& place, Candidate& candidate) {
+    const auto less = consumption(*candidate.device, alternative(place).body["capacity"]["requests"]);
+    if (!less) return;
+    for (const auto& [name, amount] : *less) candidate.amounts[name] -= amount;
   }
 
   bool take(const Place& place, std::size_t index) {
@@ -171,18 +184,15 @@ class Search {
     const Alternative& wanted = alternative(place);
     auto& chosen = allocations_[place.claim].devices;
     const DevicePool& pool = *pools_[candidate.pool].pool;
-    if ((candidate.allocated || candidate.taken) && !wanted.admin) return false;
+    if (!free(place, candidate)) return false;
     if (tries_left_ == 0 || --tries_left_ == 0) return false;
-    if (chosen.size() >= kMaxDevicesOfClaim || pool.incomplete || pool.invalid ||
-        !candidate.device->body["bindingConditions"].empty())
-      return false;
+    if (chosen.size() >= kMaxDevicesOfClaim || pool.incomplete || pool.invalid) return false;
     if (!matches(place, index) || !taints_tolerated(*candidate.device, wanted.body["tolerations"])) return false;
     if (!constrain(place, *candidate.device)) return false;
-    if (!wanted.admin && !consume(candidate)) {
+    if (!wanted.admin && !consume(place, candidate)) {
       release(place);
       return false;
     }
-    if (!wanted.admin) candidate.taken = true;
     chosen.push_back({candidate.device, place.request, place.alternative});
     return true;
   }
@@ -191,8 +201,9 @@ class Search {
     Candidate& candidate = candidates_[index];
     allocations_[place.claim].devices.pop_back();
     if (!alternative(place).admin) {
-      candidate.taken = false;
-      count(candidate, 1);
+      --candidate.taken;
+      if (candidate.shared) give_back_share(place, candidate);
+      if (!in_use(candidate)) count(candidate, 1);
     }
     release(place);
   }
@@ -250,7 +261,8 @@ class Search {
       }
     }
     for (const Device& device : pool.devices) {
-      if (allocated_.contains(device.id)) add_counters(found->second, device, -1);
+      if (allocated_.contains(device.id) || allocated_.consumed(device.id) != nullptr)
+        add_counters(found->second, device, -1);
     }
     return found->second;
   }
@@ -273,12 +285,25 @@ class Search {
     return enough;
   }
 
-  bool consume(const Candidate& candidate) {
-    if (candidate.device->body["consumesCounters"].empty()) return true;
-    Counters& counters = counters_of(candidate.pool);
-    if (add_counters(counters, *candidate.device, -1)) return true;
-    add_counters(counters, *candidate.device, 1);
-    return false;
+  bool in_use(const Candidate& candidate) const {
+    return candidate.taken > 0 || allocated_.consumed(candidate.device->id) != nullptr;
+  }
+
+  // A shared device uses its pool's counters once, however many have a share.
+  bool consume(const Place& place, Candidate& candidate) {
+    if (!in_use(candidate) && !candidate.device->body["consumesCounters"].empty()) {
+      Counters& counters = counters_of(candidate.pool);
+      if (!add_counters(counters, *candidate.device, -1)) {
+        add_counters(counters, *candidate.device, 1);
+        return false;
+      }
+    }
+    if (candidate.shared && !take_share(place, candidate)) {
+      if (!in_use(candidate)) count(candidate, 1);
+      return false;
+    }
+    ++candidate.taken;
+    return true;
   }
 
   void count(const Candidate& candidate, int sign) {
@@ -332,8 +357,8 @@ Result<ClaimRequests> read_requests(const Object& claim,
   out.claim = claim;
   for (const Value request : claim.pointer("/spec/devices/requests")) {
     const std::string name(request["name"].string());
-    DeviceRequest read{name, {}};
     const Value sub_requests = request["firstAvailable"];
+    DeviceRequest read{name, !sub_requests.empty(), {}};
     for (const Value sub : sub_requests) {
       KUBERNEL_TRY(Alternative one,
                    read_alternative(claim, sub, name + "/" + std::string(sub["name"].string()), find_class, selectors));
@@ -390,7 +415,7 @@ nlohmann::json node_selector(const ClaimAllocation& allocation, const std::strin
   for (const ChosenDevice& chosen : allocation.devices) {
     const Value spec = chosen.device->slice_spec;
     const Value selection = spec["perDeviceNodeSelection"].boolean() ? chosen.device->body : spec;
-    if (!selection["nodeName"].string().empty()) {
+    if (!selection["nodeName"].string().empty() || chosen.device->body["bindsToNode"].boolean()) {
       auto only = nlohmann::json::object(
           {{"key", "metadata.name"}, {"operator", "In"}, {"values", nlohmann::json::array({node})}});
       return {{"nodeSelectorTerms", nlohmann::json::array({nlohmann::json::object(
@@ -437,7 +462,23 @@ nlohmann::json configuration(const ClaimRequests& claim, const std::vector<const
 
 }  // namespace
 
-nlohmann::json allocation_json(const ClaimRequests& claim, const ClaimAllocation& allocation, const std::string& node) {
+std::int64_t preference_score(const std::vector<ClaimRequests>& claims, const std::vector<ClaimAllocation>& found) {
+  constexpr std::int64_t kMostAlternatives = 8;  // FirstAvailableDeviceRequestMaxSize.
+  std::int64_t score = 0;
+  for (std::size_t c = 0; c < claims.size(); ++c) {
+    std::size_t last = claims[c].requests.size();  // Several devices of one request count once; they come together.
+    for (const ChosenDevice& chosen : found[c].devices) {
+      if (chosen.request == last) continue;
+      last = chosen.request;
+      if (claims[c].requests[last].first_available)
+        score += kMostAlternatives - static_cast<std::int64_t>(chosen.alternative);
+    }
+  }
+  return score;
+}
+
+nlohmann::json allocation_json(const ClaimRequests& claim, const ClaimAllocation& allocation, const std::string& node,
+                               Random& random) {
   auto out = nlohmann::json::object();
   auto results = nlohmann::json::array();
   std::vector<const Alternative*> used;
@@ -451,6 +492,15 @@ nlohmann::json allocation_json(const ClaimRequests& claim, const ClaimAllocation
     if (alternative.admin) result["adminAccess"] = true;
     if (const Value tolerations = alternative.body["tolerations"]; !tolerations.empty())
       result["tolerations"] = tolerations.to_json();
+    for (const char* conditions : {"bindingConditions", "bindingFailureConditions"}) {
+      if (const Value names = chosen.device->body[conditions]; !names.empty()) result[conditions] = names.to_json();
+    }
+    if (chosen.device->shared() && !alternative.admin) {
+      result["shareID"] = random_uuid(random);
+      const auto amounts = consumption(*chosen.device, alternative.body["capacity"]["requests"]);
+      for (const auto& [name, amount] : amounts.value_or(Amounts()))
+        result["consumedCapacity"][name] = amount.to_string();
+    }
     results.push_back(std::move(result));
   }
   out["devices"] = nlohmann::json::object({{"results", std::move(results)}});

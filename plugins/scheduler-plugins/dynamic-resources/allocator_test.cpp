@@ -11,6 +11,8 @@
 
 #include <kubernel/testing/fake_clock.h>
 
+#include "capacity.h"
+
 namespace kubernel::plugins {
 namespace {
 
@@ -245,6 +247,107 @@ TEST(Allocator, ATaintKeepsRequestsAwayThatDoNotTolerateIt) {
   EXPECT_EQ(gets({claim(requests(one()))}, slices("None")), "r=p/a");
 }
 
+TEST(Allocator, ATaintRuleIsAsATaintOfTheDevicesItSelects) {
+  struct Rule {
+    const char* rule;
+    const char* spec;
+    const char* gives;
+  };
+  const std::vector<Rule> rows = {
+      {"of one device", R"({"deviceSelector":{"device":"a"},"taint":{"key":"k","effect":"NoSchedule"}})", "r=p/b"},
+      {"of a pool", R"({"deviceSelector":{"pool":"p"},"taint":{"key":"k","effect":"NoSchedule"}})", "nothing"},
+      {"of another driver", R"({"deviceSelector":{"driver":"e"},"taint":{"key":"k","effect":"NoSchedule"}})", "r=p/a"},
+      {"of everything", R"({"deviceSelector":{},"taint":{"key":"k","effect":"NoExecute"}})", "nothing"},
+      {"of nothing", R"({"taint":{"key":"k","effect":"NoExecute"}})", "r=p/a"},
+      {"only to be seen", R"({"deviceSelector":{},"taint":{"key":"k","effect":"None"}})", "r=p/a"},
+  };
+  for (const Rule& row : rows) {
+    const Inventory inventory({slice(R"([{"name":"a"},{"name":"b"}])")},
+                              {object(R"({"metadata":{"name":"t"},"spec":)" + std::string(row.spec) + "}")});
+    SelectorCache selectors;
+    const auto wanted = read_requests(claim(requests(one())), find_class, selectors);
+    const auto found = find_devices({*wanted}, inventory.on(node("n")), {});
+    const std::string gives = found->outcome == SearchOutcome::Found
+                                  ? "r=p/" + found->allocations[0].devices[0].device->id.device
+                                  : "nothing";
+    EXPECT_EQ(gives, row.gives) << row.rule;
+  }
+}
+
+// KEP-5075: what is taken of 10 of a capacity for a request of it.
+TEST(Capacity, IsGivenOutAsThePolicySays) {
+  struct Policy {
+    const char* rule;
+    const char* policy;   // The capacity's requestPolicy.
+    const char* request;  // Empty: none.
+    const char* takes;    // Empty: nothing can be had.
+  };
+  const std::vector<Policy> rows = {
+      {"without a policy what is asked for", "null", "3", "3"},
+      {"without a policy and a request everything", "null", "", "10"},
+      {"not more than there is", "null", "11", ""},
+      {"the default without a request", R"({"default":"2"})", "", "2"},
+      {"a request is stronger than the default", R"({"default":"2"})", "3", "3"},
+      {"at least the range's least", R"({"validRange":{"min":"2"}})", "1", "2"},
+      {"at most the range's most", R"({"validRange":{"min":"2","max":"4"}})", "5", ""},
+      {"up to the next step", R"({"validRange":{"min":"2","step":"3"}})", "3", "5"},
+      {"a step is a step", R"({"validRange":{"min":"2","step":"3"}})", "5", "5"},
+      {"a step beyond the most", R"({"validRange":{"min":"2","step":"3","max":"7"}})", "6", ""},
+      {"steps of a fraction", R"({"validRange":{"min":"500m","step":"250m"}})", "600m", "750m"},
+      {"a whole number of such steps", R"({"validRange":{"min":"500m","step":"250m"}})", "900m", "1"},
+      {"up to the next value", R"({"validValues":["1","4","8"]})", "2", "4"},
+      {"one of the values", R"({"validValues":["1","4","8"]})", "8", "8"},
+      {"beyond the values", R"({"validValues":["1","4","8"]})", "9", ""},
+  };
+  for (const Policy& row : rows) {
+    const Inventory inventory(
+        {slice(R"([{"name":"a","allowMultipleAllocations":true,"capacity":{"c":{"value":"10","requestPolicy":)" +
+               std::string(row.policy) + "}}}]")});
+    const auto pools = inventory.on(node("n"));
+    const auto asked = object(*row.request == '\0' ? "{}" : R"({"c":")" + std::string(row.request) + R"("})");
+    const auto amounts = consumption(*pools[0].devices[0], asked.body());
+    EXPECT_EQ(amounts ? amounts->at("c").to_string() : "", row.takes) << row.rule;
+  }
+  const Inventory inventory({slice(kDevices)});
+  const auto pools = inventory.on(node("n"));
+  EXPECT_FALSE(consumption(*pools[0].devices[0], object(R"({"other":"1"})").body())) << "no such capacity";
+  EXPECT_TRUE(consumption(*pools[0].devices[0], object(R"({"d/memory":"1"})").body())) << "with the driver's domain";
+}
+
+TEST(Allocator, ASharedDeviceIsDividedAmongRequests) {
+  const std::vector slices = {slice(R"([{"name":"a","allowMultipleAllocations":true,"capacity":{"c":{"value":"10"}}},
+      {"name":"b","capacity":{"c":{"value":"10"}}}])")};
+  const auto asking = [](const std::string& amount, const std::string& name, const std::string& more = "") {
+    return one(R"("capacity":{"requests":{"c":")" + amount + R"("}})" + more, name);
+  };
+  const std::vector<Row> rows = {
+      {"several requests have shares of it", requests(asking("6", "x") + "," + asking("4", "y")), "x=p/a y=p/a"},
+      {"until nothing is left", requests(asking("6", "x") + "," + asking("5", "y")), "x=p/a y=p/b"},
+      {"one request may have several shares", requests(asking("5", "x", R"(,"count":3)")), "x=p/a x=p/a x=p/b"},
+      {"who asks for nothing takes all", requests(one("", "x") + "," + asking("1", "y")), "x=p/a y=p/b"},
+      {"a device that is not shared is had whole",
+       requests(asking("10", "x") + "," + asking("1", "y") + "," + asking("1", "z")), "x=p/b y=p/a z=p/a"},
+      {"a device that is not shared is had once",
+       requests(asking("10", "x") + "," + asking("1", "y") + "," + asking("10", "z")), "nothing"},
+      {"distinctAttribute keeps shares apart",
+       requests(asking("1", "x", R"(,"count":2)"), R"("constraints":[{"distinctAttribute":"d/id"}])"), "nothing"},
+      {"All takes one share of each", requests(asking("5", "x", R"(,"allocationMode":"All")")), "x=p/a x=p/b"},
+  };
+  for (const Row& row : rows) EXPECT_EQ(gets({claim(row.devices)}, slices), row.gives) << row.rule;
+}
+
+TEST(Allocator, SharesUseTheCountersOfTheirDeviceOnce) {
+  const std::vector slices = {
+      slice(R"([{"name":"a","allowMultipleAllocations":true,"capacity":{"c":{"value":"10"}},
+                 "consumesCounters":[{"counterSet":"s","counters":{"n":{"value":"3"}}}]},
+                {"name":"b","consumesCounters":[{"counterSet":"s","counters":{"n":{"value":"3"}}}]}])",
+            R"("allNodes":true,"sharedCounters":[{"name":"s","counters":{"n":{"value":"5"}}}])")};
+  const std::string half = R"("capacity":{"requests":{"c":"5"}})";
+  EXPECT_EQ(gets({claim(requests(one(half, "x") + "," + one(half, "y")))}, slices), "x=p/a y=p/a");
+  EXPECT_EQ(gets({claim(requests(one(half, "x") + "," + one("", "y")))}, slices), "nothing")
+      << "b would need more of the counter than a leaves";
+}
+
 TEST(Allocator, SlicesSayWhichNodesReachThem) {
   const auto wanted = claim(requests(one()));
   const std::string device = R"([{"name":"a"}])";
@@ -324,11 +427,12 @@ TEST(Allocator, WritesWhatWasChosenWhereItCanBeUsedAndItsSettings) {
       "config":[{"requests":["n"],"opaque":{"driver":"d","parameters":{"from":"claim"}}},{"requests":["n/x"],"opaque":{"driver":"d","parameters":{}}}]})"),
       find_class, selectors);
   ASSERT_TRUE(wanted) << wanted.error().message();
+  testing::SeededRandom random(1);
   const auto written = [&](const std::string& selection) {
     const Inventory inventory({slice(kDevices, selection)});
     const auto found = find_devices({*wanted}, inventory.on(node("n", R"({"zone":"z"})")), {});
     EXPECT_TRUE(found && found->outcome == SearchOutcome::Found);
-    return allocation_json(*wanted, found->allocations[0], "n");
+    return allocation_json(*wanted, found->allocations[0], "n", random);
   };
   const json everywhere = written(R"("allNodes":true)");
   EXPECT_EQ(everywhere, json::parse(R"({"devices":{

@@ -15,14 +15,25 @@ using api::Value;
 const api::Resource kResourceClaims{"resource.k8s.io", "v1", "resourceclaims"};
 const api::Resource kResourceSlices{"resource.k8s.io", "v1", "resourceslices"};
 const api::Resource kDeviceClasses{"resource.k8s.io", "v1", "deviceclasses"};
+const api::Resource kDeviceTaintRules{"resource.k8s.io", "v1beta2", "devicetaintrules"};
 
 namespace {
 
-void add_devices(const Object& claim, std::vector<DeviceId>& out) {
+void add_devices(const Object& claim, std::vector<DeviceId>& out, std::vector<std::pair<DeviceId, Amounts>>& shares) {
   for (const Value result : claim.pointer("/status/allocation/devices/results")) {
     if (result["adminAccess"].boolean()) continue;
-    out.push_back({std::string(result["driver"].string()), std::string(result["pool"].string()),
-                   std::string(result["device"].string())});
+    DeviceId id{std::string(result["driver"].string()), std::string(result["pool"].string()),
+                std::string(result["device"].string())};
+    if (!result["shareID"]) {
+      out.push_back(std::move(id));
+      continue;
+    }
+    Amounts amounts;
+    const Value consumed = result["consumedCapacity"];
+    for (auto it = consumed.begin(); it != consumed.end(); ++it) {
+      amounts.emplace(std::string(it.key()), api::Quantity::read(*it));
+    }
+    shares.emplace_back(std::move(id), std::move(amounts));
   }
 }
 
@@ -40,21 +51,28 @@ Value status_of(const scheduler::PodInfo& pod, std::string_view entry) {
 
 }  // namespace
 
-ClaimCache::ClaimCache(client::InformerFactory& informers)
+ClaimCache::ClaimCache(client::InformerFactory& informers, bool taint_rules)
     : claims_(informers.informer(kResourceClaims, {})),
       slices_(informers.informer(kResourceSlices, {})),
       classes_(informers.informer(kDeviceClasses, {})) {
   subscriptions_.push_back(claims_->add_handler({[this](const Object& claim) { see(claim, false); },
                                                  [this](const Object&, const Object& claim) { see(claim, false); },
                                                  [this](const Object& claim) { see(claim, true); }}));
-  const auto changed = [this] {
-    const std::lock_guard lock(mutex_);
-    inventory_.reset();
-    ++slices_version_;
+  const auto watch = [this](client::Informer& informer) {
+    subscriptions_.push_back(informer.add_handler({[this](const Object&) { slices_changed(); },
+                                                   [this](const Object&, const Object&) { slices_changed(); },
+                                                   [this](const Object&) { slices_changed(); }}));
   };
-  subscriptions_.push_back(slices_->add_handler({[changed](const Object&) { changed(); },
-                                                 [changed](const Object&, const Object&) { changed(); },
-                                                 [changed](const Object&) { changed(); }}));
+  watch(*slices_);
+  if (!taint_rules) return;
+  taint_rules_ = informers.informer(kDeviceTaintRules, {});
+  watch(*taint_rules_);
+}
+
+void ClaimCache::slices_changed() {
+  const std::lock_guard lock(mutex_);
+  inventory_.reset();
+  ++slices_version_;
 }
 
 void ClaimCache::see(const Object& claim, bool gone) {
@@ -71,11 +89,15 @@ void ClaimCache::settle(const std::string& uid) {
   if (found == entries_.end()) return;
   Entry& entry = found->second;
   std::vector<DeviceId> devices;
-  if (entry.latest()) add_devices(entry.latest(), devices);
-  if (entry.pending) add_devices(*entry.pending, devices);
+  std::vector<std::pair<DeviceId, Amounts>> shares;
+  if (entry.latest()) add_devices(entry.latest(), devices, shares);
+  if (entry.pending) add_devices(*entry.pending, devices, shares);
   for (const DeviceId& id : devices) allocated_.add(id, 1);
   for (const DeviceId& id : entry.devices) allocated_.add(id, -1);
+  for (const auto& [id, amounts] : shares) allocated_.add_share(id, amounts, 1);
+  for (const auto& [id, amounts] : entry.shares) allocated_.add_share(id, amounts, -1);
   entry.devices = std::move(devices);
+  entry.shares = std::move(shares);
   if (!entry.latest() && !entry.pending) entries_.erase(found);
 }
 
@@ -107,7 +129,9 @@ std::shared_ptr<const Inventory> ClaimCache::inventory() const {
     if (inventory_) return inventory_;
     version = slices_version_;
   }
-  auto made = std::make_shared<const Inventory>(slices_->list({}, api::LabelSelector::everything()));
+  const auto everything = api::LabelSelector::everything();
+  auto made = std::make_shared<const Inventory>(
+      slices_->list({}, everything), taint_rules_ ? taint_rules_->list({}, everything) : std::vector<Object>());
   const std::lock_guard lock(mutex_);
   if (version == slices_version_) inventory_ = made;  // Else it is out of date already.
   return made;

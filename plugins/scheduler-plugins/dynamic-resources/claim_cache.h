@@ -16,7 +16,7 @@
 
 namespace kubernel::plugins {
 
-extern const api::Resource kResourceClaims, kResourceSlices, kDeviceClasses;
+extern const api::Resource kResourceClaims, kResourceSlices, kDeviceClasses, kDeviceTaintRules;
 
 // Claims, classes and slices as the informers show them, and on top what this scheduler has decided: allocations that
 // are being written
@@ -25,7 +25,8 @@ extern const api::Resource kResourceClaims, kResourceSlices, kDeviceClasses;
 // Threads: all members may be called concurrently.
 class ClaimCache {
  public:
-  explicit ClaimCache(client::InformerFactory& informers);
+  // `taint_rules`: DeviceTaintRules count, too. Their API is a beta, which not every server has.
+  explicit ClaimCache(client::InformerFactory& informers, bool taint_rules = false);
 
   std::optional<api::Object> claim(const api::ObjectKey& key) const;
   std::optional<api::Object> device_class(const std::string& name) const;
@@ -45,6 +46,7 @@ class ClaimCache {
     api::Object written;                 // By this scheduler; counts while it is newer.
     std::optional<api::Object> pending;  // {"status": {"allocation": …}}
     std::vector<DeviceId> devices;       // As allocated_ knows them.
+    std::vector<std::pair<DeviceId, Amounts>> shares;
 
     const api::Object& latest() const { return written ? written : seen; }
   };
@@ -52,7 +54,10 @@ class ClaimCache {
   // With the mutex held, after a change of the entry; drops one that says nothing.
   void settle(const std::string& uid);
 
+  void slices_changed();
+
   const std::shared_ptr<client::Informer> claims_, slices_, classes_;
+  std::shared_ptr<client::Informer> taint_rules_;  // Null: not asked for.
   mutable std::mutex mutex_;
   std::map<std::string, Entry> entries_;  // By uid.
   AllocatedDevices allocated_;

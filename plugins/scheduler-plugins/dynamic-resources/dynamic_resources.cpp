@@ -3,10 +3,14 @@
 #include "dynamic_resources.h"
 
 #include <algorithm>
+#include <condition_variable>
 
 #include <nlohmann/json.hpp>
 
+#include <kubernel/api/time.h>
+
 #include "allocator.h"
+#include "binding.h"
 #include "claim_cache.h"
 
 namespace kubernel::plugins {
@@ -30,12 +34,18 @@ bool is_reserved_for(const Object& claim, const PodInfo& pod) {
   return std::any_of(users.begin(), users.end(), [&](Value user) { return user["uid"].string() == pod.uid(); });
 }
 
+struct Arguments {
+  std::chrono::nanoseconds binding_timeout = std::chrono::minutes(10);
+  bool device_taint_rules = false;
+};
+
 struct Data final : CycleData {
   std::vector<Object> claims;
   std::vector<ClaimRequests> to_allocate;
   std::shared_ptr<const Inventory> inventory;
   AllocatedDevices allocated;
   std::map<std::string, json> decided;  // By uid: allocations that are pending from Reserve on.
+  bool hopeless = false;                // One of the claims will never be ready for binding.
 
   std::unique_ptr<CycleData> clone() const override { return std::make_unique<Data>(*this); }
 };
@@ -52,11 +62,25 @@ class DynamicResources final : public Plugin,
                                public PreFilter,
                                public Filter,
                                public PostFilter,
+                               public PreScore,
+                               public Score,
                                public Reserve,
                                public PreBind {
  public:
-  explicit DynamicResources(const PluginContext& context)
-      : index_(context.index), api_(context.api), log_(context.log), cache_(context.informers) {}
+  DynamicResources(const Arguments& arguments, const PluginContext& context)
+      : arguments_(arguments),
+        index_(context.index),
+        api_(context.api),
+        log_(context.log),
+        clock_(context.clock),
+        random_(context.random),
+        handle_(context.handle),
+        cache_(context.informers, arguments.device_taint_rules) {
+    const auto claims = context.informers.informer(kResourceClaims, {});
+    claims_changed_ =
+        claims->add_handler({[this](const Object&) { wake(); }, [this](const Object&, const Object&) { wake(); },
+                             [this](const Object&) { wake(); }});
+  }
 
   Verdict pre_enqueue(const PodInfo& pod) const override {
     const std::string problem = PodResourceClaims::read(pod, cache_).problem;
@@ -83,6 +107,7 @@ class DynamicResources final : public Plugin,
 
   Result<Verdict> filter(const PodInfo&, const CycleData* data, const NodeInfo& node) const override {
     const auto& known = static_cast<const Data&>(*data);
+    if (known.hopeless) return refusals_.elsewhere;
     for (const Object& claim : known.claims) {
       if (!reachable(claim, node)) return refusals_.elsewhere;
     }
@@ -111,16 +136,45 @@ class DynamicResources final : public Plugin,
       const bool unused = users.empty() || (users.size() == 1 && is_reserved_for(claim, *cycle.pod));
       const bool in_the_way =
           std::ranges::any_of(cycle.snapshot->nodes(), [&](const auto& node) { return !reachable(claim, *node); });
-      if (!is_allocated(claim) || !unused || !in_the_way) continue;
+      if (!is_allocated(claim) || !unused || !(in_the_way || hopeless(claim))) continue;
       json document = claim.to_json();
       document["status"].erase("allocation");
       document["status"].erase("reservedFor");
+      document["status"].erase("devices");
       KUBERNEL_CHECK_OK(api_.update(ctx, kResourceClaims, claim.key(), document, {.subresource = "status"}));
       result.verdict = Verdict::unschedulable("deallocation of ResourceClaim completed");
       return result;
     }
     result.verdict = Verdict::unschedulable("still not schedulable");
     return result;
+  }
+
+  // Nodes differ by which alternatives they have, and by nothing else.
+  Result<PreScoreResult> pre_score(const CallContext&, const PodInfo& pod, const Snapshot&,
+                                   std::span<const NodeInfo* const>) override {
+    PreScoreResult result;
+    result.verdict = Verdict::skip();
+    if (pod.spec["resourceClaims"].empty()) return result;
+    for (const Object& claim : PodResourceClaims::read(pod, cache_).claims) {
+      const Value requests = claim.pointer("/spec/devices/requests");
+      const bool choice = std::any_of(requests.begin(), requests.end(),
+                                      [](Value request) { return !request["firstAvailable"].empty(); });
+      if (choice && !is_allocated(claim)) result.verdict = Verdict::fits();
+    }
+    return result;
+  }
+
+  Result<std::int64_t> score(const PodInfo&, const CycleData* data, const NodeInfo& node,
+                             const Snapshot&) const override {
+    if (data == nullptr) return 0;
+    const auto& known = static_cast<const Data&>(*data);
+    if (known.to_allocate.empty()) return 0;
+    KUBERNEL_TRY(const auto found, find_devices(known.to_allocate, known.inventory->on(node), known.allocated));
+    return found.outcome == SearchOutcome::Found ? preference_score(known.to_allocate, found.allocations) : 0;
+  }
+
+  void normalize(const PodInfo&, const CycleData*, std::span<std::int64_t> scores) const override {
+    normalize_scores(scores, false);
   }
 
   Verdict reserve(const CallContext&, const Cycle& cycle, std::string_view node) override {
@@ -136,7 +190,7 @@ class DynamicResources final : public Plugin,
     if (found->outcome != SearchOutcome::Found) return refusals_.no_devices;
     for (std::size_t i = 0; i < data->to_allocate.size(); ++i) {
       const ClaimRequests& claim = data->to_allocate[i];
-      json allocation = allocation_json(claim, found->allocations[i], info->name);
+      json allocation = allocation_json(claim, found->allocations[i], info->name, random_);
       if (!cache_.begin_allocation(claim.claim.uid(), allocation)) {
         return Verdict::unresolvable("resource claim " + api::to_string(claim.claim.key()) +
                                      " is in the process of being allocated");
@@ -163,7 +217,7 @@ class DynamicResources final : public Plugin,
     }
   }
 
-  Result<Verdict> pre_bind(const CallContext& ctx, const Cycle& cycle, std::string_view) override {
+  Result<Verdict> pre_bind(const CallContext& ctx, const Cycle& cycle, std::string_view node) override {
     Data* data = data_of(cycle);
     if (data == nullptr) return Verdict::fits();
     for (Object& claim : data->claims) {
@@ -178,7 +232,8 @@ class DynamicResources final : public Plugin,
       if (!written) return std::move(written).error();
       claim = *std::move(written);
     }
-    return Verdict::fits();
+    if (std::ranges::none_of(data->claims, has_binding_conditions)) return Verdict::fits();
+    return wait_until_ready(ctx, *data, *cycle.pod, node);
   }
 
   std::vector<EventInterest> retry_on() const override {
@@ -209,6 +264,60 @@ class DynamicResources final : public Plugin,
     return !selector || matches_node_selector(selector, node);
   }
 
+  bool hopeless(const Object& claim) const {
+    return binding_is_hopeless(claim, arguments_.binding_timeout, clock_.wall_now());
+  }
+
+  void wake() {
+    {
+      const std::lock_guard lock(mutex_);
+      ++changes_;
+    }
+    changed_.notify_all();
+  }
+
+  // Absent: not yet.
+  std::optional<Result<Verdict>> binding_progress(Data& data) const {
+    for (Object& claim : data.claims) {
+      auto now = cache_.claim(claim.key());
+      if (!now) return Error(Reason::NotFound, "resourceclaim.resource.k8s.io \"" + claim.name() + "\" not found");
+      claim = *std::move(now);
+      const auto ready = ready_for_binding(claim);
+      if (!ready) return ready.error();
+      if (*ready) continue;
+      if (hopeless(claim)) return Error(Reason::Timeout, "claim " + claim.name() + " binding timeout");
+      return std::nullopt;
+    }
+    return Verdict::fits();
+  }
+
+  // A failure brings the pod back to the queue: the next attempt finds the claim to be hopeless and gives it back.
+  Result<Verdict> wait_until_ready(const CallContext& ctx, Data& data, const PodInfo& pod, std::string_view node) {
+    handle_.events().record(pod.object, "Normal", "BindingConditionsPending",
+                            "waiting for binding conditions for device on node " + std::string(node));
+    bool late = false;
+    const auto timer = clock_.call_at(clock_.now() + arguments_.binding_timeout, [&] {
+      {
+        const std::lock_guard lock(mutex_);
+        late = true;
+      }
+      changed_.notify_all();
+    });
+    const std::stop_callback on_stop(ctx.stop, [this] { wake(); });
+    for (;;) {
+      std::uint64_t seen = 0;
+      {
+        const std::lock_guard lock(mutex_);
+        seen = changes_;
+      }
+      if (auto done = binding_progress(data)) return *std::move(done);
+      if (ctx.stopping()) return Error(Reason::Cancelled, "binding devices: stopped");
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [&] { return late || changes_ != seen; });
+      if (late && changes_ == seen) return Error(Reason::Timeout, "device binding timeout");
+    }
+  }
+
   // Null when pre_filter had nothing to say about the pod.
   Data* data_of(const Cycle& cycle) const {
     return index_ < cycle.data.size() ? static_cast<Data*>(cycle.data[index_].get()) : nullptr;
@@ -220,8 +329,10 @@ class DynamicResources final : public Plugin,
     if (!claims.problem.empty()) return claims.problem;
     data.claims = std::move(claims.claims);
     data.to_allocate.clear();
+    data.hopeless = false;
     for (const Object& claim : data.claims) {
       if (is_allocated(claim)) {
+        data.hopeless = data.hopeless || hopeless(claim);
         if (claim.pointer("/status/reservedFor").size() >= kMaxReservations && !is_reserved_for(claim, pod))
           return "resourceclaim in use";
         continue;
@@ -266,6 +377,7 @@ class DynamicResources final : public Plugin,
         document = updated->to_json();
       }
       document["status"]["allocation"] = *allocation;
+      document["status"]["allocation"]["allocationTimestamp"] = api::format_time(clock_.wall_now());
     }
     auto& users = document["status"]["reservedFor"];
     if (users.is_null()) users = json::array();
@@ -286,18 +398,40 @@ class DynamicResources final : public Plugin,
                       {.subresource = "status"});
   }
 
+  const Arguments arguments_;
   const std::size_t index_;
   client::ApiClient& api_;
   Logger& log_;
+  Clock& clock_;
+  Random& random_;
+  Handle& handle_;
   SelectorCache selectors_;
   const struct Refusals refusals_;
   ClaimCache cache_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::uint64_t changes_ = 0;  // Of claims, and requests to stop.
+  std::unique_ptr<Subscription> claims_changed_;
 };
+
+Result<Arguments> parse_arguments(const std::string& config_json) {
+  const auto config = json::parse(config_json);
+  Arguments out;
+  if (const auto at = config.find("bindingTimeout"); at != config.end()) {
+    auto timeout = api::parse_duration(at->get<std::string>());
+    if (!timeout) return std::move(timeout).error().wrap("bindingTimeout");
+    out.binding_timeout = *timeout;
+  }
+  out.device_taint_rules = config.value("deviceTaintRules", false);
+  return out;
+}
 
 }  // namespace
 
 Result<std::unique_ptr<Plugin>> make_dynamic_resources(const PluginContext& context) {
-  return std::make_unique<DynamicResources>(context);
+  KUBERNEL_TRY(const Arguments arguments,
+               catch_as_error("DynamicResources arguments", [&] { return parse_arguments(context.config_json); }));
+  return std::make_unique<DynamicResources>(arguments, context);
 }
 
 }  // namespace kubernel::plugins

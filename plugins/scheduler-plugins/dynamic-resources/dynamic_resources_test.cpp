@@ -2,11 +2,14 @@
 
 #include "dynamic_resources.h"
 
+#include <future>
+
 #include <nlohmann/json.hpp>
 
 #include <kubernel/testing/scheduler.h>
 
 #include "claim_cache.h"
+#include "core/base/thread_pool.h"
 
 namespace kubernel::plugins {
 namespace {
@@ -167,7 +170,8 @@ TEST_F(DynamicResourcesTest, ADecidedAllocationIsWrittenWithTheReservationAndThe
   const auto written = stored("c");
   EXPECT_EQ(written.pointer("/metadata/finalizers/0").string(), "resource.kubernetes.io/delete-protection");
   EXPECT_EQ(written.pointer("/status/allocation").to_json(),
-            json::parse(R"({"devices":{"results":[{"request":"r","driver":"d","pool":"a","device":"x"}]},
+            json::parse(R"({"allocationTimestamp":"2026-01-01T00:00:00Z",
+                "devices":{"results":[{"request":"r","driver":"d","pool":"a","device":"x"}]},
                 "nodeSelector":{"nodeSelectorTerms":[{"matchFields":[{"key":"metadata.name","operator":"In","values":["a"]}]}]}})"));
   EXPECT_EQ(written.pointer("/status/reservedFor").to_json(),
             json::parse(R"([{"resource":"pods","name":"p","uid":"u-p"}])"));
@@ -343,6 +347,182 @@ TEST_F(DynamicResourcesTest, IsWokenByItsOwnClaimsAndByDevicesGivenBack) {
   EXPECT_FALSE(helps(other, changed(other, R"({"allocation":{}})")));
   EXPECT_TRUE(helps(changed(other, R"({"allocation":{}})"), other));
   EXPECT_TRUE(helps(changed(other, R"({"allocation":{}})"), {}));
+}
+
+// KEP-4816.
+TEST_F(DynamicResourcesTest, NodesWithEarlierAlternativesScoreHigher) {
+  cluster_.put_text(kDeviceClasses, R"({"metadata":{"name":"gpu"},"spec":{"selectors":[
+      {"cel":{"expression":"device.attributes['d'].kind == 'gpu'"}}]}})");
+  const auto node_devices = [&](const std::string& name, const std::string& devices) {
+    cluster_.put_text(kResourceSlices, R"({"metadata":{"name":")" + name + R"("},"spec":{"driver":"d","nodeName":")" +
+                                           name + R"(","pool":{"name":")" + name +
+                                           R"(","generation":1,"resourceSliceCount":1},"devices":)" + devices + "}}");
+  };
+  const std::string gpu = R"("attributes":{"kind":{"string":"gpu"}})",
+                    nic = R"("attributes":{"kind":{"string":"nic"}})";
+  node_devices("two", R"([{"name":"x",)" + gpu + R"(},{"name":"y",)" + gpu + "}]");
+  node_devices("one", R"([{"name":"x",)" + gpu + R"(},{"name":"y",)" + nic + "}]");
+  node_devices("none", R"([{"name":"x",)" + nic + R"(}])");
+  cluster_.put_text(kResourceClaims, R"({"metadata":{"namespace":"default","name":"c"},"spec":{"devices":{"requests":[
+      {"name":"r","firstAvailable":[{"name":"two","deviceClassName":"gpu","count":2},{"name":"one","deviceClassName":"gpu"},
+                                    {"name":"any","deviceClassName":"any"}]}]}}})");
+  claim("plain");
+  start();
+  const auto scores = [&](const PodInfo& waiting) {
+    std::vector<std::int64_t> out;
+    auto& scorer = dynamic_cast<scheduler::Score&>(*plugin_);
+    const auto skipped =
+        dynamic_cast<scheduler::PreScore&>(*plugin_).pre_score({}, waiting, scheduler::Snapshot(), {})->verdict;
+    if (skipped.kind() == scheduler::Verdict::Kind::Skip) return out;
+    const auto data =
+        std::move(dynamic_cast<scheduler::PreFilter&>(*plugin_).pre_filter({}, waiting, scheduler::Snapshot())->data);
+    for (const char* name : {"two", "one", "none"})
+      out.push_back(*scorer.score(waiting, data.get(), node(name), scheduler::Snapshot()));
+    scorer.normalize(waiting, data.get(), out);
+    return out;
+  };
+  // 8, 7 and 6 of at most 8.
+  EXPECT_EQ(scores(*uses({"c"})), (std::vector<std::int64_t>{100, 87, 75}));
+  EXPECT_EQ(scores(*uses({"plain"})), std::vector<std::int64_t>()) << "without alternatives nodes do not differ";
+  EXPECT_EQ(scores(*pod("{}")), std::vector<std::int64_t>());
+}
+
+// KEP-5007.
+class BindingConditionsTest : public DynamicResourcesTest {
+ protected:
+  BindingConditionsTest() {
+    cluster_.put_text(kResourceSlices, R"({"metadata":{"name":"s"},"spec":{"driver":"d","allNodes":true,
+        "pool":{"name":"p","generation":1,"resourceSliceCount":1},"devices":[
+          {"name":"x","bindsToNode":true,"bindingConditions":["Ready"],"bindingFailureConditions":["Broken"]}]}})");
+  }
+  // What the driver says of the device.
+  void driver_says(const std::string& type) {
+    cluster_.edit(kResourceClaims, {"default", "c"}, [&](json& c) {
+      c["status"]["devices"] = json::parse(R"([{"driver":"d","pool":"p","device":"x","conditions":[
+          {"type":")" + type + R"(","status":"True","reason":"Because","message":"it is so"}]}])");
+    });
+  }
+};
+
+TEST_F(BindingConditionsTest, APodIsBoundOnceItsDevicesAreReady) {
+  claim("c");
+  driver_says("Ready");
+  start();
+  const auto cycle = decided(uses({"c"}), {"a"});
+  ASSERT_TRUE(reserve().reserve({}, cycle, "a").ok());
+  const auto verdict = pre_bind(cycle, "a");
+  ASSERT_TRUE(verdict) << verdict.error().message();
+  EXPECT_TRUE(verdict->ok());
+  const auto allocation = stored("c").pointer("/status/allocation");
+  EXPECT_EQ(allocation["devices"]["results"].at(0)["bindingConditions"].to_json(), json::parse(R"(["Ready"])"));
+  EXPECT_EQ(allocation["devices"]["results"].at(0)["bindingFailureConditions"].to_json(), json::parse(R"(["Broken"])"));
+  EXPECT_EQ(allocation["nodeSelector"].to_json(),
+            json::parse(
+                R"({"nodeSelectorTerms":[{"matchFields":[{"key":"metadata.name","operator":"In","values":["a"]}]}]})"))
+      << "bindsToNode: the claim stays on the node";
+}
+
+TEST_F(BindingConditionsTest, APodWaitsUntilTheDriverSaysThatItsDevicesAreReady) {
+  claim("c");
+  start();
+  const auto cycle = decided(uses({"c"}), {"a"});
+  ASSERT_TRUE(reserve().reserve({}, cycle, "a").ok());
+  core::ThreadPool pool(core::ThreadPoolOptions{"test"}, log_, metrics_);
+  std::promise<std::string> outcome;
+  ASSERT_TRUE(pool.submit([&] {
+    const auto verdict = pre_bind(cycle, "a");
+    outcome.set_value(verdict ? joined(*verdict) : verdict.error().message());
+  }));
+  auto result = outcome.get_future();
+  while (!stored("c").pointer("/status/allocation")) executor_.run_all();
+  EXPECT_EQ(result.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
+  driver_says("Ready");
+  executor_.run_all();
+  EXPECT_EQ(result.get(), "");
+  pool.stop();
+}
+
+TEST_F(BindingConditionsTest, AFailureBringsThePodBackAndTheClaimIsGivenBack) {
+  claim("c");
+  driver_says("Broken");
+  start();
+  auto cycle = decided(uses({"c"}), {"a"});
+  ASSERT_TRUE(reserve().reserve({}, cycle, "a").ok());
+  const auto verdict = pre_bind(cycle, "a");
+  ASSERT_FALSE(verdict);
+  EXPECT_EQ(verdict.error().message(), "claim c binding failed: reason=Because, message=\"it is so\"");
+  reserve().unreserve({}, cycle, "a");
+  executor_.run_all();
+  EXPECT_EQ(on("a", *uses({"c"})), kElsewhere);
+  EXPECT_EQ(post_filtered(decided(uses({"c"}), {"a"})), "deallocation of ResourceClaim completed");
+  EXPECT_FALSE(stored("c").pointer("/status/devices")) << "what the driver said was of the old allocation";
+  executor_.run_all();
+  EXPECT_EQ(on("a", *uses({"c"})), "");
+}
+
+TEST_F(BindingConditionsTest, AClaimThatWaitsForTooLongIsGivenBack) {
+  claim("c", R"("deviceClassName":"any")",
+        R"(,"status":{"allocation":{"allocationTimestamp":"2026-01-01T00:00:00Z","devices":{"results":[
+            {"request":"r","driver":"d","pool":"p","device":"x","bindingConditions":["Ready"]}]}}})");
+  start();
+  clock_.advance(std::chrono::minutes(10));
+  EXPECT_EQ(on("a", *uses({"c"})), "");
+  const auto cycle = decided(uses({"c"}), {"a"});
+  clock_.advance(std::chrono::seconds(1));
+  EXPECT_EQ(on("a", *uses({"c"})), kElsewhere);
+  const auto verdict = pre_bind(cycle, "a");
+  ASSERT_FALSE(verdict);
+  EXPECT_EQ(verdict.error().message(), "claim c binding timeout");
+  reserve().unreserve({}, cycle, "a");
+  executor_.run_all();
+  EXPECT_EQ(post_filtered(decided(uses({"c"}), {"a"})), "deallocation of ResourceClaim completed");
+}
+
+TEST_F(DynamicResourcesTest, DeviceTaintRulesCountWhenAskedFor) {
+  cluster_.serve(kDeviceTaintRules, "DeviceTaintRule", false);
+  cluster_.put_text(kDeviceTaintRules, R"({"metadata":{"name":"r"},"spec":{"deviceSelector":{"driver":"d","pool":"a"},
+      "taint":{"key":"k","effect":"NoExecute"}}})");
+  devices_of("a", {"x"});
+  devices_of("b", {"x"});
+  claim("c");
+  claim("tolerant", R"("deviceClassName":"any","tolerations":[{"operator":"Exists"}])");
+  start();
+  EXPECT_EQ(on("a", *uses({"c"})), "");
+  plugin_ = make(make_dynamic_resources, R"({"deviceTaintRules":true})");
+  informers_->start();
+  executor_.run_all();
+  EXPECT_EQ(on("a", *uses({"c"})), kNoDevices);
+  EXPECT_EQ(on("b", *uses({"c"})), "");
+  EXPECT_EQ(on("a", *uses({"tolerant"})), "");
+  cluster_.edit(kDeviceTaintRules, {"", "r"}, [](json& rule) { rule["spec"].erase("deviceSelector"); });
+  executor_.run_all();
+  EXPECT_EQ(on("a", *uses({"c"})), "") << "a rule without a selector is about no device";
+}
+
+// KEP-5075.
+TEST_F(DynamicResourcesTest, SharesOfADeviceAreGivenOutUntilItsCapacityIsUsedUp) {
+  cluster_.put_text(kResourceSlices, R"({"metadata":{"name":"s"},"spec":{"driver":"d","nodeName":"a",
+      "pool":{"name":"p","generation":1,"resourceSliceCount":1},"devices":[
+        {"name":"x","allowMultipleAllocations":true,"capacity":{"memory":{"value":"10Gi"}}}]}})");
+  const std::string six = R"("deviceClassName":"any","capacity":{"requests":{"memory":"6Gi"}})";
+  const std::string four = R"("deviceClassName":"any","capacity":{"requests":{"memory":"4Gi"}})";
+  claim("six", six);
+  claim("also-six", six);
+  claim("four", four);
+  start();
+  const auto cycle = decided(uses({"six"}), {"a"});
+  ASSERT_TRUE(reserve().reserve({}, cycle, "a").ok());
+  EXPECT_EQ(on("a", *uses({"also-six"}, "q")), kNoDevices);
+  EXPECT_EQ(on("a", *uses({"four"}, "q")), "");
+  ASSERT_TRUE(pre_bind(cycle, "a"));
+  const auto result = stored("six").pointer("/status/allocation/devices/results/0");
+  EXPECT_EQ(result["consumedCapacity"].to_json(), json::parse(R"({"memory":"6Gi"})"));
+  EXPECT_EQ(result["shareID"].string().size(), 36U);
+  executor_.run_all();
+  EXPECT_EQ(on("a", *uses({"also-six"}, "q")), kNoDevices);
+  cluster_.erase(kResourceClaims, {"default", "six"});
+  executor_.run_all();
+  EXPECT_EQ(on("a", *uses({"also-six"}, "q")), "");
 }
 
 }  // namespace

@@ -57,7 +57,28 @@ void AllocatedDevices::add(const DeviceId& id, int count) {
   recent_.clear();
 }
 
-Inventory::Inventory(std::vector<Object> slices) {
+const Amounts* AllocatedDevices::consumed(const DeviceId& id) const {
+  const auto found = shares_->find(id);
+  return found == shares_->end() ? nullptr : &found->second.amounts;
+}
+
+void AllocatedDevices::add_share(const DeviceId& id, const Amounts& amounts, int count) {
+  auto changed = std::make_shared<std::map<DeviceId, Shares>>(*shares_);
+  Shares& of = (*changed)[id];
+  of.count += count;
+  for (const auto& [name, amount] : amounts) {
+    if (count > 0) {
+      of.amounts[name] += amount;
+    } else {
+      of.amounts[name] -= amount;
+    }
+  }
+  if (of.count == 0) changed->erase(id);
+  shares_ = std::move(changed);
+}
+
+Inventory::Inventory(std::vector<Object> slices, std::vector<Object> taint_rules)
+    : taint_rules_(std::move(taint_rules)) {
   std::map<std::pair<std::string_view, std::string_view>, DevicePool> pools;
   const auto generation = [](const Object& slice) { return slice.pointer("/spec/pool/generation").integer(); };
   for (const Object& slice : slices) {
@@ -75,6 +96,24 @@ Inventory::Inventory(std::vector<Object> slices) {
       if (list.empty() || list.back() != index) list.push_back(index);
     }
     pools_.push_back(std::move(pool));
+  }
+  taint();
+}
+
+// A rule without a selector is about no device, an empty selector about all.
+void Inventory::taint() {
+  for (const Object& rule : taint_rules_) {
+    const Value selector = rule.pointer("/spec/deviceSelector");
+    if (!selector) continue;
+    const auto names = [&](const char* what, const std::string& name) {
+      return !selector[what] || selector[what].string() == name;
+    };
+    for (DevicePool& pool : pools_) {
+      for (Device& device : pool.devices) {
+        if (names("driver", device.id.driver) && names("pool", device.id.pool) && names("device", device.id.device))
+          device.rule_taints.push_back(rule.pointer("/spec/taint"));
+      }
+    }
   }
 }
 

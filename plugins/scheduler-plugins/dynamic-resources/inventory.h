@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <kubernel/api/object.h>
+#include <kubernel/api/quantity.h>
 #include <kubernel/scheduler/matching.h>
 
 namespace kubernel::plugins {
@@ -23,10 +24,17 @@ struct DeviceId {
 // One device of a ResourceSlice. Lifetime: its Inventory's.
 struct Device {
   DeviceId id;
-  api::Value body;        // As in spec.devices.
-  api::Value slice_spec;  // Of the slice it is in.
-  std::size_t slice = 0;  // Which of the pool's slices that is.
+  api::Value body;                      // As in spec.devices.
+  api::Value slice_spec;                // Of the slice it is in.
+  std::size_t slice = 0;                // Which of the pool's slices that is.
+  std::vector<api::Value> rule_taints;  // From DeviceTaintRules.
+
+  // Given to several requests, as far as its capacity goes.
+  bool shared() const { return body["allowMultipleAllocations"].boolean(); }
 };
+
+// Amounts of a shared device's capacity, by name as in spec.devices.capacity.
+using Amounts = std::map<std::string, api::Quantity, std::less<>>;
 
 // All devices of one pool that its newest generation has.
 struct DevicePool {
@@ -39,7 +47,7 @@ struct DevicePool {
 // The devices of a cluster as its ResourceSlices tell. Threads: immutable.
 class Inventory {
  public:
-  explicit Inventory(std::vector<api::Object> slices);
+  explicit Inventory(std::vector<api::Object> slices, std::vector<api::Object> taint_rules = {});
 
   struct Reachable {
     const DevicePool* pool = nullptr;
@@ -49,6 +57,9 @@ class Inventory {
   std::vector<Reachable> on(const scheduler::NodeInfo& node) const;
 
  private:
+  void taint();
+
+  std::vector<api::Object> taint_rules_;
   std::vector<DevicePool> pools_;
   std::unordered_map<std::string, std::vector<std::size_t>> by_node_;  // Pools with a slice of that node alone.
   std::vector<std::size_t> wide_;                                      // Pools with any other slice.
@@ -60,6 +71,10 @@ class AllocatedDevices {
   bool contains(const DeviceId& id) const;
   // Counts how many claims have it: +1 or -1.
   void add(const DeviceId& id, int count);
+  // What requests have of a shared device; null when none has anything.
+  const Amounts* consumed(const DeviceId& id) const;
+  // Counts one share of a shared device: +1 or -1.
+  void add_share(const DeviceId& id, const Amounts& amounts, int count);
 
  private:
   struct Hash {
@@ -71,6 +86,11 @@ class AllocatedDevices {
   using Counts = std::unordered_map<DeviceId, int, Hash>;
   std::shared_ptr<const Counts> merged_ = std::make_shared<const Counts>();
   Counts recent_;  // On top.
+  struct Shares {
+    int count = 0;
+    Amounts amounts;
+  };
+  std::shared_ptr<const std::map<DeviceId, Shares>> shares_ = std::make_shared<const std::map<DeviceId, Shares>>();
 };
 
 // Whether what a slice or a device says of nodes (nodeName, allNodes, nodeSelector) covers the node.

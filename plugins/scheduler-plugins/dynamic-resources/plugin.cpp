@@ -5,7 +5,8 @@
 
 KUBERNEL_PLUGIN("dynamic-resources", "0.1.0", "Finds devices for a pod's ResourceClaims and reserves them.",
                 "scheduler/DynamicResources") {
-  kubernel::plugin::provide(registrar, "DynamicResources",
-                            kubernel::scheduler::PluginSpec{.make = kubernel::plugins::make_dynamic_resources});
+  kubernel::plugin::provide(
+      registrar, "DynamicResources",
+      kubernel::scheduler::PluginSpec{.weight = 2, .make = kubernel::plugins::make_dynamic_resources});
   return {};
 }
