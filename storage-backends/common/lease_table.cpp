@@ -2,6 +2,7 @@
 #include "lease_table.h"
 
 #include <algorithm>
+#include <condition_variable>
 #include <map>
 #include <mutex>
 #include <string>
@@ -102,7 +103,8 @@ struct LeaseTable::State : std::enable_shared_from_this<State> {
     const auto dropped = hooks.drop(CallContext{}, record.id, &record);
     const std::lock_guard lock(mutex);
     const auto found = leases.find(record.id);
-    if (found == leases.end()) return;
+    // Revoked since, and perhaps granted anew.
+    if (found == leases.end() || found->second.renewals != record.renewals) return;
     if (dropped && *dropped) {  // Another process has renewed it.
       found->second.renewals = (*dropped)->renewals;
       found->second.ttl = (*dropped)->ttl;
@@ -125,6 +127,7 @@ struct LeaseTable::State : std::enable_shared_from_this<State> {
   std::mutex run_mutex;  // Held while an expiry runs. Taken before `mutex`.
   mutable std::mutex mutex;
   std::map<LeaseId, Lease> leases;
+  std::condition_variable settled;  // A lease that was not ready is, or is gone.
   std::unique_ptr<Subscription> timer;
   TimePoint rings_at = TimePoint::max();
   LeaseId last_id = 0;
@@ -166,7 +169,12 @@ Result<LeaseId> LeaseTable::grant(const CallContext& ctx, LeaseId id, std::chron
   }
   LeaseRecord record{.id = id, .ttl = ttl};
   {
-    const std::lock_guard lock(state_->mutex);
+    std::unique_lock lock(state_->mutex);
+    // Whether it is taken depends on how another grant of it, which is under way, ends.
+    state_->settled.wait(lock, [&] {
+      const auto found = state_->leases.find(id);
+      return any_id || found == state_->leases.end() || found->second.ready;
+    });
     if (any_id) {
       // Calendar time first, so that an id is not used again after a restart.
       const auto wall =
@@ -177,7 +185,7 @@ Result<LeaseId> LeaseTable::grant(const CallContext& ctx, LeaseId id, std::chron
     }
     record.id = id;
     // Two leases that have the same id one after the other are not to be taken for one.
-    if (state_->hooks.renew) record.renewals = ++state_->last_renewals;
+    record.renewals = ++state_->last_renewals;
     if (!state_->leases.try_emplace(id, Lease{.ttl = ttl, .renewals = record.renewals}).second) {
       return lease_exists(id);
     }
@@ -189,10 +197,10 @@ Result<LeaseId> LeaseTable::grant(const CallContext& ctx, LeaseId id, std::chron
   }
   {
     const std::lock_guard lock(state_->mutex);
-    Lease& lease = state_->leases[id];
-    lease.due = state_->clock.now() + ttl;
-    lease.ready = true;
+    // The hook may have forgotten an older lease of this id meanwhile, and so this one.
+    state_->leases[id] = {.ttl = ttl, .renewals = record.renewals, .due = state_->clock.now() + ttl, .ready = true};
   }
+  state_->settled.notify_all();
   state_->arm();
   return id;
 }
@@ -277,9 +285,18 @@ bool LeaseTable::exists(LeaseId id) const {
   return found != state_->leases.end() && found->second.ready;
 }
 
-void LeaseTable::forget(LeaseId id) {
+bool LeaseTable::holds(const LeaseRecord& record) const {
   const std::lock_guard lock(state_->mutex);
-  state_->leases.erase(id);
+  const auto found = state_->leases.find(record.id);
+  return found != state_->leases.end() && found->second.renewals == record.renewals;
+}
+
+void LeaseTable::forget(LeaseId id) {
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->leases.erase(id);
+  }
+  state_->settled.notify_all();
 }
 
 }  // namespace kubernel::storage_common

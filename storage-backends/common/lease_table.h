@@ -17,7 +17,7 @@ namespace kubernel::storage_common {
 struct LeaseRecord {
   storage::LeaseId id = 0;
   std::chrono::seconds ttl{0};
-  std::int64_t renewals = 0;  ///< Counted in stores that several processes share only.
+  std::int64_t renewals = 0;  ///< Of no other lease that had this id. Renewals are counted in shared stores only.
 };
 
 /// What the backend does for a lease. Called without a lock held, on a caller's or a pool thread.
@@ -25,7 +25,8 @@ struct LeaseHooks {
   /// Makes the lease durable, as far as the backend is. Errors: AlreadyExists when another process took the id.
   std::function<Result<void>(const CallContext&, const LeaseRecord&)> save;
   /// Deletes the keys of the lease, and its record. From then on no key can be attached to it. `expired`: only if
-  /// its record is still that one; the record it has is returned otherwise, and nothing done.
+  /// its record is still that one; otherwise nothing is done, and the record it has is returned (a shared store), or
+  /// NotFound.
   std::function<Result<std::optional<LeaseRecord>>(const CallContext&, storage::LeaseId, const LeaseRecord* expired)>
       drop;
   /// The live keys of the lease.
@@ -57,6 +58,8 @@ class LeaseTable final : public storage::Leases {
 
   /// Whether keys may be attached to it; 0 always is. The hooks' `drop` must be ordered against the caller.
   bool exists(storage::LeaseId id) const;
+  /// Whether the lease with its id is still that one.
+  bool holds(const LeaseRecord& record) const;
   /// A lease another process granted or renewed: its TTL starts now, unless nothing about it is new.
   void learn(const LeaseRecord& record);
   /// To be called by the hook `drop` once the lease is gone, before another write is applied.

@@ -426,7 +426,8 @@ class LogStore final : public storage::Backend, public storage::BatchWriter {
 
   Result<std::optional<LeaseRecord>> try_drop_lease(LeaseId id, const LeaseRecord* expired,
                                                     EventLog::Wakeups& wakeups) {
-    if (!shared_ && !leases_.exists(id)) return lease_not_found(id);
+    const bool there = expired == nullptr ? leases_.exists(id) : leases_.holds(*expired);
+    if (!shared_ && !there) return lease_not_found(id);
     KUBERNEL_TRY(Pending pending, begin(wakeups));
     auto kept = remove_leased(id, expired, pending);
     if (!kept || *kept) {

@@ -62,7 +62,8 @@ class MemoryBackend final : public storage::Backend {
         log_(kEmptyStore, 0, {}),
         leases_(context.clock, context.blocking, context.log,
                 {.save = [](const CallContext&, const LeaseRecord&) { return Result<void>(); },
-                 .drop = [this](const CallContext&, LeaseId id, const LeaseRecord*) { return drop_lease(id); },
+                 .drop = [this](const CallContext&, LeaseId id,
+                                const LeaseRecord* expired) { return drop_lease(id, expired); },
                  .keys = [this](const CallContext&, LeaseId id) { return lease_keys(id); },
                  .renew = {},
                  .all = {}},
@@ -329,12 +330,13 @@ class MemoryBackend final : public storage::Backend {
     if (versions.empty()) keys_.erase(found);
   }
 
-  Result<std::optional<LeaseRecord>> drop_lease(LeaseId id) {
+  Result<std::optional<LeaseRecord>> drop_lease(LeaseId id, const LeaseRecord* expired) {
     std::unique_lock publishing(publish_mutex_);
     std::vector<LogEntry> entries;
     {
       const std::lock_guard lock(mutex_);
-      if (!leases_.exists(id)) return storage_common::lease_not_found(id);
+      const bool there = expired == nullptr ? leases_.exists(id) : leases_.holds(*expired);
+      if (!there) return storage_common::lease_not_found(id);
       const auto keys = attached_.find(id);
       const auto doomed = keys == attached_.end() ? std::set<std::string>() : keys->second;
       for (const std::string& key : doomed) entries.push_back(deletion(newest(key)));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include <kubernel/testing/history.h>
 
@@ -64,11 +65,12 @@ class RevisionChecks {
   struct Told {
     const Operation* operation = nullptr;
     Revision revision = 0;
+    Revision saw = 0;
   };
 
   void order_real_time() {
     for (const auto& [revision, write] : revisions_.writes()) {
-      if (write.operation->returned != kNever) returned_.push_back({write.operation->returned, revision});
+      if (write.returned != kNever) returned_.push_back({write.returned, revision});
     }
     std::sort(returned_.begin(), returned_.end(), [](const Known& a, const Known& b) { return a.moment < b.moment; });
     Revision highest = history_.start;
@@ -85,19 +87,19 @@ class RevisionChecks {
   // Whether the write at `revision` had begun before `moment`. One nobody knows of may have.
   bool begun(Revision revision, Moment moment) const {
     const auto write = revisions_.writes().find(revision);
-    return write == revisions_.writes().end() || write->second.operation->called < moment;
+    return write == revisions_.writes().end() || write->second.called < moment;
   }
 
   std::string writes_in_real_time() const {
-    const Operation* latest = nullptr;
+    const AppliedWrite* latest = nullptr;
     Revision latest_at = 0;
     for (const auto& [revision, write] : revisions_.writes()) {
-      if (latest != nullptr && write.operation->returned < latest->called) {
+      if (latest != nullptr && write.returned < latest->called) {
         return "revision " + std::to_string(latest_at) + " was given after revision " + std::to_string(revision) +
-               " had returned:\n  " + describe(*write.operation) + "\n  " + describe(*latest) + "\n";
+               " had returned:\n  " + describe(write) + "\n  " + describe(*latest) + "\n";
       }
-      if (latest == nullptr || write.operation->called > latest->called) {
-        latest = write.operation;
+      if (latest == nullptr || write.called > latest->called) {
+        latest = &write;
         latest_at = revision;
       }
     }
@@ -107,7 +109,12 @@ class RevisionChecks {
   std::string check(const Operation& operation) {
     if (is_write(operation) && !operation.applied) return operation.terse ? "" : check_lost(operation);
     if (is_write(operation)) return check_removed(operation);
-    return operation.kind == Kind::Get ? check_get(operation) : check_range(operation);
+    switch (operation.kind) {
+      case Kind::Get: return check_get(operation);
+      case Kind::Range: return check_range(operation);
+      case Kind::Transact: return operation.applied ? "" : check_unchanging(operation);
+      default: return "";  // Leases have no revisions.
+    }
   }
 
   // That the store may have been at `revision` while the call was under way.
@@ -119,15 +126,22 @@ class RevisionChecks {
     if (revision > history_.start && !begun(revision, operation.returned)) {
       return "it is of revision " + std::to_string(revision) + ", which was not written yet:\n";
     }
-    told_.push_back({&operation, revision});
+    told_.push_back({&operation, revision, revision});
     return "";
   }
 
   std::string check_removed(const Operation& operation) {
     if (operation.kind != Kind::Remove || operation.terse) return "";
-    const auto& previous = revisions_.writes().at(operation.revision).previous;
+    const auto& previous = revisions_.writes().at(operation.revision).changes.front().previous;
     if (previous && operation.current && same(*previous, *operation.current)) return "";
     return "it should have told that it removed " + or_nothing(previous) + ":\n";
+  }
+
+  // A transaction that wrote nothing tells the revision it saw. RevisionHistory has looked at the others.
+  std::string check_unchanging(const Operation& operation) {
+    if (std::string wrong = check_moment(operation, operation.revision); !wrong.empty()) return wrong;
+    const std::string why = revisions_.check_transaction(operation, operation.revision, operation.revision, nullptr);
+    return why.empty() ? "" : "it cannot have been so at that revision: " + why + ":\n";
   }
 
   // Precondition: the operation is not terse.
@@ -195,7 +209,10 @@ class RevisionChecks {
     std::vector<Told> by_return = told_;
     std::sort(by_return.begin(), by_return.end(),
               [](const Told& a, const Told& b) { return a.operation->returned < b.operation->returned; });
-    for (const auto& [revision, write] : revisions_.writes()) told_.push_back({write.operation, revision});
+    // A write saw the store as it was before it.
+    for (const auto& [revision, write] : revisions_.writes()) {
+      if (write.operation != nullptr) told_.push_back({write.operation, revision, revision - 1});
+    }
     std::sort(told_.begin(), told_.end(),
               [](const Told& a, const Told& b) { return a.operation->called < b.operation->called; });
     const Told* newest = nullptr;
@@ -204,8 +221,7 @@ class RevisionChecks {
       for (; returned != by_return.end() && returned->operation->returned < told.operation->called; ++returned) {
         if (newest == nullptr || returned->revision > newest->revision) newest = &*returned;
       }
-      const Revision seen = is_write(*told.operation) && told.operation->applied ? told.revision - 1 : told.revision;
-      if (newest != nullptr && seen < newest->revision) {
+      if (newest != nullptr && told.saw < newest->revision) {
         return "the store was at revision " + std::to_string(newest->revision) + " before, and at " +
                std::to_string(told.revision) + " after:\n  " + describe(*newest->operation) + "\n  " +
                describe(*told.operation) + "\n";
@@ -247,7 +263,7 @@ class WatchChecks {
   std::string check(const storage::WatchBatch& batch) {
     for (const Event& event : batch.events) {
       const Revision revision = event.kv.modified;
-      if (revision < last_ || (revision == last_ && last_key_ == event.kv.key)) {
+      if (revision < last_ || delivered_.contains({revision, event.kv.key})) {
         return "told again or out of order: " + describe_event(event) + ", after revision " + std::to_string(last_);
       }
       if (revision <= progress_) {
@@ -257,9 +273,9 @@ class WatchChecks {
       if (!in_range(event.kv.key)) return "not in its range: " + describe_event(event);
       if (std::string wrong = check_write(event); !wrong.empty()) return wrong;
       last_ = revision;
-      last_key_ = event.kv.key;
-      delivered_.insert(revision);
+      delivered_.emplace(revision, event.kv.key);
     }
+    if (std::string wrong = check_whole(batch); !wrong.empty()) return wrong;
     if (batch.progress != 0 && batch.progress < std::max(progress_, last_)) {
       return "progress went back to " + std::to_string(batch.progress) + " from " +
              std::to_string(std::max(progress_, last_));
@@ -273,13 +289,30 @@ class WatchChecks {
     const auto found = revisions_.writes().find(event.kv.modified);
     if (found == revisions_.writes().end()) return "nobody wrote this: " + describe_event(event);
     const AppliedWrite& write = found->second;
-    if (write.deleted != (event.type == Event::Type::Delete) || !same(write.kv, event.kv)) {
-      return "what was written is " + describe(*write.operation) + ", what was told is " + describe_event(event);
+    const auto change = std::find_if(write.changes.begin(), write.changes.end(),
+                                     [&](const Change& one) { return one.kv.key == event.kv.key; });
+    if (change == write.changes.end() || change->deleted != (event.type == Event::Type::Delete) ||
+        !same(change->kv, event.kv)) {
+      return "what was written is " + describe(write) + ", what was told is " + describe_event(event);
     }
     // What it replaced may have been compacted.
-    if (event.previous && !(write.previous && same(*write.previous, *event.previous))) {
-      return "what was there before was " + (write.previous ? describe(*write.previous) : "nothing") +
+    if (event.previous && !(change->previous && same(*change->previous, *event.previous))) {
+      return "what was there before was " + (change->previous ? describe(*change->previous) : "nothing") +
              ", what was told is " + describe_event(event);
+    }
+    return "";
+  }
+
+  // A take has all of a revision or nothing.
+  std::string check_whole(const storage::WatchBatch& batch) const {
+    for (std::size_t i = 0; i < batch.events.size(); ++i) {
+      const Revision revision = batch.events[i].kv.modified;
+      if (i + 1 < batch.events.size() && batch.events[i + 1].kv.modified == revision) continue;
+      for (const Change& change : revisions_.writes().at(revision).changes) {
+        if (!in_range(change.kv.key) || delivered_.contains({revision, change.kv.key})) continue;
+        return "revision " + std::to_string(revision) + " was torn, " + change.kv.key + " is not with " +
+               describe_event(batch.events[i]);
+      }
     }
     return "";
   }
@@ -288,9 +321,11 @@ class WatchChecks {
     const Revision first = watch_.from != 0 ? watch_.from : watch_.must_follow + 1;
     for (auto write = revisions_.writes().lower_bound(first);
          write != revisions_.writes().end() && write->first <= progress_; ++write) {
-      if (!in_range(write->second.operation->key) || delivered_.contains(write->first)) continue;
-      return "progress was told up to " + std::to_string(progress_) +
-             ", but this was never told: " + describe(*write->second.operation);
+      for (const Change& change : write->second.changes) {
+        if (!in_range(change.kv.key) || delivered_.contains({write->first, change.kv.key})) continue;
+        return "progress was told up to " + std::to_string(progress_) + ", but " + change.kv.key +
+               " was never told: " + describe(write->second);
+      }
     }
     return "";
   }
@@ -298,9 +333,8 @@ class WatchChecks {
   const WatchRecord& watch_;
   const RevisionHistory& revisions_;
   Revision last_ = 0;
-  std::string last_key_;
   Revision progress_ = 0;
-  std::set<Revision> delivered_;
+  std::set<std::pair<Revision, std::string>> delivered_;
 };
 
 }  // namespace

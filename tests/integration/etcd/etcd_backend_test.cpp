@@ -46,8 +46,10 @@ class EtcdInstance final : public testing::StorageInstance {
   void pass(std::chrono::milliseconds time) override {
     std::this_thread::sleep_for(time);  // lint: allow(sleep) etcd's time cannot be moved on
   }
+  const Clock& lease_clock(const Clock&) const override { return clock_; }
 
  private:
+  const core::SystemClock clock_;
   const std::string prefix_;
   std::unique_ptr<EtcdProcess> etcd_;
 };

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <limits>
 #include <map>
@@ -21,6 +22,7 @@
 #include <string_view>
 #include <vector>
 
+#include <kubernel/base/clock.h>
 #include <kubernel/storage/backend.h>
 
 namespace kubernel::testing {
@@ -31,7 +33,7 @@ constexpr Moment kNever = std::numeric_limits<Moment>::max();
 
 /// One call to the store.
 struct Operation {
-  enum class Kind : std::uint8_t { Put, Remove, Get, Range };
+  enum class Kind : std::uint8_t { Put, Remove, Get, Range, Transact, Grant, Renew, Revoke };
   /// Refused: it failed and was certainly not applied. Unknown: it may have been, then or later.
   enum class Outcome : std::uint8_t { Done, Refused, Unknown };
 
@@ -39,21 +41,28 @@ struct Operation {
   Kind kind = Kind::Get;
   Outcome outcome = Outcome::Unknown;
   Moment called = 0;
-  Moment returned = kNever;  ///< Unknown: never.
+  Moment returned = kNever;                                ///< Unknown: never.
+  Clock::TimePoint called_at;                              ///< Read before the call.
+  Clock::TimePoint returned_at = Clock::TimePoint::max();  ///< Read after it.
 
   std::string key;  ///< Range: the first key.
   std::string end;  ///< Range only: the first key not included; empty: to the end.
   std::string value;
   storage::Revision expected = 0;
-  storage::LeaseId lease = 0;
-  storage::Revision at = 0;  ///< Reads; 0: now.
+  storage::LeaseId lease = 0;   ///< Of a put; of grant, renew and revoke.
+  std::chrono::seconds ttl{0};  ///< Grant, renew.
+  storage::Revision at = 0;     ///< Reads; 0: now.
   std::size_t limit = 0;
+  storage::Transaction transaction;
 
   bool applied = false;
   storage::Revision revision = 0;            ///< Of the write, of the store when it lost, of the page.
   std::optional<storage::KeyValue> current;  ///< What get found; what beat a write; what a remove removed.
   std::vector<storage::KeyValue> items;      ///< Range.
   bool more = false;
+  storage::TransactionResult result;
+  /// Refused because a lease is not there, or, for a grant, because it is.
+  bool by_lease = false;
   /// Not everything was kept: of a write only whether it was applied, and at which revision; of a get only the value
   /// and its revision.
   bool terse = false;
@@ -79,6 +88,7 @@ struct History {
   std::map<std::string, storage::KeyValue> initial;  ///< What it held then.
   std::vector<Operation> operations;                 ///< In no particular order.
   std::vector<WatchRecord> watches;
+  const Clock* clock = nullptr;  ///< What leases go by; without one they may expire at any time.
 
   std::atomic<Moment> moments = 0;  ///< The last one taken. Threads: any.
   std::mutex mutex;                 ///< Guards operations and watches while clients record.
@@ -100,9 +110,14 @@ class RecordedClient {
   Result<std::optional<storage::KeyValue>> get(std::string_view key, storage::Revision at = 0);
   /// Always with values, which are what is checked.
   Result<storage::Page> range(const storage::RangeOptions& options);
+  Result<storage::TransactionResult> transact(storage::Transaction transaction);
+  Result<storage::LeaseId> grant(storage::LeaseId id, std::chrono::seconds ttl);
+  Result<std::chrono::seconds> renew(storage::LeaseId id);
+  Result<void> revoke(storage::LeaseId id);
 
  private:
   Operation begin(Operation::Kind kind, std::string_view key);
+  void returned(Operation& operation, const Error* error);
   void finish(Operation operation, const Result<storage::CasResult>& result);
 
   History& history_;
@@ -133,18 +148,23 @@ class RecordedWatch {
   Result<std::unique_ptr<storage::Watch>> watch_;
 };
 
-/// Whether the calls on each key can be put in one order that agrees with real time and gives each what it returned
-/// (Wing and Gong's search with Lowe's memory of what was tried). A call with an unknown outcome may be anywhere after
-/// its beginning, or nowhere. Uses revisions only as the opaque versions compare-and-swap needs.
+/// Whether the calls can be put in one order that agrees with real time and gives each what it returned (Wing and
+/// Gong's search with Lowe's memory of what was tried). Keys that no transaction and no lease joins are judged apart: a
+/// range is a read of each of its parts then. A call with an unknown outcome may be anywhere after its beginning, or
+/// nowhere; a lease ends when it is revoked or at any moment after it is due, and its keys with it. Uses revisions only
+/// as the opaque versions compare-and-swap needs. A lease whose grant was not recorded never ends.
 ///
 /// Returns what is wrong, in several lines: the operations that are explained last and those that cannot be; empty when
-/// nothing is. Precondition: the history's writers are done.
+/// nothing is. So it does when there are more orders than it tries. Precondition: the history's writers are done.
 std::string linearizability_violation(const History& history);
 
 /// Whether the revisions tell the same story to everybody: each applied write has its own, one more than the one
-/// before; their order agrees with real time; compare-and-swap compared with what was there; each read, now or at a
-/// revision, is the whole and exact state of one moment that lies between its beginning and its end. Writes with an
-/// unknown outcome need values nobody else writes.
+/// before; their order agrees with real time; compare-and-swap and conditions compared with what was there; a
+/// transaction did all it was to do; each read, now or at a revision, is the whole and exact state of one moment that
+/// lies between its beginning and its end; the end of a lease takes all its keys, and not before it may. Writes with
+/// an unknown outcome need values nobody else writes. Nobody but a watch is told the revision at which a lease ended or
+/// an unknown transaction was done: a history with any needs a watch of all keys from its beginning to its end. An
+/// unknown call that removes keys of a lease cannot be told from the lease's end: a history should not have both.
 ///
 /// Returns as linearizability_violation().
 std::string revision_violation(const History& history);

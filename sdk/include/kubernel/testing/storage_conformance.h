@@ -46,6 +46,8 @@ class StorageInstance {
   virtual StorageTraits traits() const { return {}; }
   /// Lets time pass, where the store does not go by the context's clock, which has been advanced.
   virtual void pass(std::chrono::milliseconds) {}
+  /// What its leases go by.
+  virtual const Clock& lease_clock(const Clock& context) const { return context; }
 };
 
 /// Returns null when what the instance needs is not there: the tests are skipped then, and say so.
