@@ -91,6 +91,10 @@ class KubeApiserver:
                 self.process.wait()
 
 
+class Silence(AssertionError):
+    """Nothing more came."""
+
+
 class Lines:
     """A process that goes on, read line by line."""
 
@@ -112,7 +116,7 @@ class Lines:
                 continue
             left = end - time.monotonic()
             if left <= 0 or not select.select([self.process.stdout], [], [], left)[0]:
-                raise AssertionError(f"what was waited for did not come in {seconds} s; seen: {seen}")
+                raise Silence(f"what was waited for did not come in {seconds} s; seen: {seen}")
             data = os.read(self.process.stdout.fileno(), 65536)
             if not data:
                 raise AssertionError(f"it ended: {self.process.stderr.read().decode()}; seen: {seen}")

@@ -91,7 +91,9 @@ class StockKubeApiserver:
         self.etcd = self.store.etcd
         flags = [f"--etcd-compaction-interval={COMPACTION}s", f"--event-ttl={EVENT_TTL}s"]
         self.api = kube_apiserver.KubeApiserver(self.directory / "one", self.authority, self.etcd, more=flags)
-        self.other = kube_apiserver.KubeApiserver(self.directory / "two", self.authority, self.etcd, port=6444, more=flags)
+        # The other one asks etcd-server for everything: its lists and watches come from no cache.
+        self.other = kube_apiserver.KubeApiserver(self.directory / "two", self.authority, self.etcd, port=6444,
+                                                  more=[*flags, "--watch-cache=false"])
         self.watch = None
         self.names = set()
 
@@ -182,7 +184,7 @@ class StockKubeApiserver:
         self.kubectl("-n", "work", "label", "service", "web", "newer=yes")
         refused = self.kubectl("replace", "-f", "-", stdin=stale, check=False)
         assert "the object has been modified; please apply your changes to the latest version" in refused.stderr, refused
-        self.kubectl("-n", "work", "delete", "deployment,service,secret", "--all", "--cascade=orphan")
+        self.kubectl("-n", "work", "delete", "deployment,service,secret", "--all")
         assert self.api.get("-n", "work", "deployment,service,secret")["items"] == []
 
     def test_server_side_apply_keeps_who_owns_what(self):
@@ -219,9 +221,9 @@ class StockKubeApiserver:
                                              stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items})).stdout.split()
         assert len(names) == last - first, names
 
-    def page(self, limit, token=None, more=""):
+    def page(self, limit, token=None, more="", server=None):
         query = f"?limit={limit}" + (f"&continue={token}" if token else "") + more
-        return self.raw("/api/v1/namespaces/pages/configmaps" + query)
+        return self.raw("/api/v1/namespaces/pages/configmaps" + query, server)
 
     @staticmethod
     def names_in(listed):
@@ -257,9 +259,7 @@ class StockKubeApiserver:
         assert future["kind"] == "Status", future
 
     def test_a_watch_tells_of_every_change(self):
-        self.watch = self.api.watching("-n", "pages", "configmaps", "--watch-only", *SHOWN)
-        # Its first event is the proof that it watches.
-        self.wait("the watch", self.touched)
+        self.watch = self.watching(self.api)
         for n in range(3):
             self.kubectl("-n", "pages", "patch", "configmap", "m001", "-p", f'{{"data": {{"n": "{n + 7}"}}}}')
         self.kubectl("-n", "pages", "delete", "configmap", "m001")
@@ -267,74 +267,82 @@ class StockKubeApiserver:
         seen = [line for line in seen if " m001 " in line]
         assert seen == ["MODIFIED m001 7", "MODIFIED m001 8", "MODIFIED m001 9", "DELETED m001 9"], seen
 
-    def touched(self):
-        self.kubectl("-n", "pages", "annotate", "--overwrite", "configmap", "m002", f"t={time.monotonic()}")
-        try:
-            self.watch.until(lambda line: " m002 " in line, seconds=1)
-        except AssertionError:
-            assert self.watch.goes_on(), "the watch has ended"
-            return False
-        return True
+    def watching(self, server):
+        """A watch of pages' config maps that has told of something already."""
+        watch = server.watching("-n", "pages", "configmaps", "--watch-only", *SHOWN)
 
-    def restarted(self, end, value):
-        """What the watch told of changes made right before and after `end()` and a start."""
-        patch = [f'{{"data": {{"n": "{value}{n}"}}}}' for n in range(4)]
-        self.kubectl("-n", "pages", "patch", "configmap", "m003", "-p", patch[0])
-        self.kubectl("-n", "pages", "patch", "configmap", "m003", "-p", patch[1])
+        def told():
+            self.kubectl("-n", "pages", "annotate", "--overwrite", "configmap", "m002", f"t={time.monotonic()}")
+            try:
+                watch.until(lambda line: " m002 " in line, seconds=1)
+            except kube_apiserver.Silence:
+                return False
+            return True
+        self.wait("the watch", told)
+        return watch
+
+    def restarted(self, watch, end, value):
+        """What the watch tells of changes made right before and after `end()` and a start."""
+        def patch(n, **options):
+            return self.kubectl("-n", "pages", "patch", "configmap", "m003", "-p", f'{{"data": {{"n": "{n}"}}}}', **options)
+        patch(f"{value}0")
+        patch(f"{value}1")
         end()
         failed = self.kubectl("-n", "pages", "patch", "configmap", "m003", "-p", '{"data": {"n": "lost"}}', "--request-timeout=2s", check=False)
         assert failed.returncode != 0, "a write went where there is nobody"
-        assert self.watch.goes_on()
+        assert watch.goes_on()
         self.etcd.start()
-        self.wait("a write", lambda: self.kubectl("-n", "pages", "patch", "configmap", "m003", "-p", patch[2], check=False).returncode == 0)
-        self.kubectl("-n", "pages", "patch", "configmap", "m003", "-p", patch[3])
-        seen = self.watch.until(lambda line: line == f"MODIFIED m003 {value}3")
+        self.wait("a write", lambda: patch(f"{value}2", check=False).returncode == 0)
+        patch(f"{value}3")
+        seen = watch.until(lambda line: line == f"MODIFIED m003 {value}3")
         # The write that failed may have been waiting for the server and then have been made.
         seen = [line for line in seen if " m003 " in line and not line.endswith(" lost")]
         assert seen == [f"MODIFIED m003 {value}{n}" for n in range(4)], seen
-        assert self.watch.goes_on()
+        assert watch.goes_on()
         self.wait("readyz", lambda: self.kubectl("get", "--raw", "/readyz", check=False).stdout == "ok")
 
     def test_a_watch_goes_on_when_etcd_server_was_killed(self):
-        self.restarted(self.etcd.kill, "k")
+        self.restarted(self.watch, self.etcd.kill, "k")
         assert len(self.page(0)["items"]) == 101
 
     def test_a_watch_goes_on_when_etcd_server_was_stopped(self):
-        self.restarted(self.etcd.stop, "s")
+        self.restarted(self.watch, self.etcd.stop, "s")
 
     def compacted(self):
         """The revision that kube-apiserver's compactor has come to; 0 before its first time."""
         found = re.search(r'"value":"(\w+=*)"', self.etcd.etcdctl("get", "compact_rev_key", "-w", "json"))
         return int(base64.b64decode(found[1])) if found else 0
 
-    def past(self, revision):
-        """Compacted beyond it."""
-        return lambda: self.compacted() > revision
-
     def test_compaction_goes_on_and_old_lists_are_gone(self):
         first = self.page(30)
         revision = int(first["metadata"]["resourceVersion"])
-        for n in range(3):
-            self.kubectl("-n", "pages", "patch", "configmap", "m004", "-p", f'{{"data": {{"n": "c{n}"}}}}')
-        self.wait("compaction", self.past(revision), 30 * COMPACTION)
+        self.kubectl("-n", "pages", "patch", "configmap", "m004", "-p", '{"data": {"n": "c"}}')
+        self.wait("compaction", lambda: self.compacted() > revision)
         refused = self.etcd.etcdctl("get", "/registry/", "--prefix", "--limit=1", f"--rev={revision}")
         assert "required revision has been compacted" in refused, refused
-        gone = self.page(30, more=f"&resourceVersion={revision}&resourceVersionMatch=Exact")
-        assert gone["kind"] == "Status" and "The resourceVersion for the provided list is too old" in gone["message"], gone
+        # kube-apiserver keeps lists of its own for a while, and asks every 15 seconds how far compaction is.
+        then = f"&resourceVersion={revision}&resourceVersionMatch=Exact"
+        gone = self.wait("410", lambda: (page := self.page(30, more=then))["kind"] == "Status" and page)
+        assert "The resourceVersion for the provided list is too old" in gone["message"], gone
 
-    def test_paging_goes_on_after_a_410(self):
-        first = self.page(40)
+    def paged_over_compaction(self, server):
+        """Its 410 has a token with which the rest is read as it is now."""
+        first = self.page(40, server=server)
         revision = int(first["metadata"]["resourceVersion"])
-        self.kubectl("-n", "pages", "patch", "configmap", "m004", "-p", '{"data": {"n": "d"}}')
-        self.wait("compaction", self.past(revision), 30 * COMPACTION)
+        self.kubectl("-n", "pages", "patch", "configmap", "m004", "-p", f'{{"data": {{"n": "{revision}"}}}}')
+        self.wait("compaction", lambda: self.compacted() > revision)
         token = first["metadata"]["continue"]
-        told = self.kubectl("get", "-v=8", "--raw", f"/api/v1/namespaces/pages/configmaps?limit=40&continue={token}", check=False)
-        assert told.returncode != 0 and "The provided continue parameter is too old" in told.stderr, told
-        fresh = re.search(r'\\*"continue\\*":\\*"([^"\\]+)', told.stderr)
+        path = f"/api/v1/namespaces/pages/configmaps?limit=40&continue={token}"
+        told = self.wait("410", lambda: (done := server.kubectl("get", "-v=8", "--raw", path, check=False)).returncode != 0 and done)
+        assert "The provided continue parameter is too old" in told.stderr, told
+        fresh = re.search(r'\\*"continue\\*": *\\*"([^"\\]+)', told.stderr)
         assert fresh, told.stderr
-        rest = self.page(0, fresh[1])
+        rest = self.page(0, fresh[1], server=server)
         assert rest["kind"] == "ConfigMapList", rest
         assert self.names_in(first) + self.names_in(rest) == self.names_in(self.page(0))
+
+    def test_paging_goes_on_after_a_410(self):
+        self.paged_over_compaction(self.api)
 
     def test_the_watch_was_not_disturbed_by_compaction(self):
         assert self.watch.goes_on()
@@ -373,6 +381,17 @@ class StockKubeApiserver:
             server.kubectl("-n", "both", "create", "service", "clusterip", f"s{n}", "--tcp=80")
         given = [item["spec"]["clusterIP"] for item in self.other.get("-n", "both", "services")["items"]]
         assert len(set(given)) == 6, given
+
+    def test_without_a_watch_cache_lists_and_watches_are_the_same(self):
+        for query in ("?limit=7", "?labelSelector=a", "?fieldSelector=metadata.name%3Dm007", "?resourceVersion=0", ""):
+            path = "/api/v1/namespaces/pages/configmaps" + query
+            assert self.raw(path, self.other)["items"] == self.raw(path)["items"], query
+        self.paged_over_compaction(self.other)
+        watch = self.watching(self.other)
+        try:
+            self.restarted(watch, self.etcd.kill, "u")
+        finally:
+            watch.close()
         self.other.stop()
 
     def test_a_namespace_is_taken_away(self):

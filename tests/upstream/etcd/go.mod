@@ -1,6 +1,6 @@
 module kubernel.invalid/tests/upstream/etcd
 
-go 1.26
+go 1.26.5
 
 require (
 	go.etcd.io/etcd/client/v3 v3.6.8

@@ -1,6 +1,6 @@
 module kubernel.invalid/tests/upstream/kubernetes
 
-go 1.26.0
+go 1.26.5
 
 require k8s.io/kubernetes v1.36.3
 
