@@ -106,6 +106,9 @@ class Database:
                      f"CREATE USER kubernel@'%' IDENTIFIED BY '{PASSWORD}'; CREATE DATABASE kubernel; CREATE DATABASE kine; "
                      "GRANT ALL ON *.* TO kubernel@'%'")
 
+    def url(self):
+        return f"{'postgresql' if self.kind == 'postgres' else 'mysql'}://kubernel@127.0.0.1:{self.port}/kubernel"
+
     def kine_endpoint(self):
         if self.kind == "postgres":
             return f"postgres://kubernel:{PASSWORD}@127.0.0.1:{self.port}/kine?sslmode=disable"
@@ -131,8 +134,11 @@ class EtcdServer(control_plane.ControlPlane):
     def storage(self):
         if self.kind == "sqlite":
             return f"{{path: {self.database}}}"
-        scheme = "postgresql" if self.kind == "postgres" else "mysql"
-        return f"{{url: \"{scheme}://kubernel@127.0.0.1:{self.server.port}/kubernel\", passwordFile: {self.state}/password}}"
+        return f"{{url: \"{self.server.url()}\", passwordFile: {self.state}/password}}"
+
+    def store_url(self):
+        """As `kubernel storage` names it."""
+        return f"sqlite:{self.database}" if self.kind == "sqlite" else f"{self.server.url()}?passwordFile={self.state}/password"
 
     def manifest(self):
         tls = ""
