@@ -10,10 +10,6 @@
 
 namespace kubernel::etcd_server {
 
-using grpc::CallbackServerContext;
-using grpc::ServerUnaryReactor;
-using grpc::StatusCode;
-
 namespace {
 
 // The version of etcd whose API this is. Clients look at it to know what they may use, such as progress requests.
@@ -39,8 +35,8 @@ void add(std::uint32_t& crc, std::int64_t number) {
   add(crc, std::string_view(reinterpret_cast<const char*>(&number), sizeof number));
 }
 
-grpc::Status one_member() {
-  return {StatusCode::UNIMPLEMENTED, "etcdserver: this server is its cluster's one member; members cannot be changed"};
+GrpcStatus one_member() {
+  return {GrpcCode::Unimplemented, "etcdserver: this server is its cluster's one member; members cannot be changed"};
 }
 
 }  // namespace
@@ -64,35 +60,50 @@ Result<std::uint32_t> hash_keys(storage::Backend& store, const CallContext& ctx,
   }
 }
 
-ServerUnaryReactor* MaintenanceService::Alarm(CallbackServerContext* call, const etcdserverpb::AlarmRequest* request,
-                                              etcdserverpb::AlarmResponse* response) {
-  return context_.unary(call, "Alarm",
-                        [this, request, response](const CallContext& ctx) { return alarm(ctx, *request, *response); });
+void MaintenanceService::add_to(GrpcMethods& methods) {
+  using namespace etcdserverpb;
+  static constexpr char kService[] = "Maintenance";
+  context_.add_blocking<AlarmRequest, AlarmResponse>(
+      methods, kService, "Alarm",
+      [this](const auto& ctx, const auto& request, auto& response) { return alarm(ctx, request, response); });
+  context_.add_blocking<StatusRequest, StatusResponse>(
+      methods, kService, "Status",
+      [this](const auto& ctx, const auto&, auto& response) { return status(ctx, response); });
+  context_.add_blocking<DefragmentRequest, DefragmentResponse>(
+      methods, kService, "Defragment",
+      [this](const auto& ctx, const auto&, auto& response) { return defragment(ctx, response); });
+  context_.add_blocking<HashRequest, HashResponse>(
+      methods, kService, "Hash", [this](const auto& ctx, const auto&, auto& response) { return hash(ctx, response); });
+  context_.add_blocking<HashKVRequest, HashKVResponse>(
+      methods, kService, "HashKV",
+      [this](const auto& ctx, const auto& request, auto& response) { return hash_kv(ctx, request, response); });
+  context_.add<SnapshotRequest>(methods, kService, "Snapshot", [this](Call call, SnapshotRequest&&, std::size_t) {
+    stream_snapshot(context_, std::move(call));
+  });
+  // etcd's answer where there is nobody else to lead.
+  context_.add<MoveLeaderRequest>(methods, kService, "MoveLeader", [this](const Call& call, const auto&, std::size_t) {
+    context_.refuse(*call, "MoveLeader", {GrpcCode::FailedPrecondition, "etcdserver: bad leader transferee"});
+  });
 }
 
 // The store raises the alarm itself while it takes no writes; it cannot be raised or put off from outside.
-grpc::Status MaintenanceService::alarm(const CallContext& ctx, const etcdserverpb::AlarmRequest& request,
-                                       etcdserverpb::AlarmResponse& response) {
+GrpcStatus MaintenanceService::alarm(const CallContext& ctx, const etcdserverpb::AlarmRequest& request,
+                                     etcdserverpb::AlarmResponse& response) {
   if (request.action() == etcdserverpb::AlarmRequest::ACTIVATE) {
-    return {StatusCode::UNIMPLEMENTED,
+    return {GrpcCode::Unimplemented,
             "etcdserver: alarms follow from the state of the store here and cannot be activated"};
   }
   auto stats = context_.store.stats(ctx);
   if (!stats) return status_of(stats.error());
   context_.head(*response.mutable_header(), stats->revision);
-  if (stats->stopped.empty() || request.action() == etcdserverpb::AlarmRequest::DEACTIVATE) return grpc::Status::OK;
+  if (stats->stopped.empty() || request.action() == etcdserverpb::AlarmRequest::DEACTIVATE) return {};
   auto& raised = *response.add_alarms();
   raised.set_memberid(context_.identity.member);
   raised.set_alarm(etcdserverpb::NOSPACE);
-  return grpc::Status::OK;
+  return {};
 }
 
-ServerUnaryReactor* MaintenanceService::Status(CallbackServerContext* call, const etcdserverpb::StatusRequest*,
-                                               etcdserverpb::StatusResponse* response) {
-  return context_.unary(call, "Status", [this, response](const CallContext& ctx) { return status(ctx, *response); });
-}
-
-grpc::Status MaintenanceService::status(const CallContext& ctx, etcdserverpb::StatusResponse& response) {
+GrpcStatus MaintenanceService::status(const CallContext& ctx, etcdserverpb::StatusResponse& response) {
   auto stats = context_.store.stats(ctx);
   if (!stats) return status_of(stats.error());
   context_.head(*response.mutable_header(), stats->revision);
@@ -104,139 +115,90 @@ grpc::Status MaintenanceService::status(const CallContext& ctx, etcdserverpb::St
   response.set_raftappliedindex(static_cast<std::uint64_t>(stats->revision));
   response.set_raftterm(1);
   if (!stats->stopped.empty()) response.add_errors(stats->stopped);
-  return grpc::Status::OK;
+  return {};
 }
 
 // Nothing to do: every store uses again what compaction frees.
-ServerUnaryReactor* MaintenanceService::Defragment(CallbackServerContext* call, const etcdserverpb::DefragmentRequest*,
-                                                   etcdserverpb::DefragmentResponse* response) {
-  return context_.unary(call, "Defragment", [this, response](const CallContext& ctx) -> grpc::Status {
-    auto revision = context_.revision(ctx);
-    if (!revision) return status_of(revision.error());
-    context_.head(*response->mutable_header(), *revision);
-    return grpc::Status::OK;
-  });
+GrpcStatus MaintenanceService::defragment(const CallContext& ctx, etcdserverpb::DefragmentResponse& response) {
+  auto revision = context_.revision(ctx);
+  if (!revision) return status_of(revision.error());
+  context_.head(*response.mutable_header(), *revision);
+  return {};
 }
 
-ServerUnaryReactor* MaintenanceService::Hash(CallbackServerContext* call, const etcdserverpb::HashRequest*,
-                                             etcdserverpb::HashResponse* response) {
-  return context_.unary(call, "Hash", [this, response](const CallContext& ctx) -> grpc::Status {
-    storage::Revision at = 0;
-    auto hash = hash_keys(context_.store, ctx, at);
-    if (!hash) return status_of(hash.error());
-    context_.head(*response->mutable_header(), at);
-    response->set_hash(*hash);
-    return grpc::Status::OK;
-  });
+GrpcStatus MaintenanceService::hash(const CallContext& ctx, etcdserverpb::HashResponse& response) {
+  storage::Revision at = 0;
+  auto hash = hash_keys(context_.store, ctx, at);
+  if (!hash) return status_of(hash.error());
+  context_.head(*response.mutable_header(), at);
+  response.set_hash(*hash);
+  return {};
 }
 
-ServerUnaryReactor* MaintenanceService::HashKV(CallbackServerContext* call, const etcdserverpb::HashKVRequest* request,
-                                               etcdserverpb::HashKVResponse* response) {
-  return context_.unary(call, "HashKV", [this, request, response](const CallContext& ctx) -> grpc::Status {
-    auto stats = context_.store.stats(ctx);
-    if (!stats) return status_of(stats.error());
-    storage::Revision at = request->revision();
-    auto hash = hash_keys(context_.store, ctx, at);
-    if (!hash) return status_of(hash.error());
-    context_.head(*response->mutable_header(), std::max(at, stats->revision));
-    response->set_hash(*hash);
-    response->set_compact_revision(stats->compacted);
-    return grpc::Status::OK;
-  });
+GrpcStatus MaintenanceService::hash_kv(const CallContext& ctx, const etcdserverpb::HashKVRequest& request,
+                                       etcdserverpb::HashKVResponse& response) {
+  auto stats = context_.store.stats(ctx);
+  if (!stats) return status_of(stats.error());
+  storage::Revision at = request.revision();
+  auto hash = hash_keys(context_.store, ctx, at);
+  if (!hash) return status_of(hash.error());
+  context_.head(*response.mutable_header(), std::max(at, stats->revision));
+  response.set_hash(*hash);
+  response.set_compact_revision(stats->compacted);
+  return {};
 }
 
-grpc::ServerWriteReactor<etcdserverpb::SnapshotResponse>* MaintenanceService::Snapshot(
-    CallbackServerContext* call, const etcdserverpb::SnapshotRequest*) {
-  return stream_snapshot(context_, call);
+void ClusterService::add_to(GrpcMethods& methods) {
+  using namespace etcdserverpb;
+  static constexpr char kService[] = "Cluster";
+  context_.add_blocking<MemberListRequest, MemberListResponse>(
+      methods, kService, "MemberList",
+      [this](const auto& ctx, const auto&, auto& response) { return members(ctx, response); });
+  const auto refused = [this](const char* method) {
+    return [this, method](const Call& call, const auto&, std::size_t) { context_.refuse(*call, method, one_member()); };
+  };
+  context_.add<MemberAddRequest>(methods, kService, "MemberAdd", refused("MemberAdd"));
+  context_.add<MemberRemoveRequest>(methods, kService, "MemberRemove", refused("MemberRemove"));
+  context_.add<MemberUpdateRequest>(methods, kService, "MemberUpdate", refused("MemberUpdate"));
+  context_.add<MemberPromoteRequest>(methods, kService, "MemberPromote", refused("MemberPromote"));
 }
 
-// etcd's answer where there is nobody else to lead.
-ServerUnaryReactor* MaintenanceService::MoveLeader(CallbackServerContext* call, const etcdserverpb::MoveLeaderRequest*,
-                                                   etcdserverpb::MoveLeaderResponse*) {
-  return context_.refuse(call, "MoveLeader", {StatusCode::FAILED_PRECONDITION, "etcdserver: bad leader transferee"});
+GrpcStatus ClusterService::members(const CallContext& ctx, etcdserverpb::MemberListResponse& response) {
+  auto revision = context_.revision(ctx);
+  if (!revision) return status_of(revision.error());
+  context_.head(*response.mutable_header(), *revision);
+  auto& member = *response.add_members();
+  member.set_id(context_.identity.member);
+  member.set_name(context_.config.name);
+  for (const std::string& url : context_.client_urls) member.add_clienturls(url);
+  return {};
 }
 
-ServerUnaryReactor* ClusterService::MemberAdd(CallbackServerContext* call, const etcdserverpb::MemberAddRequest*,
-                                              etcdserverpb::MemberAddResponse*) {
-  return context_.refuse(call, "MemberAdd", one_member());
-}
-
-ServerUnaryReactor* ClusterService::MemberRemove(CallbackServerContext* call, const etcdserverpb::MemberRemoveRequest*,
-                                                 etcdserverpb::MemberRemoveResponse*) {
-  return context_.refuse(call, "MemberRemove", one_member());
-}
-
-ServerUnaryReactor* ClusterService::MemberUpdate(CallbackServerContext* call, const etcdserverpb::MemberUpdateRequest*,
-                                                 etcdserverpb::MemberUpdateResponse*) {
-  return context_.refuse(call, "MemberUpdate", one_member());
-}
-
-ServerUnaryReactor* ClusterService::MemberPromote(CallbackServerContext* call,
-                                                  const etcdserverpb::MemberPromoteRequest*,
-                                                  etcdserverpb::MemberPromoteResponse*) {
-  return context_.refuse(call, "MemberPromote", one_member());
-}
-
-ServerUnaryReactor* ClusterService::MemberList(CallbackServerContext* call, const etcdserverpb::MemberListRequest*,
-                                               etcdserverpb::MemberListResponse* response) {
-  return context_.unary(call, "MemberList", [this, response](const CallContext& ctx) -> grpc::Status {
-    auto revision = context_.revision(ctx);
-    if (!revision) return status_of(revision.error());
-    context_.head(*response->mutable_header(), *revision);
-    auto& member = *response->add_members();
-    member.set_id(context_.identity.member);
-    member.set_name(context_.config.name);
-    for (const std::string& url : context_.client_urls) member.add_clienturls(url);
-    return grpc::Status::OK;
-  });
-}
-
-ServerUnaryReactor* AuthService::AuthEnable(CallbackServerContext* call, const etcdserverpb::AuthEnableRequest*,
-                                            etcdserverpb::AuthEnableResponse*) {
-  return context_.unary(call, "AuthEnable", [](const CallContext&) {
-    return grpc::Status(StatusCode::FAILED_PRECONDITION, "etcdserver: root user does not exist");
-  });
-}
-
-ServerUnaryReactor* AuthService::AuthDisable(CallbackServerContext* call, const etcdserverpb::AuthDisableRequest*,
-                                             etcdserverpb::AuthDisableResponse* response) {
-  return context_.unary(call, "AuthDisable", [this, response](const CallContext&) {
-    context_.head(*response->mutable_header(), 0);
-    return grpc::Status::OK;
-  });
-}
-
-ServerUnaryReactor* AuthService::AuthStatus(CallbackServerContext* call, const etcdserverpb::AuthStatusRequest*,
-                                            etcdserverpb::AuthStatusResponse* response) {
-  return context_.unary(call, "AuthStatus", [this, response](const CallContext&) {
-    context_.head(*response->mutable_header(), 0);
-    response->set_enabled(false);
-    response->set_authrevision(1);
-    return grpc::Status::OK;
-  });
-}
-
-ServerUnaryReactor* AuthService::Authenticate(CallbackServerContext* call, const etcdserverpb::AuthenticateRequest*,
-                                              etcdserverpb::AuthenticateResponse*) {
-  return context_.unary(call, "Authenticate", [](const CallContext&) {
-    return grpc::Status(StatusCode::FAILED_PRECONDITION, "etcdserver: authentication is not enabled");
-  });
-}
-
-ServerUnaryReactor* AuthService::UserList(CallbackServerContext* call, const etcdserverpb::AuthUserListRequest*,
-                                          etcdserverpb::AuthUserListResponse* response) {
-  return context_.unary(call, "UserList", [this, response](const CallContext&) {
-    context_.head(*response->mutable_header(), 0);
-    return grpc::Status::OK;
-  });
-}
-
-ServerUnaryReactor* AuthService::RoleList(CallbackServerContext* call, const etcdserverpb::AuthRoleListRequest*,
-                                          etcdserverpb::AuthRoleListResponse* response) {
-  return context_.unary(call, "RoleList", [this, response](const CallContext&) {
-    context_.head(*response->mutable_header(), 0);
-    return grpc::Status::OK;
-  });
+// There are no users and roles, and none can be made.
+void AuthService::add_to(GrpcMethods& methods) {
+  using namespace etcdserverpb;
+  static constexpr char kService[] = "Auth";
+  const auto refused = [](const char* why) {
+    return [why](const auto&, const auto&, auto&) { return GrpcStatus{GrpcCode::FailedPrecondition, why}; };
+  };
+  const auto nothing = [this](const auto&, const auto&, auto& response) {
+    context_.head(*response.mutable_header(), 0);
+    return GrpcStatus();
+  };
+  context_.add_blocking<AuthEnableRequest, AuthEnableResponse>(methods, kService, "AuthEnable",
+                                                               refused("etcdserver: root user does not exist"));
+  context_.add_blocking<AuthenticateRequest, AuthenticateResponse>(
+      methods, kService, "Authenticate", refused("etcdserver: authentication is not enabled"));
+  context_.add_blocking<AuthDisableRequest, AuthDisableResponse>(methods, kService, "AuthDisable", nothing);
+  context_.add_blocking<AuthUserListRequest, AuthUserListResponse>(methods, kService, "UserList", nothing);
+  context_.add_blocking<AuthRoleListRequest, AuthRoleListResponse>(methods, kService, "RoleList", nothing);
+  context_.add_blocking<AuthStatusRequest, AuthStatusResponse>(methods, kService, "AuthStatus",
+                                                               [this](const auto&, const auto&, auto& response) {
+                                                                 context_.head(*response.mutable_header(), 0);
+                                                                 response.set_enabled(false);
+                                                                 response.set_authrevision(1);
+                                                                 return GrpcStatus();
+                                                               });
 }
 
 }  // namespace kubernel::etcd_server

@@ -4,31 +4,26 @@
 
 #pragma once
 
-#include "rpc.grpc.pb.h"
+#include "rpc.pb.h"
 #include "service_context.h"
 
 namespace kubernel::etcd_server {
 
-class LeaseService final : public etcdserverpb::Lease::CallbackService {
+class LeaseService {
  public:
   explicit LeaseService(ServiceContext& context) : context_(context) {}
 
-  grpc::ServerUnaryReactor* LeaseGrant(grpc::CallbackServerContext* call,
-                                       const etcdserverpb::LeaseGrantRequest* request,
-                                       etcdserverpb::LeaseGrantResponse* response) override;
-  grpc::ServerUnaryReactor* LeaseRevoke(grpc::CallbackServerContext* call,
-                                        const etcdserverpb::LeaseRevokeRequest* request,
-                                        etcdserverpb::LeaseRevokeResponse* response) override;
-  grpc::ServerBidiReactor<etcdserverpb::LeaseKeepAliveRequest, etcdserverpb::LeaseKeepAliveResponse>* LeaseKeepAlive(
-      grpc::CallbackServerContext* call) override;
-  grpc::ServerUnaryReactor* LeaseTimeToLive(grpc::CallbackServerContext* call,
-                                            const etcdserverpb::LeaseTimeToLiveRequest* request,
-                                            etcdserverpb::LeaseTimeToLiveResponse* response) override;
-  grpc::ServerUnaryReactor* LeaseLeases(grpc::CallbackServerContext* call,
-                                        const etcdserverpb::LeaseLeasesRequest* request,
-                                        etcdserverpb::LeaseLeasesResponse* response) override;
+  void add_to(GrpcMethods& methods);
 
  private:
+  GrpcStatus grant(const CallContext& ctx, const etcdserverpb::LeaseGrantRequest& request,
+                   etcdserverpb::LeaseGrantResponse& response);
+  GrpcStatus revoke(const CallContext& ctx, const etcdserverpb::LeaseRevokeRequest& request,
+                    etcdserverpb::LeaseRevokeResponse& response);
+  GrpcStatus time_to_live(const CallContext& ctx, const etcdserverpb::LeaseTimeToLiveRequest& request,
+                          etcdserverpb::LeaseTimeToLiveResponse& response);
+  GrpcStatus leases(const CallContext& ctx, etcdserverpb::LeaseLeasesResponse& response);
+
   ServiceContext& context_;
 };
 

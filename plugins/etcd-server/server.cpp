@@ -7,10 +7,9 @@
 #include <iterator>
 #include <utility>
 
-#include <grpcpp/grpcpp.h>
+#include <kubernel/net/server.h>
 
 #include "admin_service.h"
-#include "callbacks.h"
 #include "kv_service.h"
 #include "lease_service.h"
 #include "service_context.h"
@@ -21,7 +20,7 @@ namespace kubernel::etcd_server {
 namespace {
 
 constexpr std::size_t kMessageOverhead = 512 * 1024;  // As etcd allows a message to be larger than its request.
-constexpr int kMinPingMs = 5000;
+constexpr std::uint32_t kMostCallsOfAConnection = 10'000;
 constexpr std::chrono::seconds kLongestStop{5};
 
 Result<std::string> read_file(const std::string& setting, const std::string& path, bool secret) {
@@ -37,19 +36,22 @@ Result<std::string> read_file(const std::string& setting, const std::string& pat
   return std::string(std::istreambuf_iterator<char>(in), {});
 }
 
-Result<std::shared_ptr<grpc::ServerCredentials>> credentials_of(const Config& config) {
-  if (config.cert_file.empty()) return grpc::InsecureServerCredentials();
-  grpc::SslServerCredentialsOptions options(config.client_ca_file.empty()
-                                                ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
-                                                : GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
-  grpc::SslServerCredentialsOptions::PemKeyCertPair pair;
-  KUBERNEL_TRY(pair.cert_chain, read_file("certFile", config.cert_file, false));
-  KUBERNEL_TRY(pair.private_key, read_file("keyFile", config.key_file, true));
-  options.pem_key_cert_pairs.push_back(std::move(pair));
+Result<std::unique_ptr<net::ServerTls>> tls_of(const Config& config) {
+  if (config.cert_file.empty()) return std::unique_ptr<net::ServerTls>();
+  auto tls = std::make_unique<net::ServerTls>();
+  KUBERNEL_TRY(tls->identity.certificate_chain_pem, read_file("certFile", config.cert_file, false));
+  KUBERNEL_TRY(tls->identity.private_key_pem, read_file("keyFile", config.key_file, true));
   if (!config.client_ca_file.empty()) {
-    KUBERNEL_TRY(options.pem_root_certs, read_file("clientCaFile", config.client_ca_file, false));
+    KUBERNEL_TRY(tls->client_ca_pem, read_file("clientCaFile", config.client_ca_file, false));
+    tls->require_client_certificate = true;
   }
-  return grpc::SslServerCredentials(options);
+  return tls;
+}
+
+// Whoever speaks HTTP/1.1 is told what is here; etcd's JSON gateway is not.
+void not_grpc(net::Exchange& exchange) {
+  exchange.respond(
+      {.status = 404, .headers = {}, .body = "this is etcd's gRPC API; use etcdctl or a client library\n"});
 }
 
 }  // namespace
@@ -73,8 +75,20 @@ struct Server::State {
   MaintenanceService maintenance;
   ClusterService cluster;
   AuthService auth;
+  std::shared_ptr<const GrpcMethods> methods() {
+    auto out = std::make_shared<GrpcMethods>();
+    out->max_message_bytes = config.max_request_bytes + kMessageOverhead;
+    kv.add_to(*out);
+    watch.add_to(*out);
+    lease.add_to(*out);
+    maintenance.add_to(*out);
+    cluster.add_to(*out);
+    auth.add_to(*out);
+    return out;
+  }
+
   std::vector<std::string> addresses;
-  std::unique_ptr<grpc::Server> server;
+  std::unique_ptr<net::Server> server;
 };
 
 Server::Server(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -88,37 +102,20 @@ const std::vector<std::string>& Server::addresses() const noexcept {
 }
 
 Result<std::unique_ptr<Server>> Server::open(const Surroundings& surroundings, Config config) {
-  etcd_api::silence_log();
-  etcd_api::trust_lock_order();
-  etcd_api::keep_callback_threads();
   auto state = std::make_unique<State>(surroundings, std::move(config));
-  KUBERNEL_TRY(const auto credentials, credentials_of(state->config));
-  grpc::ServerBuilder builder;
-  std::vector<int> ports(state->config.listen.size());
-  for (std::size_t i = 0; i < ports.size(); ++i)
-    builder.AddListeningPort(state->config.listen[i], credentials, &ports[i]);
-  builder.RegisterService(&state->kv);
-  builder.RegisterService(&state->watch);
-  builder.RegisterService(&state->lease);
-  builder.RegisterService(&state->maintenance);
-  builder.RegisterService(&state->cluster);
-  builder.RegisterService(&state->auth);
-  builder.SetMaxReceiveMessageSize(static_cast<int>(state->config.max_request_bytes + kMessageOverhead));
-  builder.SetMaxSendMessageSize(-1);
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kMinPingMs);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  state->server = builder.BuildAndStart();
-  const bool secure = !state->config.cert_file.empty();
-  for (std::size_t i = 0; i < ports.size(); ++i) {
-    const std::string& wanted = state->config.listen[i];
-    if (!state->server || ports[i] == 0) {
-      return Error(Reason::ServiceUnavailable, "etcd-server: address " + wanted +
-                                                   " cannot be served on; it is in use, or not this "
-                                                   "machine's, or certFile and keyFile do not fit together");
-    }
-    state->addresses.push_back(wanted.substr(0, wanted.rfind(':') + 1) + std::to_string(ports[i]));
-    state->context.client_urls.push_back((secure ? "https://" : "http://") + state->addresses.back());
+  net::ServerOptions options;
+  options.listen = state->config.listen;
+  KUBERNEL_TRY(options.tls, tls_of(state->config));
+  options.limits.max_concurrent_streams = kMostCallsOfAConnection;
+  options.grpc = state->methods();
+  const bool secure = options.tls != nullptr;
+  auto server = net::open_server({surroundings.log, surroundings.metrics, surroundings.clock, surroundings.blocking},
+                                 std::move(options), not_grpc);
+  if (!server) return Error(server.error().reason(), "etcd-server: " + server.error().message());
+  state->server = *std::move(server);
+  state->addresses = state->server->addresses();
+  for (const std::string& address : state->addresses) {
+    state->context.client_urls.push_back((secure ? "https://" : "http://") + address);
   }
   if (!state->config.advertise_urls.empty()) state->context.client_urls = state->config.advertise_urls;
   return std::unique_ptr<Server>(new Server(std::move(state)));
@@ -128,13 +125,10 @@ void Server::stop(const CallContext& ctx) {
   if (!state_->server) return;
   state_->watch.stop();
   state_->context.close_streams();
-  std::chrono::nanoseconds left = kLongestStop;
-  if (ctx.deadline != CallContext::Clock::time_point::max()) {
-    left = std::min<std::chrono::nanoseconds>(left, ctx.deadline - state_->context.clock.now());
-  }
-  state_->server->Shutdown(gpr_time_from_nanos(left.count(), GPR_TIMESPAN));
-  state_->context.request_stop();
-  state_->server->Wait();
+  const auto longest = state_->context.clock.now() + kLongestStop;
+  const CallContext bounded{.stop = ctx.stop, .deadline = std::min(ctx.deadline, longest)};
+  const auto give_up = state_->context.clock.call_at(bounded.deadline, [this] { state_->context.request_stop(); });
+  state_->server->shutdown(bounded);
   state_->context.wait_for_streams();
   state_->server.reset();
 }

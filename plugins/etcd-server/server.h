@@ -28,7 +28,7 @@ struct Surroundings {
   Metrics& metrics;
 };
 
-/// Threads: made, stopped and destroyed by one thread. The I/O threads are gRPC's.
+/// Threads: made, stopped and destroyed by one thread. Connections are on the I/O threads of libkubernel-net.
 class Server {
  public:
   /// Errors: ServiceUnavailable "address 127.0.0.1:2379 cannot be served on ...", Invalid for unusable TLS files.

@@ -14,21 +14,6 @@ std::uint64_t id_of(std::string_view text) {
   return hash;
 }
 
-std::string_view code_name(grpc::StatusCode code) {
-  switch (code) {
-    case grpc::StatusCode::OK: return "OK";
-    case grpc::StatusCode::CANCELLED: return "Canceled";
-    case grpc::StatusCode::INVALID_ARGUMENT: return "InvalidArgument";
-    case grpc::StatusCode::NOT_FOUND: return "NotFound";
-    case grpc::StatusCode::FAILED_PRECONDITION: return "FailedPrecondition";
-    case grpc::StatusCode::OUT_OF_RANGE: return "OutOfRange";
-    case grpc::StatusCode::RESOURCE_EXHAUSTED: return "ResourceExhausted";
-    case grpc::StatusCode::UNIMPLEMENTED: return "Unimplemented";
-    case grpc::StatusCode::UNAVAILABLE: return "Unavailable";
-    default: return "Internal";
-  }
-}
-
 }  // namespace
 
 ServiceContext::ServiceContext(const Config& c, storage::Backend& s, Clock& k, Executor& b, Logger& l, Metrics& m)
@@ -47,32 +32,24 @@ ServiceContext::ServiceContext(const Config& c, storage::Backend& s, Clock& k, E
   }
 }
 
-void ServiceContext::count(const char* method, const grpc::Status& status) {
+void ServiceContext::count(const char* method, const GrpcStatus& status) {
   Counter* counter = nullptr;
   {
     const std::lock_guard lock(handled_mutex_);
-    Counter*& known = handled_[{method, status.error_code()}];
+    Counter*& known = handled_[{method, status.code}];
     if (known == nullptr) {
       known = &metrics.counter("grpc_server_handled_total", "RPCs completed by the server, with their outcome.",
-                               {{"grpc_method", method}, {"grpc_code", std::string(code_name(status.error_code()))}});
+                               {{"grpc_method", method}, {"grpc_code", std::string(to_string(status.code))}});
     }
     counter = known;
   }
   counter->add(1);
 }
 
-grpc::ServerUnaryReactor* ServiceContext::refuse(grpc::CallbackServerContext* call, const char* method,
-                                                 const grpc::Status& status) {
-  grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
-  count(method, status);
-  reactor->Finish(status);
-  return reactor;
-}
-
-grpc::Status ServiceContext::still_wanted(const grpc::CallbackServerContext& call) const {
-  if (call.IsCancelled()) return grpc::Status::CANCELLED;
-  const CallContext ctx = context_of(call);
-  if (ctx.deadline == CallContext::Clock::time_point::max() || clock.now() < ctx.deadline) return grpc::Status::OK;
+GrpcStatus ServiceContext::still_wanted(const GrpcCall& call) const {
+  const CallContext& ctx = call.context();
+  if (ctx.stop.stop_requested()) return {GrpcCode::Cancelled, ""};
+  if (ctx.deadline == CallContext::Clock::time_point::max() || clock.now() < ctx.deadline) return {};
   return status_of(Error(Reason::Timeout, "the deadline has passed"));
 }
 
@@ -115,16 +92,6 @@ void ServiceContext::wait_for_streams() {
 Result<storage::Revision> ServiceContext::revision(const CallContext& ctx) const {
   KUBERNEL_TRY(const auto stats, store.stats(ctx));
   return stats.revision;
-}
-
-CallContext ServiceContext::context_of(const grpc::ServerContextBase& call) const {
-  CallContext out{.stop = stop_.get_token()};
-  const gpr_timespec deadline = call.raw_deadline();
-  if (gpr_time_cmp(deadline, gpr_inf_future(deadline.clock_type)) != 0) {
-    const gpr_timespec left = gpr_time_sub(deadline, gpr_now(deadline.clock_type));
-    out.deadline = clock.now() + std::chrono::seconds(left.tv_sec) + std::chrono::nanoseconds(left.tv_nsec);
-  }
-  return out;
 }
 
 }  // namespace kubernel::etcd_server

@@ -16,13 +16,13 @@
 
 namespace kubernel::etcd_server {
 
-using grpc::Status;
 using storage::Revision;
 
 namespace {
 
 constexpr std::size_t kPage = 1000;
 constexpr std::size_t kPieceBytes = 256 * 1024;
+constexpr std::size_t kMostUnsentBytes = 4 * kPieceBytes;
 
 std::string big_endian(std::uint64_t number) {
   std::string out;
@@ -130,71 +130,53 @@ class Sha256 {
   std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_;
 };
 
-// Produces on a thread that may block, which waits for the client to take each piece.
-class SnapshotStream final : public grpc::ServerWriteReactor<etcdserverpb::SnapshotResponse>, public Stream {
+// Produces on a thread that may block, which waits for the client to take what it was sent.
+class SnapshotStream final : public Stream, public std::enable_shared_from_this<SnapshotStream> {
  public:
-  SnapshotStream(ServiceContext& context, grpc::CallbackServerContext* call) : context_(context), call_(call) {}
+  SnapshotStream(ServiceContext& context, Call call) : context_(context), call_(std::move(call)) {}
   ~SnapshotStream() override { context_.over(); }
 
-  void begin(std::shared_ptr<SnapshotStream> self) {
-    self_ = std::move(self);
-    context_.opened(self_);
-    auto queued = context_.blocking.submit([this, keep = self_] { run(); });
-    if (!queued) Finish({grpc::StatusCode::RESOURCE_EXHAUSTED, "etcdserver: too many requests"});
+  void begin() {
+    context_.opened(shared_from_this());
+    call_->on_drained([weak = weak_from_this()] {
+      if (const auto stream = weak.lock()) stream->wake();
+    });
+    auto queued = context_.blocking.submit([self = shared_from_this()] { self->run(); });
+    if (!queued) context_.refuse(*call_, "Snapshot", ServiceContext::too_many());
   }
 
-  void close() override {
-    stop_.request_stop();
-    const std::lock_guard lock(mutex_);
-    if (call_ != nullptr) call_->TryCancel();  // Also breaks off a write the client does not take.
-  }
-  void OnCancel() override { stop_.request_stop(); }
-  void OnWriteDone(bool ok) override {
-    const std::lock_guard lock(mutex_);
-    broken_ |= !ok;
-    writing_ = false;
-    changed_.notify_all();
-  }
-  void OnDone() override {
-    const auto last = std::move(self_);
-    const std::lock_guard lock(mutex_);
-    call_ = nullptr;
-  }
+  void close() override { stop_.request_stop(); }
 
  private:
+  void wake() {
+    const std::lock_guard lock(mutex_);
+    changed_.notify_all();
+  }
+
   void run() {
-    const CallContext ctx{.stop = stop_.get_token()};
-    auto done = write_snapshot(context_.store, ctx, [this](std::string_view piece, std::uint64_t remaining) {
-      return write(piece, remaining);
-    });
-    const Status status = done ? Status::OK : status_of(done.error());
-    context_.count("Snapshot", status);
-    Finish(status);
+    const std::stop_callback with_client(call_->context().stop, [this] { stop_.request_stop(); });
+    const std::stop_callback at_stop(stop_.get_token(), [this] { wake(); });
+    auto done = write_snapshot(context_.store, {.stop = stop_.get_token()},
+                               [this](std::string_view piece, std::uint64_t left) { return write(piece, left); });
+    context_.refuse(*call_, "Snapshot", done ? GrpcStatus() : status_of(done.error()));
   }
 
   Result<void> write(std::string_view piece, std::uint64_t remaining) {
+    etcdserverpb::SnapshotResponse response;
+    response.set_blob(std::string(piece));
+    response.set_remaining_bytes(remaining);
+    const bool sent = call_->send(response.SerializeAsString());
     std::unique_lock lock(mutex_);
-    if (broken_) return Error(Reason::Cancelled, "the client has gone");
-    response_.set_blob(std::string(piece));
-    response_.set_remaining_bytes(remaining);
-    writing_ = true;
-    lock.unlock();
-    StartWrite(&response_);
-    lock.lock();
-    changed_.wait(lock, [this] { return !writing_; });
-    if (broken_) return Error(Reason::Cancelled, "the client has gone");
+    changed_.wait(lock, [this] { return stop_.stop_requested() || call_->backlog() < kMostUnsentBytes; });
+    if (!sent || stop_.stop_requested()) return Error(Reason::Cancelled, "the client has gone");
     return {};
   }
 
   ServiceContext& context_;
-  grpc::CallbackServerContext* call_;     // Null once gRPC is done with it.
-  std::shared_ptr<SnapshotStream> self_;  // Until gRPC is done with it.
+  const Call call_;
   std::stop_source stop_;
-  etcdserverpb::SnapshotResponse response_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  bool writing_ = false;
-  bool broken_ = false;
 };
 
 }  // namespace
@@ -237,11 +219,8 @@ Result<void> write_snapshot(storage::Backend& store, const CallContext& ctx,
   return sink(digest.take(), 0);
 }
 
-grpc::ServerWriteReactor<etcdserverpb::SnapshotResponse>* stream_snapshot(ServiceContext& context,
-                                                                          grpc::CallbackServerContext* call) {
-  auto stream = std::make_shared<SnapshotStream>(context, call);
-  stream->begin(stream);
-  return stream.get();
+void stream_snapshot(ServiceContext& context, Call call) {
+  std::make_shared<SnapshotStream>(context, std::move(call))->begin();
 }
 
 }  // namespace kubernel::etcd_server

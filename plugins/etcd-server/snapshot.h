@@ -7,8 +7,6 @@
 #include <functional>
 #include <string_view>
 
-#include <grpcpp/grpcpp.h>
-
 #include <kubernel/storage/backend.h>
 
 #include "admin.pb.h"
@@ -22,7 +20,7 @@ namespace kubernel::etcd_server {
 Result<void> write_snapshot(storage::Backend& store, const CallContext& ctx,
                             const std::function<Result<void>(std::string_view piece, std::uint64_t remaining)>& sink);
 
-grpc::ServerWriteReactor<etcdserverpb::SnapshotResponse>* stream_snapshot(ServiceContext& context,
-                                                                          grpc::CallbackServerContext* call);
+/// Answers `call` with it, piece by piece, as fast as the client takes them.
+void stream_snapshot(ServiceContext& context, Call call);
 
 }  // namespace kubernel::etcd_server

@@ -15,16 +15,19 @@ WatchService::~WatchService() {
   stop();
 }
 
-grpc::ServerBidiReactor<etcdserverpb::WatchRequest, etcdserverpb::WatchResponse>* WatchService::Watch(
-    grpc::CallbackServerContext*) {
-  auto stream = std::make_shared<WatchStream>(context_);
+void WatchService::add_to(GrpcMethods& methods) {
+  methods.add_streaming(ServiceContext::path("Watch", "Watch"), [this](Call call) { return open(std::move(call)); });
+}
+
+std::shared_ptr<net::GrpcReceiver> WatchService::open(Call call) {
+  auto stream = std::make_shared<WatchStream>(context_, std::move(call));
   {
     const std::lock_guard lock(mutex_);
     std::erase_if(streams_, [](const auto& other) { return other.expired(); });
     streams_.push_back(stream);
   }
   stream->begin();
-  return stream.get();
+  return stream;
 }
 
 void WatchService::tick() {

@@ -11,25 +11,24 @@
 #include <mutex>
 #include <vector>
 
-#include "rpc.grpc.pb.h"
 #include "service_context.h"
 
 namespace kubernel::etcd_server {
 
 class WatchStream;
 
-class WatchService final : public etcdserverpb::Watch::CallbackService {
+class WatchService {
  public:
   explicit WatchService(ServiceContext& context);
-  ~WatchService() override;
+  ~WatchService();
 
-  grpc::ServerBidiReactor<etcdserverpb::WatchRequest, etcdserverpb::WatchResponse>* Watch(
-      grpc::CallbackServerContext* call) override;
+  void add_to(GrpcMethods& methods);
 
   /// Ends the periodic progress notifications.
   void stop();
 
  private:
+  std::shared_ptr<net::GrpcReceiver> open(Call call);
   void tick();
 
   ServiceContext& context_;

@@ -10,7 +10,6 @@ namespace kubernel::etcd_server {
 using etcdserverpb::WatchCreateRequest;
 using etcdserverpb::WatchRequest;
 using etcdserverpb::WatchResponse;
-using grpc::Status;
 using storage::Event;
 using storage::Revision;
 
@@ -37,18 +36,15 @@ WatchStream::~WatchStream() {
 }
 
 void WatchStream::begin() {
-  self_ = shared_from_this();
-  context_.opened(self_);
-  const std::lock_guard lock(mutex_);
-  if (finished_) return;
-  reading_ = true;
-  StartRead(&incoming_);
+  context_.opened(shared_from_this());
+  call_->on_drained([weak = weak_from_this()] {
+    if (const auto stream = weak.lock()) stream->drained();
+  });
 }
 
 void WatchStream::close() {
   const std::lock_guard lock(mutex_);
-  closing_ = true;
-  if (!writing_) finish(ServiceContext::stopped());
+  finish(ServiceContext::stopped());
 }
 
 void WatchStream::progress_due() {
@@ -57,49 +53,39 @@ void WatchStream::progress_due() {
   schedule();
 }
 
-void WatchStream::finish(const Status& status) {
-  if (!std::exchange(finished_, true)) Finish(status);
+void WatchStream::finish(const GrpcStatus& status) {
+  if (!std::exchange(finished_, true)) call_->finish(status);
 }
 
-void WatchStream::OnReadDone(bool ok) {
+void WatchStream::on_message(std::string_view message) {
+  WatchRequest request;
   const std::lock_guard lock(mutex_);
-  reading_ = false;
-  if (finished_) return;
-  if (!ok) {
-    closing_ = true;
-    if (!writing_) finish(Status::OK);
-    return;
+  if (!request.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
+    return finish(ServiceContext::unreadable());
   }
-  inbox_.push_back(std::move(incoming_));
-  incoming_.Clear();
-  if (inbox_.size() < kMostUnreadRequests) {
-    reading_ = true;
-    StartRead(&incoming_);
-  }
+  inbox_.push_back(std::move(request));
+  if (inbox_.size() >= kMostUnreadRequests) call_->pause(true);
   schedule();
 }
 
-void WatchStream::OnWriteDone(bool ok) {
+void WatchStream::on_end() {
   const std::lock_guard lock(mutex_);
-  writing_ = false;
-  outbox_bytes_ -= outbox_.front().ByteSizeLong();
-  outbox_.pop_front();
-  if (!ok || closing_) {
-    finish(ok ? ServiceContext::stopped() : Status::CANCELLED);
-    return;
+  finish({});
+}
+
+void WatchStream::on_closed() {
+  {
+    const std::lock_guard lock(mutex_);
+    finish({GrpcCode::Cancelled, ""});
   }
-  write_next();
-  if (starved_ && outbox_bytes_ < kMostUnsentBytes / 2) schedule();
+  // Cursors may wait for the store when they are closed, and the connections' thread must not. Without room in the pool
+  // it happens here after all.
+  static_cast<void>(context_.blocking.submit([last = shared_from_this()] {}));
 }
 
-void WatchStream::OnCancel() {
+void WatchStream::drained() {
   const std::lock_guard lock(mutex_);
-  closing_ = true;
-  if (!writing_) finish(Status::CANCELLED);
-}
-
-void WatchStream::OnDone() {
-  const auto last = std::move(self_);
+  if (starved_) schedule();
 }
 
 void WatchStream::ready(std::int64_t id) {
@@ -111,26 +97,12 @@ void WatchStream::ready(std::int64_t id) {
 void WatchStream::schedule() {
   if (finished_ || scheduled_) return;
   auto queued = context_.blocking.submit([stream = shared_from_this()] { stream->pump(); });
-  if (queued) {
-    scheduled_ = true;
-  } else if (!writing_) {
-    finish({grpc::StatusCode::UNAVAILABLE, "etcdserver: too many requests"});  // The client opens a new one later.
-  } else {
-    closing_ = true;
-  }
+  scheduled_ = static_cast<bool>(queued);
+  if (!queued) finish({GrpcCode::Unavailable, "etcdserver: too many requests"});  // The client opens a new one later.
 }
 
-void WatchStream::write_next() {
-  if (writing_ || finished_ || outbox_.empty()) return;
-  writing_ = true;
-  StartWrite(&outbox_.front());
-}
-
-void WatchStream::send(WatchResponse&& response) {
-  const std::lock_guard lock(mutex_);
-  outbox_bytes_ += response.ByteSizeLong();
-  outbox_.push_back(std::move(response));
-  write_next();
+void WatchStream::send(const WatchResponse& response) {
+  call_->send(response.SerializeAsString());
 }
 
 void WatchStream::pump() {
@@ -145,19 +117,15 @@ bool WatchStream::pump_once() {
   bool progress = false;
   {
     const std::lock_guard lock(mutex_);
-    if (finished_ || outbox_bytes_ >= kMostUnsentBytes) {
-      starved_ = !finished_;
+    starved_ = !finished_ && call_->backlog() >= kMostUnsentBytes;
+    if (finished_ || starved_) {
       scheduled_ = false;
       return false;
     }
-    starved_ = false;
     if (!inbox_.empty()) {
       request = std::move(inbox_.front());
       inbox_.pop_front();
-      if (!reading_ && inbox_.size() < kMostUnreadRequests / 2 && !closing_) {
-        reading_ = true;
-        StartRead(&incoming_);
-      }
+      if (inbox_.size() < kMostUnreadRequests / 2) call_->pause(false);
     } else if (!ready_.empty()) {
       id = *ready_.begin();
       ready_.erase(ready_.begin());
@@ -213,10 +181,10 @@ void WatchStream::create(const WatchCreateRequest& request) {
   if (refused) {
     created.set_canceled(true);
     created.set_cancel_reason(*refused);
-    send(std::move(created));
+    send(created);
     return;
   }
-  send(std::move(created));
+  send(created);
   const std::int64_t id = watcher.id;
   if (request.watch_id() == 0) next_id_ = id + 1;
   if (!watcher.cursor) {  // What it asked for is compacted already.
@@ -257,7 +225,7 @@ void WatchStream::cancel(std::int64_t id) {
   auto response = answer(id, head ? *head : found->second.progress);
   drop(id);
   response.set_canceled(true);
-  send(std::move(response));
+  send(response);
 }
 
 void WatchStream::drop(std::int64_t id) {
@@ -289,7 +257,7 @@ void WatchStream::expire(Watcher& watcher, const Error& error) {
   } else {
     response.set_cancel_reason(error.message());
   }
-  send(std::move(response));
+  send(response);
 }
 
 void WatchStream::send_events(Watcher& watcher, storage::WatchBatch&& batch) {
@@ -317,7 +285,7 @@ void WatchStream::send_events(Watcher& watcher, storage::WatchBatch&& batch) {
   if (sent == 0) return;
   watcher.idle = false;
   context_.events.add(static_cast<double>(sent));
-  send(std::move(response));
+  send(response);
 }
 
 // Every watch has been read to its end, or nearly: what became ready since comes first.

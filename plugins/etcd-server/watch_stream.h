@@ -10,20 +10,18 @@
 #include <optional>
 #include <set>
 
-#include "rpc.grpc.pb.h"
+#include "rpc.pb.h"
 #include "service_context.h"
 
 namespace kubernel::etcd_server {
 
 /// One client's stream of watches.
 ///
-/// gRPC's threads only put requests into the inbox and answers on the wire; the work is done by pump(), one at a time,
-/// on a thread that may block.
-class WatchStream final : public grpc::ServerBidiReactor<etcdserverpb::WatchRequest, etcdserverpb::WatchResponse>,
-                          public Stream,
-                          public std::enable_shared_from_this<WatchStream> {
+/// The connection's thread only puts requests into the inbox; the work is done by pump(), one at a time, on a thread
+/// that may block.
+class WatchStream final : public net::GrpcReceiver, public Stream, public std::enable_shared_from_this<WatchStream> {
  public:
-  explicit WatchStream(ServiceContext& context) : context_(context) {}
+  WatchStream(ServiceContext& context, Call call) : context_(context), call_(std::move(call)) {}
   ~WatchStream() override;
 
   void begin();
@@ -31,10 +29,9 @@ class WatchStream final : public grpc::ServerBidiReactor<etcdserverpb::WatchRequ
   /// Tells idle watches that asked for it how far they are.
   void progress_due();
 
-  void OnReadDone(bool ok) override;
-  void OnWriteDone(bool ok) override;
-  void OnCancel() override;
-  void OnDone() override;
+  void on_message(std::string_view message) override;
+  void on_end() override;
+  void on_closed() override;
 
  private:
   struct Watcher {
@@ -51,9 +48,9 @@ class WatchStream final : public grpc::ServerBidiReactor<etcdserverpb::WatchRequ
 
   // Any thread.
   void ready(std::int64_t id);
-  void schedule();                     // The mutex is held.
-  void finish(const grpc::Status& s);  // The mutex is held.
-  void write_next();                   // The mutex is held.
+  void drained();
+  void schedule();                        // The mutex is held.
+  void finish(const GrpcStatus& status);  // The mutex is held.
 
   // Inside pump() only.
   void pump();
@@ -68,24 +65,17 @@ class WatchStream final : public grpc::ServerBidiReactor<etcdserverpb::WatchRequ
   void expire(Watcher& watcher, const Error& error);
   void send_events(Watcher& watcher, storage::WatchBatch&& batch);
   void send_progress();
-  void send(etcdserverpb::WatchResponse&& response);
+  void send(const etcdserverpb::WatchResponse& response);
   etcdserverpb::WatchResponse answer(std::int64_t id, storage::Revision revision) const;
 
   ServiceContext& context_;
-  std::shared_ptr<WatchStream> self_;  // Until gRPC is done with it.
-  etcdserverpb::WatchRequest incoming_;
+  const Call call_;
 
-  // Recursive: gRPC may call back from within Finish.
-  std::recursive_mutex mutex_;
+  std::mutex mutex_;
   std::deque<etcdserverpb::WatchRequest> inbox_;
-  std::deque<etcdserverpb::WatchResponse> outbox_;  // The first one is on its way while writing_.
-  std::size_t outbox_bytes_ = 0;
   std::set<std::int64_t> ready_;
-  bool reading_ = false;
-  bool writing_ = false;
   bool scheduled_ = false;  // A pump is queued or runs.
-  bool starved_ = false;    // The pump stopped because the outbox is full.
-  bool closing_ = false;
+  bool starved_ = false;    // The pump stopped because the client does not read what it was sent.
   bool finished_ = false;
   bool progress_asked_ = false;
   bool progress_due_ = false;

@@ -8,8 +8,8 @@
 namespace kubernel::etcd_server {
 
 using etcdserverpb::RangeRequest;
-using grpc::Status;
-using grpc::StatusCode;
+using net::GrpcCode;
+using net::GrpcStatus;
 using storage::KeyValue;
 using storage::Operation;
 using storage::Outcome;
@@ -98,16 +98,16 @@ void fill_step(etcdserverpb::ResponseOp& out, const etcdserverpb::RequestOp& req
   }
 }
 
-Status no_key() {
-  return {StatusCode::INVALID_ARGUMENT, "etcdserver: key is not provided"};
+GrpcStatus no_key() {
+  return {GrpcCode::InvalidArgument, "etcdserver: key is not provided"};
 }
 
-Status check_transaction(const etcdserverpb::TxnRequest& request, int max_operations, int depth);
+GrpcStatus check_transaction(const etcdserverpb::TxnRequest& request, int max_operations, int depth);
 
-Status check_operations(const google::protobuf::RepeatedPtrField<etcdserverpb::RequestOp>& operations,
-                        int max_operations, int depth) {
+GrpcStatus check_operations(const google::protobuf::RepeatedPtrField<etcdserverpb::RequestOp>& operations,
+                            int max_operations, int depth) {
   for (const auto& operation : operations) {
-    Status status;
+    GrpcStatus status;
     switch (operation.request_case()) {
       case etcdserverpb::RequestOp::kRequestRange: status = check(operation.request_range()); break;
       case etcdserverpb::RequestOp::kRequestPut: status = check(operation.request_put()); break;
@@ -119,18 +119,18 @@ Status check_operations(const google::protobuf::RepeatedPtrField<etcdserverpb::R
     }
     if (!status.ok()) return status;
   }
-  return Status::OK;
+  return {};
 }
 
-Status check_transaction(const etcdserverpb::TxnRequest& request, int max_operations, int depth) {
+GrpcStatus check_transaction(const etcdserverpb::TxnRequest& request, int max_operations, int depth) {
   const int most = std::max({request.compare_size(), request.success_size(), request.failure_size()});
   if (most > max_operations || depth > kMostNesting) {
-    return {StatusCode::INVALID_ARGUMENT, "etcdserver: too many operations in txn request"};
+    return {GrpcCode::InvalidArgument, "etcdserver: too many operations in txn request"};
   }
   for (const auto& compare : request.compare()) {
     if (compare.key().empty()) return no_key();
   }
-  if (Status status = check_operations(request.success(), max_operations, depth); !status.ok()) return status;
+  if (GrpcStatus status = check_operations(request.success(), max_operations, depth); !status.ok()) return status;
   return check_operations(request.failure(), max_operations, depth);
 }
 
@@ -257,54 +257,54 @@ void fill(etcdserverpb::DeleteRangeResponse& out, storage::RemoveOutcome&& outco
   for (KeyValue& kv : outcome.previous) fill(*out.add_prev_kvs(), std::move(kv));
 }
 
-Status check(const RangeRequest& request) {
+GrpcStatus check(const RangeRequest& request) {
   if (request.key().empty()) return no_key();
   if (!RangeRequest::SortOrder_IsValid(request.sort_order()) ||
       !RangeRequest::SortTarget_IsValid(request.sort_target())) {
-    return {StatusCode::INVALID_ARGUMENT, "etcdserver: invalid sort option"};
+    return {GrpcCode::InvalidArgument, "etcdserver: invalid sort option"};
   }
-  return Status::OK;
+  return {};
 }
 
-Status check(const etcdserverpb::PutRequest& request) {
+GrpcStatus check(const etcdserverpb::PutRequest& request) {
   if (request.key().empty()) return no_key();
   if (request.ignore_value() && !request.value().empty())
-    return {StatusCode::INVALID_ARGUMENT, "etcdserver: value is provided"};
+    return {GrpcCode::InvalidArgument, "etcdserver: value is provided"};
   if (request.ignore_lease() && request.lease() != 0)
-    return {StatusCode::INVALID_ARGUMENT, "etcdserver: lease is provided"};
-  return Status::OK;
+    return {GrpcCode::InvalidArgument, "etcdserver: lease is provided"};
+  return {};
 }
 
-Status check(const etcdserverpb::DeleteRangeRequest& request) {
-  return request.key().empty() ? no_key() : Status::OK;
+GrpcStatus check(const etcdserverpb::DeleteRangeRequest& request) {
+  return request.key().empty() ? no_key() : GrpcStatus();
 }
 
-Status check(const etcdserverpb::TxnRequest& request, int max_operations) {
+GrpcStatus check(const etcdserverpb::TxnRequest& request, int max_operations) {
   return check_transaction(request, max_operations, 0);
 }
 
-Status status_of(const Error& error) {
+GrpcStatus status_of(const Error& error) {
   const std::string& text = error.message();
   switch (error.reason()) {
-    case Reason::Expired: return {StatusCode::OUT_OF_RANGE, "etcdserver: mvcc: required revision has been compacted"};
+    case Reason::Expired: return {GrpcCode::OutOfRange, "etcdserver: mvcc: required revision has been compacted"};
     case Reason::NotFound:
-      if (text == "key not found") return {StatusCode::INVALID_ARGUMENT, "etcdserver: key not found"};
-      return {StatusCode::NOT_FOUND, "etcdserver: requested lease not found"};
-    case Reason::AlreadyExists: return {StatusCode::FAILED_PRECONDITION, "etcdserver: lease already exists"};
+      if (text == "key not found") return {GrpcCode::InvalidArgument, "etcdserver: key not found"};
+      return {GrpcCode::NotFound, "etcdserver: requested lease not found"};
+    case Reason::AlreadyExists: return {GrpcCode::FailedPrecondition, "etcdserver: lease already exists"};
     case Reason::BadRequest:
       if (text.find("in the future") != std::string::npos || text.find("future revision") != std::string::npos) {
-        return {StatusCode::OUT_OF_RANGE, "etcdserver: mvcc: required revision is a future revision"};
+        return {GrpcCode::OutOfRange, "etcdserver: mvcc: required revision is a future revision"};
       }
       if (text.find("duplicate key") != std::string::npos) {
-        return {StatusCode::INVALID_ARGUMENT, "etcdserver: duplicate key given in txn request"};
+        return {GrpcCode::InvalidArgument, "etcdserver: duplicate key given in txn request"};
       }
-      return {StatusCode::INVALID_ARGUMENT, text};
-    case Reason::RequestEntityTooLarge: return {StatusCode::INVALID_ARGUMENT, "etcdserver: request is too large"};
-    case Reason::TooManyRequests: return {StatusCode::RESOURCE_EXHAUSTED, "etcdserver: too many requests"};
-    case Reason::Timeout: return {StatusCode::UNAVAILABLE, "etcdserver: request timed out"};
-    case Reason::Cancelled: return {StatusCode::UNAVAILABLE, "etcdserver: server stopped"};
-    case Reason::ServiceUnavailable: return {StatusCode::UNAVAILABLE, text};
-    default: return {StatusCode::INTERNAL, text};
+      return {GrpcCode::InvalidArgument, text};
+    case Reason::RequestEntityTooLarge: return {GrpcCode::InvalidArgument, "etcdserver: request is too large"};
+    case Reason::TooManyRequests: return {GrpcCode::ResourceExhausted, "etcdserver: too many requests"};
+    case Reason::Timeout: return {GrpcCode::Unavailable, "etcdserver: request timed out"};
+    case Reason::Cancelled: return {GrpcCode::Unavailable, "etcdserver: server stopped"};
+    case Reason::ServiceUnavailable: return {GrpcCode::Unavailable, text};
+    default: return {GrpcCode::Internal, text};
   }
 }
 

@@ -4,8 +4,7 @@
 
 #pragma once
 
-#include <grpcpp/grpcpp.h>
-
+#include <kubernel/net/grpc.h>
 #include <kubernel/storage/backend.h>
 #include <kubernel/storage/transaction.h>
 
@@ -42,12 +41,12 @@ void fill(etcdserverpb::PutResponse& out, storage::PutOutcome&& outcome);
 void fill(etcdserverpb::DeleteRangeResponse& out, storage::RemoveOutcome&& outcome);
 
 /// Refuses what etcd refuses before it looks at the store.
-grpc::Status check(const etcdserverpb::RangeRequest& request);
-grpc::Status check(const etcdserverpb::PutRequest& request);
-grpc::Status check(const etcdserverpb::DeleteRangeRequest& request);
-grpc::Status check(const etcdserverpb::TxnRequest& request, int max_operations);
+net::GrpcStatus check(const etcdserverpb::RangeRequest& request);
+net::GrpcStatus check(const etcdserverpb::PutRequest& request);
+net::GrpcStatus check(const etcdserverpb::DeleteRangeRequest& request);
+net::GrpcStatus check(const etcdserverpb::TxnRequest& request, int max_operations);
 
 /// In etcd's words, which its clients compare with.
-grpc::Status status_of(const Error& error);
+net::GrpcStatus status_of(const Error& error);
 
 }  // namespace kubernel::etcd_server

@@ -30,7 +30,7 @@ bool WriteCollector::commit_one_batch() {
     const std::lock_guard lock(mutex_);
     batch.swap(waiting_);
   }
-  std::vector<grpc::Status> refusals(batch.size());
+  std::vector<net::GrpcStatus> refusals(batch.size());
   std::vector<storage::Transaction> transactions;
   transactions.reserve(batch.size());
   for (std::size_t i = 0; i < batch.size(); ++i) {

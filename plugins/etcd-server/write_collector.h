@@ -12,10 +12,9 @@
 #include <mutex>
 #include <vector>
 
-#include <grpcpp/grpcpp.h>
-
 #include <kubernel/base/context.h>
 #include <kubernel/base/executor.h>
+#include <kubernel/net/grpc.h>
 #include <kubernel/storage/batch_writer.h>
 
 namespace kubernel::etcd_server {
@@ -23,9 +22,9 @@ namespace kubernel::etcd_server {
 struct CollectedWrite {
   storage::Transaction transaction;
   /// Asked before the write is made. When it is not OK, the write is not made.
-  std::function<grpc::Status()> check;
+  std::function<net::GrpcStatus()> check;
   /// Called once. `result` is null when the write was refused with `status`.
-  std::function<void(const grpc::Status& status, Result<storage::TransactionResult>* result)> answer;
+  std::function<void(const net::GrpcStatus& status, Result<storage::TransactionResult>* result)> answer;
 };
 
 /// Lifetime: outlives its writes; nothing of it is used after the last one's answer.

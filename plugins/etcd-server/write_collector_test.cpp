@@ -51,12 +51,12 @@ class NarrowExecutor final : public Executor {
 };
 
 struct CollectedWrites : ::testing::Test {
-  CollectedWrite write(const std::string& name, grpc::Status check = grpc::Status::OK) {
+  CollectedWrite write(const std::string& name, net::GrpcStatus check = net::GrpcStatus()) {
     Transaction transaction;
     transaction.then.push_back({storage::PutOperation{.key = name, .value = {}}});
     return {std::move(transaction), [check] { return check; },
-            [this, name](const grpc::Status& status, Result<TransactionResult>* result) {
-              std::string answer = name + ": " + (status.ok() ? "" : status.error_message());
+            [this, name](const net::GrpcStatus& status, Result<TransactionResult>* result) {
+              std::string answer = name + ": " + (status.ok() ? "" : status.message);
               if (result != nullptr)
                 answer += *result ? std::to_string((*result)->revision) : result->error().message();
               answers.push_back(std::move(answer));
@@ -93,8 +93,8 @@ TEST_F(CollectedWrites, WhatArrivesDuringACommitIsTheNextBatch) {
 
 TEST_F(CollectedWrites, AWriteThatNobodyWaitsForIsNotMade) {
   EXPECT_TRUE(collector.add(write("a")));
-  EXPECT_TRUE(collector.add(write("b", grpc::Status::CANCELLED)));
-  EXPECT_TRUE(collector.add(write("c", {grpc::StatusCode::UNAVAILABLE, "too late"})));
+  EXPECT_TRUE(collector.add(write("b", {net::GrpcCode::Cancelled, ""})));
+  EXPECT_TRUE(collector.add(write("c", {net::GrpcCode::Unavailable, "too late"})));
   EXPECT_TRUE(collector.add(write("d")));
   pool.queue.run_all();
   EXPECT_THAT(store.batches, ElementsAre(2));

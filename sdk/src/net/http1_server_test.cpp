@@ -63,6 +63,15 @@ TEST_F(Http1Server, AnswersAndKeepsTheConnection) {
   }
 }
 
+TEST_F(Http1Server, TellsAClientThatSpeaksTlsThatItDoesNot) {
+  serve();
+  RawPeer peer = dial();
+  peer.send(std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11));
+  const std::string answer = peer.until_end();
+  EXPECT_EQ(answer.substr(0, 24), "HTTP/1.0 400 Bad Request");
+  EXPECT_NE(answer.find("TLS handshake to a server that speaks plain HTTP"), std::string::npos) << answer;
+}
+
 TEST_F(Http1Server, AnswersPipelinedRequestsInOrder) {
   serve();
   RawPeer peer = dial();

@@ -40,7 +40,7 @@ class Http2Server final : public Protocol, public StreamLink {
   void upgrade(ServerStream&, Headers, std::shared_ptr<RawStream> raw) override { raw->mark_closed(); }
 
  private:
-  static Nghttp2Session make_session(Http2Server* self, const Limits& limits);
+  static Nghttp2Callbacks make_callbacks();
   static int begin_headers(nghttp2_session*, const nghttp2_frame* frame, void* self);
   static int header(nghttp2_session*, const nghttp2_frame* frame, const std::uint8_t* name, std::size_t name_size,
                     const std::uint8_t* value, std::size_t value_size, std::uint8_t, void* self);
@@ -75,40 +75,22 @@ class Http2Server final : public Protocol, public StreamLink {
   bool draining_ = false;
 };
 
-Nghttp2Session Http2Server::make_session(Http2Server* self, const Limits& limits) {
-  nghttp2_session_callbacks* raw_callbacks = nullptr;
-  nghttp2_option* raw_option = nullptr;
-  nghttp2_session* raw_session = nullptr;
-  if (nghttp2_session_callbacks_new(&raw_callbacks) != 0) return nullptr;
-  const Nghttp2Callbacks callbacks(raw_callbacks);
-  nghttp2_session_callbacks_set_on_begin_headers_callback(raw_callbacks, begin_headers);
-  nghttp2_session_callbacks_set_on_header_callback(raw_callbacks, header);
-  nghttp2_session_callbacks_set_on_frame_recv_callback(raw_callbacks, frame_received);
-  nghttp2_session_callbacks_set_on_data_chunk_recv_callback(raw_callbacks, data_received);
-  nghttp2_session_callbacks_set_on_frame_send_callback(raw_callbacks, frame_sent);
-  nghttp2_session_callbacks_set_on_stream_close_callback(raw_callbacks, stream_closed);
-  if (nghttp2_option_new(&raw_option) != 0) return nullptr;
-  const Nghttp2Option option(raw_option);
-  // Windows open as handlers take the body, not as it arrives.
-  nghttp2_option_set_no_auto_window_update(raw_option, 1);
-  nghttp2_option_set_no_closed_streams(raw_option, 1);
-  nghttp2_option_set_max_send_header_block_length(raw_option, 4 * limits.max_header_bytes);
-  if (nghttp2_session_server_new2(&raw_session, raw_callbacks, self, raw_option) != 0) return nullptr;
-  return Nghttp2Session(raw_session);
+Nghttp2Callbacks Http2Server::make_callbacks() {
+  nghttp2_session_callbacks* raw = nullptr;
+  if (nghttp2_session_callbacks_new(&raw) != 0) return nullptr;
+  nghttp2_session_callbacks_set_on_begin_headers_callback(raw, begin_headers);
+  nghttp2_session_callbacks_set_on_header_callback(raw, header);
+  nghttp2_session_callbacks_set_on_frame_recv_callback(raw, frame_received);
+  nghttp2_session_callbacks_set_on_data_chunk_recv_callback(raw, data_received);
+  nghttp2_session_callbacks_set_on_frame_send_callback(raw, frame_sent);
+  nghttp2_session_callbacks_set_on_stream_close_callback(raw, stream_closed);
+  return Nghttp2Callbacks(raw);
 }
 
 void Http2Server::on_open() {
   const Limits& limits = core_->limits;
-  session_ = make_session(this, limits);
+  session_ = make_server_session(make_callbacks().get(), this, limits);
   if (!session_) return channel_->abort(Error(Reason::Internal, "cannot make an HTTP/2 session"));
-  const nghttp2_settings_entry settings[] = {
-      {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits.max_concurrent_streams},
-      {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits.stream_window_bytes},
-      {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, static_cast<std::uint32_t>(limits.max_header_bytes)},
-  };
-  nghttp2_submit_settings(session_.get(), NGHTTP2_FLAG_NONE, settings, std::size(settings));
-  nghttp2_session_set_local_window_size(session_.get(), NGHTTP2_FLAG_NONE, 0,
-                                        static_cast<std::int32_t>(limits.connection_window_bytes));
   // From the preface to the first request; then update_deadline() decides.
   channel_->set_deadline(channel_->clock().now() + limits.header_timeout);
   flush();

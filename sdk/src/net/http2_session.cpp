@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "net/http2_session.h"
 
+#include <iterator>
+#include <utility>
+
 #include "net/http_text.h"
 
 namespace kubernel::net {
@@ -17,6 +20,27 @@ void FieldList::add(const Headers& headers) {
     if (is_connection_field(name) || !is_token(name) || !is_field_value(value)) continue;
     add(name, value);
   }
+}
+
+Nghttp2Session make_server_session(const nghttp2_session_callbacks* callbacks, void* user, const Limits& limits) {
+  nghttp2_option* raw_option = nullptr;
+  nghttp2_session* raw_session = nullptr;
+  if (callbacks == nullptr || nghttp2_option_new(&raw_option) != 0) return nullptr;
+  const Nghttp2Option option(raw_option);
+  nghttp2_option_set_no_auto_window_update(raw_option, 1);
+  nghttp2_option_set_no_closed_streams(raw_option, 1);
+  nghttp2_option_set_max_send_header_block_length(raw_option, 4 * limits.max_header_bytes);
+  if (nghttp2_session_server_new2(&raw_session, callbacks, user, raw_option) != 0) return nullptr;
+  Nghttp2Session session(raw_session);
+  const nghttp2_settings_entry settings[] = {
+      {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits.max_concurrent_streams},
+      {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits.stream_window_bytes},
+      {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, static_cast<std::uint32_t>(limits.max_header_bytes)},
+  };
+  nghttp2_submit_settings(raw_session, NGHTTP2_FLAG_NONE, settings, std::size(settings));
+  nghttp2_session_set_local_window_size(raw_session, NGHTTP2_FLAG_NONE, 0,
+                                        static_cast<std::int32_t>(limits.connection_window_bytes));
+  return session;
 }
 
 bool send_frames(nghttp2_session* session, Channel& channel) {

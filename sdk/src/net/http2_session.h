@@ -11,6 +11,7 @@
 #include <nghttp2/nghttp2.h>
 
 #include <kubernel/net/http.h>
+#include <kubernel/net/server.h>
 
 #include "net/channel.h"
 
@@ -46,6 +47,10 @@ class FieldList {
  private:
   std::vector<nghttp2_nv> fields_;
 };
+
+/// A server's session, its first SETTINGS queued. Windows open as what was received is consumed, not as it arrives.
+/// Null when there is no memory.
+Nghttp2Session make_server_session(const nghttp2_session_callbacks* callbacks, void* user, const Limits& limits);
 
 /// Moves frames from the session to the channel while there is room. False: the session is over.
 bool send_frames(nghttp2_session* session, Channel& channel);

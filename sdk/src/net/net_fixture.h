@@ -86,6 +86,11 @@ class RawPeer {
     got_.erase(0, size);
     return text;
   }
+  /// What has come, at least something; empty at the end.
+  std::string some() {
+    if (got_.empty()) fill();
+    return std::exchange(got_, {});
+  }
   std::string until_end() {
     while (fill()) {
     }

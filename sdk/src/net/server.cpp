@@ -9,12 +9,16 @@
 #include <map>
 
 #include "net/address.h"
+#include "net/grpc_stream.h"
 #include "net/http2_session.h"
 #include "net/http_text.h"
 #include "net/server_stream.h"
 
 namespace kubernel::net {
 namespace {
+
+// How a TLS record with a handshake begins.
+constexpr std::string_view kTlsHandshake = "\x16\x03";
 
 // The first protocol of a connection: finds out which HTTP the client speaks.
 class Greeter final : public Protocol {
@@ -28,6 +32,7 @@ class Greeter final : public Protocol {
   }
   void on_input(std::string_view bytes) override {
     begun_.append(bytes);
+    if (!channel_->secure() && begun_.starts_with(kTlsHandshake)) return refuse_tls();
     const std::size_t known = std::min(begun_.size(), kHttp2Preface.size());
     if (std::string_view(begun_).substr(0, known) != kHttp2Preface.substr(0, known)) return choose(false);
     if (known == kHttp2Preface.size()) choose(true);
@@ -40,10 +45,17 @@ class Greeter final : public Protocol {
   }
 
  private:
+  // Without an answer the client would wait for one until the head's time is up.
+  void refuse_tls() {
+    channel_->send("HTTP/1.0 400 Bad Request\r\n\r\nClient sent a TLS handshake to a server that speaks plain HTTP.\n");
+    channel_->close_while_peer_sends();
+  }
+
   void choose(bool http2) {
     Peer peer{peer_, channel_->verified_peer()};
-    auto protocol = http2 ? make_http2_server(core_, channel_, std::move(peer))
-                          : make_http1_server(core_, channel_, std::move(peer));
+    auto protocol = !http2        ? make_http1_server(core_, channel_, std::move(peer))
+                    : core_->grpc ? make_grpc_server(core_, channel_)
+                                  : make_http2_server(core_, channel_, std::move(peer));
     channel_->replace_protocol(std::move(protocol), std::move(begun_));
   }
 
@@ -183,8 +195,10 @@ class Listener final : public IoHandler {
 
 class HttpServer final : public Server {
  public:
-  HttpServer(std::shared_ptr<Shared> shared, std::string client_ca, bool secure)
-      : shared_(std::move(shared)), client_ca_(std::move(client_ca)), secure_(secure) {}
+  HttpServer(std::shared_ptr<Shared> shared, std::unique_ptr<ServerTls> tls)
+      : shared_(std::move(shared)), tls_(std::move(tls)) {
+    if (tls_) tls_->identity = {};  // The key has done its work.
+  }
 
   ~HttpServer() override {
     CallContext now;
@@ -205,8 +219,10 @@ class HttpServer final : public Server {
   std::vector<std::string> addresses() const override { return addresses_; }
 
   Result<void> replace_identity(const TlsIdentity& identity) override {
-    if (!secure_) return Error(Reason::Invalid, "the server speaks no TLS");
-    KUBERNEL_TRY(TlsContext context, make_server_context(ServerTls{identity, client_ca_}));
+    if (!tls_) return Error(Reason::Invalid, "the server speaks no TLS");
+    ServerTls changed = *tls_;
+    changed.identity = identity;
+    KUBERNEL_TRY(TlsContext context, make_server_context(changed));
     const std::lock_guard lock(shared_->mutex);
     shared_->tls.swap(context);
     return {};
@@ -218,8 +234,7 @@ class HttpServer final : public Server {
   void stop_listening();
 
   const std::shared_ptr<Shared> shared_;
-  const std::string client_ca_;
-  const bool secure_;
+  const std::unique_ptr<ServerTls> tls_;  // Without an identity. Null: plain text.
   IoLoop& loop_ = next_io_loop();
   std::vector<std::shared_ptr<Listener>> listeners_;
   std::vector<std::string> addresses_;
@@ -294,10 +309,9 @@ Result<std::unique_ptr<Server>> open_server(const NetContext& context, ServerOpt
     sockets.push_back(std::move(owned));
   }
   if (sockets.empty()) return Error(Reason::Invalid, "a server needs an address to listen on");
-  auto core = std::make_shared<ServerCore>(context, options.limits, std::move(handler));
+  auto core = std::make_shared<ServerCore>(context, options.limits, std::move(handler), std::move(options.grpc));
   auto server =
-      std::make_unique<HttpServer>(std::make_shared<Shared>(std::move(core), std::move(tls)),
-                                   options.tls ? options.tls->client_ca_pem : std::string(), options.tls != nullptr);
+      std::make_unique<HttpServer>(std::make_shared<Shared>(std::move(core), std::move(tls)), std::move(options.tls));
   for (UniqueFd& fd : sockets) server->listen(std::move(fd));
   return std::unique_ptr<Server>(std::move(server));
 }

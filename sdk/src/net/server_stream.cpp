@@ -265,8 +265,9 @@ std::size_t Gate::count() const {
   return count_;
 }
 
-ServerCore::ServerCore(const NetContext& lent, Limits chosen, Handler handle)
-    : context(lent), limits(chosen), handler(std::move(handle)) {}
+ServerCore::ServerCore(const NetContext& lent, Limits chosen, Handler handle,
+                       std::shared_ptr<const GrpcMethods> methods)
+    : context(lent), limits(chosen), handler(std::move(handle)), grpc(std::move(methods)) {}
 
 void ServerCore::dispatch(std::shared_ptr<ServerStream> stream) {
   stream->dispatched = true;

@@ -12,6 +12,7 @@
 #include <string>
 #include <unordered_set>
 
+#include <kubernel/net/grpc.h>
 #include <kubernel/net/server.h>
 
 #include "net/raw_stream.h"
@@ -115,7 +116,7 @@ class Gate {
 
 /// Lifetime: connections and running handlers share it; `context` is used only while one of them passes the gate.
 struct ServerCore : std::enable_shared_from_this<ServerCore> {
-  ServerCore(const NetContext& lent, Limits chosen, Handler handle);
+  ServerCore(const NetContext& lent, Limits chosen, Handler handle, std::shared_ptr<const GrpcMethods> methods);
 
   /// Runs the handler on the blocking pool. Loop thread.
   void dispatch(std::shared_ptr<ServerStream> stream);
@@ -123,6 +124,7 @@ struct ServerCore : std::enable_shared_from_this<ServerCore> {
   NetContext context;
   const Limits limits;
   const Handler handler;
+  const std::shared_ptr<const GrpcMethods> grpc;  ///< Null: HTTP/2 is the handler's, too.
   const std::shared_ptr<Gate> connections = std::make_shared<Gate>();
   const std::shared_ptr<Gate> handlers = std::make_shared<Gate>();
   std::atomic<bool> draining{false};

@@ -148,7 +148,11 @@ Result<TlsContext> make_server_context(const ServerTls& tls) {
   SSL_CTX_set_alpn_select_cb(context.get(), select_protocol, nullptr);
   if (!tls.client_ca_pem.empty()) {
     KUBERNEL_CHECK_OK(trust(context.get(), tls.client_ca_pem, true));
-    SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, accept_any_client);
+    if (tls.require_client_certificate) {
+      SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+    } else {
+      SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, accept_any_client);
+    }
   }
   return context;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Server: HTTP/1.1 and HTTP/2 over TLS 1.2/1.3 on one or more sockets.
+// Server: HTTP/1.1, HTTP/2 and gRPC over TLS 1.2/1.3 on one or more sockets.
 
 #pragma once
 
@@ -17,6 +17,7 @@
 #include <kubernel/base/export.h>
 #include <kubernel/base/log.h>
 #include <kubernel/base/metrics.h>
+#include <kubernel/net/grpc.h>
 #include <kubernel/net/http.h>
 
 namespace kubernel::net {
@@ -30,6 +31,8 @@ struct TlsIdentity {
 struct ServerTls {
   TlsIdentity identity;
   std::string client_ca_pem;  ///< Certificates clients may prove; asked for, not required. Empty: not asked.
+  /// Nobody gets through the handshake without a certificate of client_ca_pem.
+  bool require_client_certificate = false;
 };
 
 struct Limits {
@@ -53,6 +56,8 @@ struct ServerOptions {
   std::vector<int> inherited_fds;
   std::unique_ptr<ServerTls> tls;  ///< Null: plain text, for loopback diagnostics and tests only.
   Limits limits;
+  /// When set, HTTP/2 is gRPC's: calls go to these methods, and only HTTP/1.1 to the handler.
+  std::shared_ptr<const GrpcMethods> grpc;
 };
 
 /// Lent for the server's life.
