@@ -125,6 +125,7 @@ class EtcdBackend final : public storage::Backend {
               }),
         leases_(*cluster_, keys_, feed_),
         feeder_(FeederContext{*cluster_, keys_, feed_, context.clock, context.blocking, context.log, context.metrics}) {
+    feed_.wait_until_live();
   }
 
   Result<CasResult> put(const CallContext& ctx, std::string_view key, std::string_view value, Revision expected,

@@ -42,6 +42,12 @@ struct Feed::Reader {
   }
 };
 
+// A writer that waits for its event. All is guarded by the feed's mutex.
+struct Feed::Waiter {
+  std::condition_variable released_changed;
+  bool released = false;
+};
+
 class Feed::Cursor final : public storage::Watch {
  public:
   Cursor(Feed& feed, std::shared_ptr<Reader> reader) : feed_(feed), reader_(std::move(reader)) {}
@@ -172,7 +178,7 @@ void Feed::append(std::vector<Event> events, Revision head) {
   for (const auto& reader : woken) reader->wake();
   const std::lock_guard lock(mutex_);
   delivered_ = std::max(delivered_, head);
-  delivered_changed_.notify_all();
+  release_waiters();
 }
 
 void Feed::drop_oldest() {
@@ -198,7 +204,7 @@ void Feed::lose(Revision compacted, Revision head) {
     bytes_ = 0;
     readers = readers_;
     for (const auto& reader : readers) reader->armed = false;
-    delivered_changed_.notify_all();
+    release_waiters();
   }
   for (const auto& reader : readers) reader->wake();
 }
@@ -221,12 +227,32 @@ Revision Feed::head() const {
 void Feed::set_live(bool live) {
   const std::lock_guard lock(mutex_);
   live_ = live;
-  delivered_changed_.notify_all();
+  release_waiters();
+  live_changed_.notify_all();
+}
+
+void Feed::wait_until_live() {
+  std::unique_lock lock(mutex_);
+  live_changed_.wait_for(lock, kMostWait, [&] { return live_; });
 }
 
 void Feed::wait_for(Revision revision) {
   std::unique_lock lock(mutex_);
-  delivered_changed_.wait_for(lock, kMostWait, [&] { return !live_ || delivered_ >= revision; });
+  if (!live_ || delivered_ >= revision) return;
+  Waiter waiter;
+  const auto place = waiting_.emplace(revision, &waiter);
+  if (!waiter.released_changed.wait_for(lock, kMostWait, [&] { return waiter.released; })) waiting_.erase(place);
+}
+
+// Wakes those who have nothing to wait for any more, and nobody else. Precondition: the mutex is held, so that none of
+// them is gone before it has been told.
+void Feed::release_waiters() {
+  while (!waiting_.empty() && (!live_ || waiting_.begin()->first <= delivered_)) {
+    Waiter& waiter = *waiting_.begin()->second;
+    waiting_.erase(waiting_.begin());
+    waiter.released = true;
+    waiter.released_changed.notify_one();
+  }
 }
 
 Error Feed::expired(Revision wanted) const {

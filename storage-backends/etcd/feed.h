@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -55,6 +56,9 @@ class Feed {
 
   /// Whether events come in; while they do not, wait_for() returns at once.
   void set_live(bool live);
+  /// Waits until events come in, but not for long. etcd tells a watch that it opens after a write of that write up to
+  /// 100 ms later than one that was there.
+  void wait_until_live();
   /// Waits until the callbacks for `revision` have run, but not for long.
   void wait_for(storage::Revision revision);
 
@@ -64,14 +68,16 @@ class Feed {
  private:
   class Cursor;
   struct Reader;
+  struct Waiter;
 
   static storage::Revision first_in(const std::vector<std::shared_ptr<const storage::Event>>& events,
                                     const Reader& reader);
   void drop_oldest();
+  void release_waiters();
   Error expired(storage::Revision wanted) const;
 
   mutable std::mutex mutex_;
-  std::condition_variable delivered_changed_;
+  std::multimap<storage::Revision, Waiter*> waiting_;         // By what they wait for.
   std::deque<std::shared_ptr<const storage::Event>> events_;  // Ascending by revision.
   std::vector<std::shared_ptr<Reader>> readers_;
   storage::Revision start_;  // All events from here to head_ are held.
@@ -79,6 +85,7 @@ class Feed {
   storage::Revision delivered_;  // The callbacks up to here have run.
   storage::Revision compacted_ = 0;
   bool live_ = false;
+  std::condition_variable live_changed_;
   std::size_t bytes_ = 0;
   const std::size_t max_bytes_;
   const ReadHistory history_;

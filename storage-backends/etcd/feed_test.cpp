@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -98,6 +99,34 @@ TEST_F(EtcdFeed, AWriterWaitsForItsEventOnlyWhileEventsCome) {
   feed.append({put("/a", 100)}, 100);
   feed.wait_for(100);
   EXPECT_EQ(feed.head(), 100);
+}
+
+TEST_F(EtcdFeed, EachWriterIsReleasedByItsOwnEventOrWhenNoneComeAnyMore) {
+  feed.set_live(true);
+  std::atomic<int> released = 0;
+  std::vector<std::jthread> writers;
+  for (const Revision revision : {4, 5, 5, 9}) {
+    writers.emplace_back([&, revision] {
+      feed.wait_for(revision);
+      // Of the one that is not told of its event: the feed was not live any more.
+      EXPECT_TRUE(feed.head() >= revision || feed.head() == 6);
+      ++released;
+      released.notify_all();
+    });
+  }
+  add({put("/a", 4)});
+  add({put("/a", 5), put("/b", 6)});
+  for (int so_far = released; so_far < 3; so_far = released) released.wait(so_far);
+  feed.set_live(false);
+  writers.clear();
+  EXPECT_EQ(released, 4);
+}
+
+TEST_F(EtcdFeed, WhoWaitsForItToLiveIsToldWhenItDoes) {
+  std::jthread waits([&] { feed.wait_until_live(); });
+  feed.set_live(true);
+  waits.join();
+  feed.wait_until_live();  // It does already.
 }
 
 }  // namespace

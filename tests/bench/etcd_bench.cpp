@@ -171,6 +171,40 @@ void measure(const testing::EtcdProcess& etcd, const std::filesystem::path& dire
       middle(ours), middle(our_cpu), middle(ratios), *least, *most, ratios.size());
 }
 
+// A watch of all keys with nothing around it.
+class RawWatch {
+ public:
+  RawWatch(const std::string& url, std::function<void(storage::Revision)> seen)
+      : stub_(etcdserverpb::Watch::NewStub(
+            grpc::CreateChannel(url.substr(url.find("//") + 2), grpc::InsecureChannelCredentials()))),
+        stream_(stub_->Watch(&call_)) {
+    etcdserverpb::WatchRequest request;
+    auto& create = *request.mutable_create_request();
+    create.set_key(std::string(1, '\0'));
+    create.set_range_end(std::string(1, '\0'));
+    etcdserverpb::WatchResponse response;
+    if (!stream_->Write(request) || !stream_->Read(&response)) throw std::runtime_error("no watch of " + url);
+    reader_ = std::jthread([this, seen = std::move(seen)] {
+      for (etcdserverpb::WatchResponse next; stream_->Read(&next); next.Clear()) {
+        for (const auto& event : next.events()) seen(event.kv().mod_revision());
+      }
+    });
+  }
+  ~RawWatch() {
+    call_.TryCancel();
+    reader_.join();
+    stream_->Finish();
+  }
+  RawWatch(const RawWatch&) = delete;
+  RawWatch& operator=(const RawWatch&) = delete;
+
+ private:
+  std::unique_ptr<etcdserverpb::Watch::Stub> stub_;
+  grpc::ClientContext call_;
+  std::unique_ptr<grpc::ClientReaderWriter<etcdserverpb::WatchRequest, etcdserverpb::WatchResponse>> stream_;
+  std::jthread reader_;
+};
+
 }  // namespace
 
 MeasuredServer start_etcd(const std::filesystem::path& directory, std::string& why) {
@@ -188,6 +222,9 @@ MeasuredServer start_etcd(const std::filesystem::path& directory, std::string& w
     return storage_etcd::open_etcd(context);
   };
   measured.measure_raw = [etcd, directory](double seconds) { measure(*etcd, directory, seconds); };
+  measured.watch_raw = [etcd](std::function<void(storage::Revision)> seen) -> std::shared_ptr<void> {
+    return std::make_shared<RawWatch>(etcd->url(), std::move(seen));
+  };
   return measured;
 }
 

@@ -18,6 +18,9 @@ struct MeasuredServer {
   std::function<Result<std::unique_ptr<storage::Backend>>(storage::BackendContext)> open;
   /// Prints what the server does by itself: 64 clients that each insert rows of 256 bytes, one per commit.
   std::function<void(double seconds)> measure_raw;
+  /// Where the server itself tells of writes: calls `seen` with each revision, from a thread of its own, until what it
+  /// returns is destroyed. Empty otherwise.
+  std::function<std::shared_ptr<void>(std::function<void(storage::Revision)> seen)> watch_raw;
 };
 
 /// Starts it with its files in `directory` and all of them synced. `open` is empty and `why` says why when that cannot
