@@ -135,7 +135,7 @@ def show(name, rounds):
         text += (f"; watch: lag p99 {middle('lagP99Ms'):.1f} ms, {sum(r['missing'] for r in rounds)} events missing, "
                  f"{sum(r['disorder'] for r in rounds)} out of order, {sum(r['conflicts'] for r in rounds)} races lost to nobody")
     print(text, flush=True)
-    for why in sorted({r["firstError"] for r in rounds if r.get("firstError")}):
+    for why in sorted({r[kind] for r in rounds for kind in ("firstError", "watchError") if r.get(kind)}):
         print(f"    {why[:200]}")
 
 

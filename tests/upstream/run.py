@@ -11,7 +11,7 @@ import sys
 
 import programs
 
-TESTS = ["kube_apiserver:sqlite", "kube_apiserver:postgres", "kube_apiserver:mysql"]
+TESTS = [f"{test}:{store}" for test in ("etcd_client", "kube_apiserver") for store in ("sqlite", "postgres", "mysql")]
 POINT = re.compile(r"(not )?ok \d+ - [^#]*(# SKIP)?")
 
 

@@ -3,6 +3,9 @@
 // Load drives an etcd v3 server by etcd's own client as kube-apiserver writes: each client updates keys of its own by
 // compare-and-swap on their mod revision, while a watch on another connection is to see every one of these writes, once and in order.
 // It prints one line of JSON. etcd's benchmark has no such transaction, and its keys are binary, which kine cannot store.
+//
+// The server may be killed and started again meanwhile: requests that fail are counted, but what was acknowledged must be there and must
+// have been told.
 package main
 
 import (
@@ -24,6 +27,8 @@ type options struct {
 	clients, connections, keys int
 	value                      string
 	duration                   time.Duration
+	twins                      bool          // Each transaction writes a second key, which must be told with the first.
+	progress                   time.Duration // Between requests for progress; 0: none.
 }
 
 // One applied write: its revision, when the client sent it and when it was told.
@@ -35,6 +40,7 @@ type write struct {
 // What one client did.
 type record struct {
 	writes     []write
+	known      map[string]int64 // The last revision of each key that was told.
 	errors     int
 	conflicts  int
 	firstError string
@@ -46,6 +52,10 @@ type sight struct {
 	seen     map[int64]time.Time
 	last     int64
 	disorder int
+	torn     int   // Transactions that came in more than one response.
+	promised int64 // All up to here has been told, the server said.
+	early    int   // Events that came after a promise that there are no more of them.
+	promises int
 	failure  string
 }
 
@@ -55,10 +65,15 @@ type result struct {
 	Errors     int     `json:"errors"`
 	Conflicts  int     `json:"conflicts"`
 	FirstError string  `json:"firstError"`
+	WatchError string  `json:"watchError"`
 	P50        float64 `json:"p50Ms"`
 	P99        float64 `json:"p99Ms"`
 	Missing    int     `json:"missing"`
 	Disorder   int     `json:"disorder"`
+	Torn       int     `json:"torn"`
+	Promises   int     `json:"promises"`
+	Early      int     `json:"early"`
+	Lost       int     `json:"lost"`
 	LagP50     float64 `json:"lagP50Ms"`
 	LagP99     float64 `json:"lagP99Ms"`
 	LagMax     float64 `json:"lagMaxMs"`
@@ -75,14 +90,18 @@ func connect(endpoint string) *clientv3.Client {
 
 // Updates its keys in turn until ctx ends; a request that runs then is waited for.
 func run(ctx context.Context, client *clientv3.Client, o options, number int) record {
-	var out record
+	out := record{known: map[string]int64{}}
 	revisions := make([]int64, o.keys)
 	for i := 0; ctx.Err() == nil; i = (i + 1) % o.keys {
 		key := fmt.Sprintf("%s%d/%d", o.prefix, number, i)
+		puts := []clientv3.Op{clientv3.OpPut(key, o.value)}
+		if o.twins {
+			puts = append(puts, clientv3.OpPut(key+"/twin", o.value))
+		}
 		began := time.Now()
 		reply, err := client.Txn(context.Background()).
 			If(clientv3.Compare(clientv3.ModRevision(key), "=", revisions[i])).
-			Then(clientv3.OpPut(key, o.value)).
+			Then(puts...).
 			Else(clientv3.OpGet(key)).Commit()
 		done := time.Now()
 		switch {
@@ -97,6 +116,7 @@ func run(ctx context.Context, client *clientv3.Client, o options, number int) re
 			}
 		case reply.Succeeded:
 			revisions[i] = reply.Header.Revision
+			out.known[key] = reply.Header.Revision
 			out.writes = append(out.writes, write{reply.Header.Revision, began, done})
 		default:
 			out.conflicts++
@@ -110,27 +130,60 @@ func run(ctx context.Context, client *clientv3.Client, o options, number int) re
 }
 
 // Returns once the watch is there.
-func (s *sight) watch(ctx context.Context, client *clientv3.Client, prefix string) {
+func (s *sight) watch(ctx context.Context, client *clientv3.Client, o options) {
 	s.seen = map[int64]time.Time{}
-	channel := client.Watch(ctx, prefix, clientv3.WithPrefix(), clientv3.WithCreatedNotify())
+	channel := client.Watch(ctx, o.prefix, clientv3.WithPrefix(), clientv3.WithCreatedNotify())
 	<-channel
 	go func() {
 		for response := range channel {
-			now := time.Now()
-			s.mutex.Lock()
-			if err := response.Err(); err != nil && ctx.Err() == nil {
-				s.failure = err.Error()
-			}
-			for _, event := range response.Events {
-				if event.Kv.ModRevision <= s.last {
-					s.disorder++
-				}
-				s.last = event.Kv.ModRevision
-				s.seen[event.Kv.ModRevision] = now
-			}
-			s.mutex.Unlock()
+			s.take(response, o.twins, ctx.Err() != nil)
+		}
+		s.mutex.Lock()
+		defer s.mutex.Unlock()
+		if s.failure == "" && ctx.Err() == nil {
+			s.failure = "the watch ended"
 		}
 	}()
+	if o.progress == 0 {
+		return
+	}
+	go func() {
+		for ctx.Err() == nil {
+			time.Sleep(o.progress)
+			_ = client.RequestProgress(ctx) // Without a server there is nobody to ask.
+		}
+	}()
+}
+
+func (s *sight) take(response clientv3.WatchResponse, twins, ending bool) {
+	now := time.Now()
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if err := response.Err(); err != nil && !ending {
+		s.failure = err.Error()
+	}
+	if response.IsProgressNotify() {
+		s.promises++
+		s.promised = max(s.promised, response.Header.Revision)
+	}
+	keys := map[int64]int{}
+	for _, event := range response.Events {
+		revision := event.Kv.ModRevision
+		keys[revision]++
+		if again := keys[revision] > 1; revision < s.last || (revision == s.last && !again) {
+			s.disorder++
+		}
+		if revision <= s.promised {
+			s.early++
+		}
+		s.last = revision
+		s.seen[revision] = now
+	}
+	for _, count := range keys {
+		if (twins && count != 2) || (!twins && count != 1) {
+			s.torn++
+		}
+	}
 }
 
 func (s *sight) missing(writes []write) int {
@@ -143,6 +196,27 @@ func (s *sight) missing(writes []write) int {
 		}
 	}
 	return missing
+}
+
+// How many acknowledged writes are neither there nor followed by a newer one.
+func lost(client *clientv3.Client, o options, records []record) (int, error) {
+	there := map[string]int64{}
+	found, err := client.Get(context.Background(), o.prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	if err != nil {
+		return 0, err
+	}
+	for _, kv := range found.Kvs {
+		there[string(kv.Key)] = kv.ModRevision
+	}
+	count := 0
+	for _, r := range records {
+		for key, revision := range r.known {
+			if there[key] < revision {
+				count++
+			}
+		}
+	}
+	return count, nil
 }
 
 func quantile(sorted []float64, q float64) float64 {
@@ -164,13 +238,15 @@ func main() {
 	flag.IntVar(&o.keys, "keys", 200, "of each client")
 	flag.IntVar(&valueSize, "value-size", 256, "in bytes")
 	flag.DurationVar(&o.duration, "duration", 8*time.Second, "of the load")
+	flag.BoolVar(&o.twins, "twins", false, "write two keys in each transaction")
+	flag.DurationVar(&o.progress, "progress", 0, "between requests for progress; 0: none")
 	flag.Parse()
 	o.value = strings.Repeat("v", valueSize)
 
 	var seen sight
 	watching, stopWatching := context.WithCancel(context.Background())
 	defer stopWatching()
-	seen.watch(watching, connect(o.endpoint), o.prefix)
+	seen.watch(watching, connect(o.endpoint), o)
 
 	clients := make([]*clientv3.Client, o.connections)
 	for i := range clients {
@@ -207,11 +283,15 @@ func main() {
 			out.Missing, since = now, time.Now()
 		}
 	}
+	gone, err := lost(clients[0], o, records)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "load: reading in the end: %v\n", err)
+		os.Exit(1)
+	}
 	seen.mutex.Lock()
 	defer seen.mutex.Unlock()
-	if out.FirstError == "" {
-		out.FirstError = seen.failure
-	}
+	out.Lost, out.Torn, out.Promises, out.Early = gone, seen.torn, seen.promises, seen.early
+	out.WatchError = seen.failure
 	var latencies, lags []float64
 	for _, w := range writes {
 		latencies = append(latencies, milliseconds(w.done.Sub(w.began)))
