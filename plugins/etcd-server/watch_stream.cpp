@@ -175,12 +175,13 @@ void WatchStream::create(const WatchCreateRequest& request) {
   Watcher watcher;
   watcher.id = request.watch_id() != 0 ? request.watch_id() : next_id_;
   while (request.watch_id() == 0 && watchers_.contains(watcher.id)) ++watcher.id;
-  auto refused = head ? open(watcher, request, *head) : std::optional(head.error().message());
+  const auto refused = head ? open(watcher, request, *head) : std::optional(head.error());
+  if (refused && broken_off(*refused)) return;
   auto created = answer(refused ? kWholeStream : watcher.id, head ? *head : 0);
   created.set_created(true);
   if (refused) {
     created.set_canceled(true);
-    created.set_cancel_reason(*refused);
+    created.set_cancel_reason(refused->message());
     send(created);
     return;
   }
@@ -199,11 +200,12 @@ void WatchStream::create(const WatchCreateRequest& request) {
 }
 
 // Why the watch cannot be; a watch without a cursor is one whose beginning is compacted.
-std::optional<std::string> WatchStream::open(Watcher& watcher, const WatchCreateRequest& request, Revision head) {
-  if (watchers_.contains(watcher.id)) return "mvcc: duplicate watch ID provided on the WatchStream";
+std::optional<Error> WatchStream::open(Watcher& watcher, const WatchCreateRequest& request, Revision head) {
+  if (watchers_.contains(watcher.id))
+    return Error(Reason::BadRequest, "mvcc: duplicate watch ID provided on the WatchStream");
   const std::string key = request.key().empty() ? std::string(1, '\0') : request.key();
   const storage::KeyRange range = range_of(key, request.range_end());
-  if (!range.end.empty() && range.end <= range.start) return "mvcc: watcher range is empty";
+  if (!range.end.empty() && range.end <= range.start) return Error(Reason::BadRequest, "mvcc: watcher range is empty");
   watcher.with_previous = request.prev_kv();
   watcher.fragment = request.fragment();
   watcher.progress_notify = request.progress_notify();
@@ -213,7 +215,7 @@ std::optional<std::string> WatchStream::open(Watcher& watcher, const WatchCreate
   }
   const Revision from = request.start_revision() > 0 ? request.start_revision() : head + 1;
   auto opened = context_.store.watch({range.start, range.end, from});
-  if (!opened && opened.error().reason() != Reason::Expired) return opened.error().message();
+  if (!opened && opened.error().reason() != Reason::Expired) return opened.error();
   if (opened) watcher.cursor = *std::move(opened);
   return std::nullopt;
 }
@@ -237,7 +239,7 @@ bool WatchStream::deliver(Watcher& watcher) {
   auto batch = watcher.cursor->take(kEventsAtOnce);
   if (!batch) {
     const std::int64_t id = watcher.id;
-    expire(watcher, batch.error());
+    if (!broken_off(batch.error())) expire(watcher, batch.error());
     drop(id);
     return false;
   }
@@ -245,6 +247,21 @@ bool WatchStream::deliver(Watcher& watcher) {
   const bool some = !batch->events.empty();
   if (some) send_events(watcher, *std::move(batch));
   return some;
+}
+
+// A watch that is cancelled is given up by its client, and one whose stream ends with this status is resumed where it
+// was. So what may be better in a moment ends the stream.
+bool WatchStream::broken_off(const Error& error) {
+  switch (error.reason()) {
+    case Reason::ServiceUnavailable:
+    case Reason::Timeout:
+    case Reason::Cancelled:
+    case Reason::TooManyRequests: break;
+    default: return false;
+  }
+  const std::lock_guard lock(mutex_);
+  finish({GrpcCode::Unavailable, error.message()});
+  return true;
 }
 
 void WatchStream::expire(Watcher& watcher, const Error& error) {

@@ -57,11 +57,11 @@ class WatchStream final : public net::GrpcReceiver, public Stream, public std::e
   bool pump_once();
   void handle(const etcdserverpb::WatchRequest& request);
   void create(const etcdserverpb::WatchCreateRequest& request);
-  std::optional<std::string> open(Watcher& watcher, const etcdserverpb::WatchCreateRequest& request,
-                                  storage::Revision head);
+  std::optional<Error> open(Watcher& watcher, const etcdserverpb::WatchCreateRequest& request, storage::Revision head);
   void cancel(std::int64_t id);
   void drop(std::int64_t id);
   bool deliver(Watcher& watcher);
+  bool broken_off(const Error& error);
   void expire(Watcher& watcher, const Error& error);
   void send_events(Watcher& watcher, storage::WatchBatch&& batch);
   void send_progress();

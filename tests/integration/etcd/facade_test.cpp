@@ -8,6 +8,8 @@
 #include <fstream>
 #include <functional>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -102,6 +104,12 @@ class Watcher {
     WatchResponse response;
     EXPECT_TRUE(stream_->Read(&response));
     return response;
+  }
+  // With what the server ended the stream.
+  grpc::Status end() {
+    WatchResponse response;
+    EXPECT_FALSE(stream_->Read(&response)) << response.ShortDebugString();
+    return stream_->Finish();
   }
 
  private:
@@ -211,6 +219,116 @@ TEST_F(EtcdServer, AWatchOfACompactedRevisionIsCancelledAndToldWhereHistoryBegin
   const auto response = watcher.next();
   EXPECT_TRUE(response.canceled());
   EXPECT_EQ(response.compact_revision(), 4);
+}
+
+// A store whose marks cannot be read, or whose watches cannot, as long as there is a `problem`.
+class TroubledStore final : public storage::Backend {
+ public:
+  explicit TroubledStore(storage::Backend& store) : store_(store) {}
+
+  void trouble(std::optional<Error> problem) {
+    const std::lock_guard lock(mutex_);
+    problem_ = std::move(problem);
+  }
+
+  Result<storage::CasResult> put(const CallContext& ctx, std::string_view key, std::string_view value,
+                                 Revision expected, storage::LeaseId lease) override {
+    return store_.put(ctx, key, value, expected, lease);
+  }
+  Result<storage::CasResult> remove(const CallContext& ctx, std::string_view key, Revision expected) override {
+    return store_.remove(ctx, key, expected);
+  }
+  Result<storage::TransactionResult> transact(const CallContext& ctx, const storage::Transaction& all) override {
+    return store_.transact(ctx, all);
+  }
+  Result<std::optional<storage::KeyValue>> get(const CallContext& ctx, std::string_view key, Revision at) override {
+    return store_.get(ctx, key, at);
+  }
+  Result<storage::Page> range(const CallContext& ctx, const storage::RangeOptions& options) override {
+    return store_.range(ctx, options);
+  }
+  Result<std::int64_t> count(const CallContext& ctx, std::string_view start, std::string_view end) override {
+    return store_.count(ctx, start, end);
+  }
+  Result<std::unique_ptr<storage::Watch>> watch(const storage::WatchOptions& options) override {
+    auto watch = store_.watch(options);
+    if (!watch) return watch.error();
+    return std::unique_ptr<storage::Watch>(std::make_unique<Troubled>(*this, *std::move(watch)));
+  }
+  Result<void> compact(const CallContext& ctx, Revision revision) override { return store_.compact(ctx, revision); }
+  storage::Leases& leases() override { return store_.leases(); }
+  Result<storage::Stats> stats(const CallContext& ctx) override {
+    if (auto found = problem()) return *found;
+    return store_.stats(ctx);
+  }
+
+ private:
+  class Troubled final : public storage::Watch {
+   public:
+    Troubled(TroubledStore& owner, std::unique_ptr<storage::Watch> watch) : owner_(owner), watch_(std::move(watch)) {}
+    Result<storage::WatchBatch> take(std::size_t max_events) override {
+      if (auto found = owner_.problem()) return *found;
+      return watch_->take(max_events);
+    }
+    void notify(std::function<void()> ready) override { watch_->notify(std::move(ready)); }
+
+   private:
+    TroubledStore& owner_;
+    std::unique_ptr<storage::Watch> watch_;
+  };
+
+  std::optional<Error> problem() {
+    const std::lock_guard lock(mutex_);
+    return problem_;
+  }
+
+  storage::Backend& store_;
+  std::mutex mutex_;
+  std::optional<Error> problem_;
+};
+
+struct TroubledEtcdServer : EtcdServer {
+  TroubledEtcdServer() {
+    troubled = std::make_unique<TroubledStore>(*store);
+    facade = std::make_unique<Facade>(*troubled, clock);
+    channel = grpc::CreateChannel(facade->url().substr(7), grpc::InsecureChannelCredentials());
+  }
+  ~TroubledEtcdServer() override { facade.reset(); }
+
+  std::unique_ptr<TroubledStore> troubled;
+};
+
+// etcd's clients give a cancelled watch up, and resume one whose stream broke with this status.
+TEST_F(TroubledEtcdServer, AWatchIsNotGivenUpWhileTheStoreIsAwayForAMoment) {
+  for (const Reason reason : {Reason::ServiceUnavailable, Reason::Timeout, Reason::TooManyRequests}) {
+    Watcher watcher(channel);
+    watcher.create([](auto&) {});
+    EXPECT_TRUE(watcher.next().created());
+    troubled->trouble(Error(reason, "the database is away"));
+    put("/a", "1");
+    EXPECT_EQ(watcher.end().error_code(), grpc::StatusCode::UNAVAILABLE);
+    troubled->trouble(std::nullopt);
+  }
+}
+
+TEST_F(TroubledEtcdServer, AWatchThatBeginsWhileTheStoreIsAwayIsTriedAgainByItsClient) {
+  troubled->trouble(Error(Reason::ServiceUnavailable, "the database is away"));
+  Watcher watcher(channel);
+  watcher.create([](auto&) {});
+  const grpc::Status status = watcher.end();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(status.error_message(), "the database is away");
+}
+
+TEST_F(TroubledEtcdServer, AWatchThatCannotBeReadAgainIsCancelledWithTheReason) {
+  Watcher watcher(channel);
+  watcher.create([](auto&) {});
+  EXPECT_TRUE(watcher.next().created());
+  troubled->trouble(Error(Reason::Internal, "revision 2 of /a is damaged"));
+  put("/a", "1");
+  const auto response = watcher.next();
+  EXPECT_TRUE(response.canceled());
+  EXPECT_EQ(response.cancel_reason(), "revision 2 of /a is damaged");
 }
 
 TEST_F(EtcdServer, AClientThatDoesNotReadHoldsNobodyUp) {
