@@ -54,6 +54,56 @@ TEST(Objects, TheSameNameTwiceAlreadyExists) {
   EXPECT_EQ(again.error().message(), R"(configmaps "a" already exists)");
 }
 
+// The cache is behind a write until somebody reads or waits for it; what an update is judged by is not.
+struct BehindTheStore : ::testing::Test {
+  BehindTheStore() {
+    f.create(api::resources::kConfigMaps, "default", kConfigMap);
+    cached = *f.client().get({}, api::resources::kConfigMaps, {"default", "a"}, "");
+    json newer = cached.to_json();
+    newer["data"] = {{"k", "newer"}};
+    written = *f.client().update({}, api::resources::kConfigMaps, {"default", "a"}, newer, {});
+  }
+  Result<api::Object> update(const api::Object& from, const char* value, const char* version = nullptr) {
+    json document = from.to_json();
+    document["data"] = {{"k", value}};
+    if (version != nullptr) document["metadata"]["resourceVersion"] = version;
+    return f.client().update({}, api::resources::kConfigMaps, {"default", "a"}, std::move(document), {});
+  }
+  Fixture f;
+  api::Object cached;
+  api::Object written;
+};
+
+TEST_F(BehindTheStore, AnUpdateOfTheNewestIsTaken) {
+  const auto updated = update(written, "newest");
+  ASSERT_TRUE(updated) << updated.error().message();
+  EXPECT_GT(updated->head().resource_version, written.head().resource_version);
+}
+
+TEST_F(BehindTheStore, AnUpdateOfWhatTheCacheHasIsAConflict) {
+  const auto updated = update(cached, "other");
+  ASSERT_FALSE(updated);
+  EXPECT_EQ(updated.error().reason(), Reason::Conflict);
+}
+
+TEST_F(BehindTheStore, AnUpdateBackToWhatTheCacheHasIsAWrite) {
+  const auto updated = update(cached, "v", "");
+  ASSERT_TRUE(updated) << updated.error().message();
+  EXPECT_GT(updated->head().resource_version, written.head().resource_version);
+  EXPECT_EQ((*updated)["data"]["k"].string(), "v");
+}
+
+TEST_F(BehindTheStore, AnUpdateToWhatIsStoredIsNone) {
+  const auto updated = update(written, "newer");
+  ASSERT_TRUE(updated) << updated.error().message();
+  EXPECT_EQ(updated->head().resource_version, written.head().resource_version);
+}
+
+TEST_F(BehindTheStore, AnUpdateOfWhatIsGoneIsNotFound) {
+  ASSERT_TRUE(f.backend().remove({}, "/registry/configmaps/default/a", written.head().resource_version)->applied);
+  EXPECT_EQ(update(cached, "other").error().reason(), Reason::NotFound);
+}
+
 TEST(Objects, AGeneratedNameIsThePrefixAndFiveCharacters) {
   Fixture f;
   const auto made = f.create(api::resources::kConfigMaps, "default", R"({"metadata":{"generateName":"web-"}})");

@@ -17,10 +17,6 @@ namespace {
 
 constexpr std::size_t kPage = 500;
 
-std::string cache_key(const api::ObjectKey& key) {
-  return key.ns.empty() ? key.name : key.ns + "/" + key.name;
-}
-
 Error stale_continue() {
   return Error(
       Reason::Expired,
@@ -37,6 +33,10 @@ Store::Store(const StoreContext& context, const schema::ResourceInfo& info, std:
       strategy_(std::move(strategy)),
       cache_(cache),
       prefix_(std::string(info.etcd_prefix) + "/") {}
+
+std::string Store::cache_key(const api::ObjectKey& key) {
+  return key.ns.empty() ? key.name : key.ns + "/" + key.name;
+}
 
 std::string Store::storage_key(const api::ObjectKey& key) const {
   return prefix_ + cache_key(key);

@@ -124,6 +124,7 @@ class Store {
   struct Attempt;
 
   std::string storage_key(const api::ObjectKey& key) const;
+  static std::string cache_key(const api::ObjectKey& key);
   Result<api::Object> make_object(std::string_view stored, Revision revision) const;
   std::string encode(const json& document) const;
   Result<storage::CasResult> put(const CallContext& ctx, std::string_view key, std::string_view value,
@@ -137,6 +138,24 @@ class Store {
   Result<void> check_update(const json& document, const json& old, Part part) const;
   Result<json> prepare_update(const UpdateRequest& request, const api::Object& current, const json& old) const;
   bool may_be_removed(const json& document, const json& old) const;
+  /// An object that is to be changed.
+  struct Current {
+    api::Object object;  ///< Empty: there is none.
+    Revision revision = 0;
+    bool fresh = false;  ///< Read from the store, not from the cache, which may be behind it.
+  };
+  Result<Current> cached(const CallContext& ctx, const api::ObjectKey& key) const;
+  Result<Current> stored(const CallContext& ctx, const api::ObjectKey& key) const;
+  Result<Current> current_of(const std::optional<storage::KeyValue>& kv) const;
+  /// One attempt to change `current`. `written` stays false when there was nothing to change, or when another write
+  /// came first: `winner` then is what it wrote.
+  struct Attempt {
+    Updated result;
+    bool written = false;
+    bool lost = false;
+    std::optional<storage::KeyValue> winner;
+  };
+  Result<Attempt> try_update(const CallContext& ctx, const UpdateRequest& request, const Current& current) const;
   Result<std::optional<Removed>> try_remove(const CallContext& ctx, const DeleteRequest& request,
                                             const api::Object& current, Revision modified,
                                             std::optional<storage::KeyValue>& winner) const;

@@ -7,6 +7,7 @@
 #include <kubernel/schema/codec.h>
 
 #include "registry/store.h"
+#include "watch_cache/splice.h"
 
 namespace kubernel::apiserver {
 
@@ -155,42 +156,81 @@ bool Store::may_be_removed(const json& document, const json& old) const {
          number(old, {"metadata", "deletionGracePeriodSeconds"}) == 0 && !strategy_->held(document);
 }
 
-Result<Updated> Store::update(const CallContext& ctx, const UpdateRequest& request) const {
+Result<Store::Current> Store::current_of(const std::optional<storage::KeyValue>& kv) const {
+  Current current{.fresh = true};
+  if (!kv) return current;
+  KUBERNEL_TRY(current.object, make_object(kv->value, kv->modified));
+  current.revision = kv->modified;
+  return current;
+}
+
+Result<Store::Current> Store::stored(const CallContext& ctx, const api::ObjectKey& key) const {
+  KUBERNEL_TRY(const auto kv, context_.backend.get(ctx, storage_key(key), 0));
+  return current_of(kv);
+}
+
+// What the cache has, which is nearly always what the store has, and costs no read of it.
+Result<Store::Current> Store::cached(const CallContext& ctx, const api::ObjectKey& key) const {
+  const Entry entry = cache_.find(cache_key(key));
+  if (!entry) return stored(ctx, key);
+  return Current{entry.object.copy(), entry.object.head().resource_version, false};
+}
+
+Result<Store::Attempt> Store::try_update(const CallContext& ctx, const UpdateRequest& request,
+                                         const Current& current) const {
+  const json old = current.object.to_json();
+  KUBERNEL_TRY(json document, prepare_update(request, current.object, old));
+  KUBERNEL_CHECK_OK(check_update(document, old, request.part));
+  KUBERNEL_TRY(Undo undo, strategy_->reserve(ctx, document, &old, request.dry_run));
+  Reservation reservation(std::move(undo));
+  if (request.hooks.validate) KUBERNEL_CHECK_OK(request.hooks.validate(document, &current.object));
+
+  const std::string text = encode(document);
+  KUBERNEL_TRY(std::string same, with_resource_version(text, current.revision));
+  const bool removes = may_be_removed(document, old);
+  Attempt attempt;
+  if (request.dry_run || (!removes && same == current.object.json())) {
+    KUBERNEL_TRY(attempt.result.object, api::Object::parse(std::move(same)));
+    return attempt;
+  }
   const std::string key = storage_key(request.key);
-  KUBERNEL_TRY(std::optional<storage::KeyValue> kv, context_.backend.get(ctx, key, 0));
+  KUBERNEL_TRY(storage::CasResult done,
+               removes ? context_.backend.remove(ctx, key, current.revision) : put(ctx, key, text, current.revision));
+  if (!done.applied) {
+    attempt.lost = true;
+    attempt.winner = std::move(done.current);
+    return attempt;
+  }
+  reservation.keep();
+  strategy_->release(ctx, old, removes ? nullptr : &document);
+  attempt.written = true;
+  KUBERNEL_TRY(attempt.result.object, make_object(text, done.revision));
+  return attempt;
+}
+
+Result<Updated> Store::update(const CallContext& ctx, const UpdateRequest& request) const {
+  KUBERNEL_TRY(Current current, cached(ctx, request.key));
   for (;;) {
     if (ctx.stopping()) return Error(Reason::Cancelled, "request was cancelled");
-    if (!kv) {
+    if (!current.object) {
       if (!request.created || !strategy_->traits().create_on_update) return not_found(info_, request.key.name);
       KUBERNEL_TRY(json document, request.created());
       KUBERNEL_TRY(api::Object made, create(ctx, request.key, std::move(document), request.hooks, request.dry_run));
       return Updated{std::move(made), true};
     }
-    KUBERNEL_TRY(const api::Object current, make_object(kv->value, kv->modified));
-    const json old = current.to_json();
-    KUBERNEL_TRY(json document, prepare_update(request, current, old));
-    KUBERNEL_CHECK_OK(check_update(document, old, request.part));
-    KUBERNEL_TRY(Undo undo, strategy_->reserve(ctx, document, &old, request.dry_run));
-    Reservation reservation(std::move(undo));
-    if (request.hooks.validate) KUBERNEL_CHECK_OK(request.hooks.validate(document, &current));
-
-    const std::string stored = encode(document);
-    const bool removes = may_be_removed(document, old);
-    if (request.dry_run) {
-      KUBERNEL_TRY(api::Object result, make_object(stored, kv->modified));
-      return Updated{std::move(result), false};
-    }
-    if (!removes && stored == kv->value) return Updated{current, false};
-    KUBERNEL_TRY(storage::CasResult done,
-                 removes ? context_.backend.remove(ctx, key, kv->modified) : put(ctx, key, stored, kv->modified));
-    if (!done.applied) {
-      kv = std::move(done.current);
+    auto attempt = try_update(ctx, request, current);
+    if (attempt && attempt->lost) {
+      KUBERNEL_TRY(current, current_of(attempt->winner));
       continue;
     }
-    reservation.keep();
-    strategy_->release(ctx, old, removes ? nullptr : &document);
-    KUBERNEL_TRY(api::Object result, make_object(stored, done.revision));
-    return Updated{std::move(result), false};
+    if (!current.fresh && !(attempt && attempt->written)) {
+      // Refused, or nothing to do: that must not come from a cache that is behind.
+      const Revision judged = current.revision;
+      KUBERNEL_TRY(current, stored(ctx, request.key));
+      if (!current.object || current.revision != judged) continue;
+    }
+    if (!attempt) return std::move(attempt).error();
+    return std::move(attempt->result);
   }
 }
 

@@ -51,17 +51,16 @@ ResourceCache::~ResourceCache() = default;
 Result<Entry> ResourceCache::make_entry(std::string_view stored, Revision revision) const {
   KUBERNEL_TRY(std::string text, with_resource_version(stored, revision));
   Entry entry;
-  // Read through a document of its own, which is dropped again: the object keeps only its text.
-  KUBERNEL_TRY(const auto document, api::Document::parse(text));
-  const api::Value labels = document->root()["metadata"]["labels"];
-  const FieldValues fields = options_.read_fields != nullptr ? options_.read_fields(document->root()) : FieldValues();
-  if (!labels.empty() || !fields.empty()) {
-    nlohmann::json selectable = nlohmann::json::object();
+  nlohmann::json selectable;
+  const auto select = [&](const api::Value& body) {
+    const api::Value labels = body["metadata"]["labels"];
     if (!labels.empty()) selectable["labels"] = labels.to_json();
+    const FieldValues fields = options_.read_fields != nullptr ? options_.read_fields(body) : FieldValues();
     for (const auto& [name, value] : fields) selectable["fields"][std::string(name)] = value;
-    KUBERNEL_TRY(entry.selectable, api::Document::parse(selectable.dump()));
-  }
-  KUBERNEL_TRY(entry.object, api::Object::parse(std::move(text)));
+  };
+  KUBERNEL_TRY(entry.object, api::Object::parse(std::move(text), select));
+  if (selectable.is_null()) return entry;
+  KUBERNEL_TRY(entry.selectable, api::Document::parse(selectable.dump()));
   return entry;
 }
 

@@ -99,12 +99,26 @@ struct Object::Rep {
 Object::Object(std::shared_ptr<const Rep> rep) noexcept : rep_(std::move(rep)) {}
 
 Result<Object> Object::parse(std::string json_text) {
+  return parse(std::move(json_text), {});
+}
+
+Result<Object> Object::parse(std::string json_text, const std::function<void(const Value&)>& look) {
   auto rep = std::make_shared<Rep>();
   json_text.shrink_to_fit();
   rep->json = std::move(json_text);
   KUBERNEL_TRY(const detail::NodeBlock block, detail::NodeBlock::parse(rep->json));
-  KUBERNEL_TRY(rep->head, read_head(detail::ValueAccess::make(block.root())));
+  const Value body = detail::ValueAccess::make(block.root());
+  KUBERNEL_TRY(rep->head, read_head(body));
+  if (look) look(body);
   // The nodes go again: most objects of a cache are only ever sent on as bytes.
+  return Object(std::shared_ptr<const Rep>(std::move(rep)));
+}
+
+Object Object::copy() const {
+  if (rep_ == nullptr) return {};
+  auto rep = std::make_shared<Rep>();
+  rep->json = rep_->json;
+  rep->head = rep_->head;
   return Object(std::shared_ptr<const Rep>(std::move(rep)));
 }
 

@@ -45,6 +45,9 @@ class KUBERNEL_EXPORT Object {
   ///
   /// Errors: BadRequest for malformed JSON; Invalid when metadata has a field of the wrong type.
   static Result<Object> parse(std::string json_text);
+  /// The same, and shows the body to `look` before it is dropped again, which saves parsing it twice. The value must
+  /// not be kept.
+  static Result<Object> parse(std::string json_text, const std::function<void(const Value& body)>& look);
   static Result<Object> from_json(const nlohmann::json& document);
 
   explicit operator bool() const noexcept { return rep_ != nullptr; }
@@ -77,6 +80,10 @@ class KUBERNEL_EXPORT Object {
   ///
   /// Errors: those of from_json(), when the edit broke the metadata.
   Result<Object> with(const std::function<void(nlohmann::json&)>& edit) const;
+
+  /// An equal object that shares nothing with this one: a body that is built for it goes with it. For readers of an
+  /// object that a cache keeps as bytes.
+  Object copy() const;
 
   /// True when both are handles to the same representation.
   bool same_as(const Object& other) const noexcept { return rep_ == other.rep_; }
