@@ -76,6 +76,8 @@ constexpr char kInsertLog[] =
 constexpr char kUpsertKey[] =
     "INSERT INTO keys (key, id, live, lease) VALUES (?1, ?2, ?3, ?4)"
     " ON CONFLICT (key) DO UPDATE SET id = ?2, live = ?3, lease = ?4";
+// For a key that is live already and keeps its lease: neither the index by lease nor a conflict has to be looked at.
+constexpr char kMoveKey[] = "UPDATE keys SET id = ?2 WHERE key = ?1";
 constexpr char kLeased[] = "SELECT key FROM keys WHERE lease = ?1 AND lease != 0 ORDER BY key";
 constexpr char kFindLease[] = "SELECT ttl FROM leases WHERE id = ?1";
 constexpr char kSaveLease[] = "INSERT OR REPLACE INTO leases (id, ttl) VALUES (?1, ?2)";
@@ -351,6 +353,11 @@ class SqliteDatabase::SqliteWriter final : public storage_common::Writer {
     log.bind(row.id).bind(kv.key).bind(kv.created).bind(kv.version).bind(kv.lease).bind(row.previous);
     KUBERNEL_CHECK_OK(log.bind(std::int64_t{row.deleted}).bind(sum).bind(kv.value).done());
     changed_.head = kv.modified;
+    const Row* before = recent_.find(kv.key);
+    if (!row.deleted && before != nullptr && before->id == row.previous && before->kv->lease == kv.lease) {
+      KUBERNEL_CHECK_OK(Query(db_, kMoveKey).bind(kv.key).bind(row.id).done());
+      if (sqlite3_changes(db_.handle()) == 1) return {};
+    }
     Query key(db_, kUpsertKey);
     return key.bind(kv.key).bind(row.id).bind(std::int64_t{!row.deleted}).bind(kv.lease).done();
   }
