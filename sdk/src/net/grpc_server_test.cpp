@@ -91,7 +91,8 @@ TEST_F(GrpcServer, AMessageMayComeByteByByte) {
   serve_grpc();
   GrpcPeer peer(address_);
   const std::int32_t id = peer.open("/test.Echo/Once");
-  for (const char c : *grpc_frame("slowly")) peer.send(id, std::string_view(&c, 1));
+  const auto frame = grpc_frame("slowly");
+  for (const char c : *frame) peer.send(id, std::string_view(&c, 1));
   peer.end(id);
   EXPECT_THAT(peer.answer(id).messages, ElementsAre("slowly"));
 }
