@@ -222,7 +222,7 @@ Result<Client::Connection> Client::dial_address(const CallContext& ctx, const Ta
   auto connection = std::make_shared<ClientConnection>();
   connection->pool = pool_;
   connection->channel = std::make_shared<Channel>(loop, context_.clock, std::move(fd), std::move(tls));
-  connection->key = target.key();
+  connection->key = target.key();  // Before the loop has it.
   const auto dial = std::make_shared<Dial>();
   const Channel* key = connection->channel.get();
   {
@@ -266,7 +266,7 @@ Result<Client::Connection> Client::dial(const CallContext& ctx, const Target& ta
 }
 
 Result<Client::Connection> Client::connection_for(const CallContext& ctx, const Target& target) {
-  const std::string key = target.unix_socket ? "p unix:" + target.host : target.key();
+  const std::string key = target.key();
   KUBERNEL_TRY(Connection found, pool_->acquire(key, target.secure && options_.http2, ctx, context_.clock));
   if (found) return found;
   auto dialed = dial(ctx, target, false);
@@ -274,7 +274,6 @@ Result<Client::Connection> Client::connection_for(const CallContext& ctx, const 
     pool_->dial_failed(key);
     return dialed;
   }
-  (*dialed)->key = key;
   pool_->dialed(*dialed);
   return dialed;
 }

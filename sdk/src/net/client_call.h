@@ -47,7 +47,8 @@ struct Target {
   std::string port;
   std::string authority;  ///< The Host header.
   std::string path;       ///< With the query.
-  std::string key() const { return (secure ? "s " : "p ") + authority; }
+  /// Connections to the same are interchangeable.
+  std::string key() const { return unix_socket ? "p unix:" + host : (secure ? "s " : "p ") + authority; }
 };
 /// Errors: BadRequest.
 Result<Target> parse_url(const std::string& url);
