@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lease_table.h"
 
+#include <sys/random.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <condition_variable>
 #include <map>
 #include <mutex>
@@ -18,13 +21,13 @@ namespace {
 /// How long after a failed expiry it is tried again.
 constexpr std::chrono::seconds kRetry{1};
 
-struct Lease {
-  std::chrono::seconds ttl{0};
-  std::int64_t renewals = 0;
-  TimePoint due;
-  bool ready = false;   // Saved; until then only the id is taken.
-  bool ending = false;  // Being revoked or expired; it cannot be renewed any more.
-};
+// Where a table begins to count. Tables of other processes grant leases of the same ids at the same time: a clock would
+// not keep them apart.
+std::int64_t first_renewals() {
+  std::uint64_t bits = 0;
+  while (::getrandom(&bits, sizeof bits, 0) < 0 && errno == EINTR) continue;
+  return static_cast<std::int64_t>(bits >> 2U);
+}
 
 }  // namespace
 
@@ -35,6 +38,14 @@ Error lease_not_found(LeaseId id) {
 Error lease_exists(LeaseId id) {
   return {Reason::AlreadyExists, "lease " + std::to_string(id) + " already exists"};
 }
+
+struct LeaseTable::Lease {
+  std::chrono::seconds ttl{0};
+  std::int64_t renewals = 0;
+  TimePoint due;
+  bool ready = false;   // Saved; until then only the id is taken.
+  bool ending = false;  // Being revoked or expired; it cannot be renewed any more.
+};
 
 struct LeaseTable::State : std::enable_shared_from_this<State> {
   State(Clock& c, Executor& e, Logger& l, LeaseHooks h) : clock(c), executor(e), log(l), hooks(std::move(h)) {}
@@ -138,8 +149,7 @@ struct LeaseTable::State : std::enable_shared_from_this<State> {
 LeaseTable::LeaseTable(Clock& clock, Executor& executor, Logger& log, LeaseHooks hooks,
                        const std::vector<LeaseRecord>& existing)
     : state_(std::make_shared<State>(clock, executor, log, std::move(hooks))) {
-  state_->last_renewals =
-      std::chrono::duration_cast<std::chrono::microseconds>(clock.wall_now().time_since_epoch()).count();
+  state_->last_renewals = first_renewals();
   for (const LeaseRecord& record : existing) {
     state_->leases[record.id] = {
         .ttl = record.ttl, .renewals = record.renewals, .due = clock.now() + record.ttl, .ready = true};
@@ -161,13 +171,9 @@ Result<LeaseId> LeaseTable::grant(const CallContext& ctx, LeaseId id, std::chron
   if (ttl < std::chrono::seconds(1)) return Error(Reason::BadRequest, "a lease lasts at least a second");
   if (id < 0) return Error(Reason::BadRequest, "a lease's id is a positive number");
   const bool any_id = id == 0;
-  if (!any_id && state_->hooks.renew && exists(id)) {
-    // Another process may have dropped it since.
-    if (const auto found = state_->hooks.renew(ctx, id, false); !found && found.error().reason() == Reason::NotFound) {
-      forget(id);
-    }
-  }
   LeaseRecord record{.id = id, .ttl = ttl};
+  // In a shared store another process may have dropped what is in the table: the store decides.
+  std::optional<Lease> known;
   {
     std::unique_lock lock(state_->mutex);
     // Whether it is taken depends on how another grant of it, which is under way, ends.
@@ -186,12 +192,15 @@ Result<LeaseId> LeaseTable::grant(const CallContext& ctx, LeaseId id, std::chron
     record.id = id;
     // Two leases that have the same id one after the other are not to be taken for one.
     record.renewals = ++state_->last_renewals;
-    if (!state_->leases.try_emplace(id, Lease{.ttl = ttl, .renewals = record.renewals}).second) {
-      return lease_exists(id);
+    const auto found = state_->leases.find(id);
+    if (found != state_->leases.end()) {
+      if (!state_->hooks.renew) return lease_exists(id);
+      known = found->second;
     }
+    state_->leases[id] = Lease{.ttl = ttl, .renewals = record.renewals};
   }
   if (auto saved = state_->hooks.save(ctx, record); !saved) {
-    forget(id);
+    give_up(id, saved.error().reason() == Reason::AlreadyExists ? known : std::nullopt);
     if (any_id && saved.error().reason() == Reason::AlreadyExists) return grant(ctx, 0, ttl);
     return std::move(saved).error();
   }
@@ -203,6 +212,20 @@ Result<LeaseId> LeaseTable::grant(const CallContext& ctx, LeaseId id, std::chron
   state_->settled.notify_all();
   state_->arm();
   return id;
+}
+
+// A grant has failed: what was known of the id before it holds again.
+void LeaseTable::give_up(LeaseId id, const std::optional<Lease>& known) {
+  {
+    const std::lock_guard lock(state_->mutex);
+    if (known) {
+      state_->leases[id] = *known;
+    } else {
+      state_->leases.erase(id);
+    }
+  }
+  state_->settled.notify_all();
+  if (known) state_->arm();
 }
 
 Result<std::chrono::seconds> LeaseTable::renew(const CallContext& ctx, LeaseId id) {

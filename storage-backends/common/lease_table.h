@@ -68,6 +68,9 @@ class LeaseTable final : public storage::Leases {
   struct State;
 
  private:
+  struct Lease;
+  void give_up(storage::LeaseId id, const std::optional<Lease>& known);
+
   std::shared_ptr<State> state_;
 };
 
