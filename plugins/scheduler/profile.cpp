@@ -176,7 +176,7 @@ class ProfileMaker {
     out.index = plugins.size();
     auto made = catch_as_error("make", [&] {
       return provided.spec->make({arguments, out.index, context_.handle, context_.api, context_.informers, context_.log,
-                                  context_.clock, context_.metrics, context_.random});
+                                  context_.clock, context_.metrics, context_.random, device_resources_});
     });
     if (!made) return std::move(made).error().wrap("scheduler plugin " + name);
     out.plugin = *std::move(made);
@@ -248,6 +248,7 @@ class ProfileMaker {
   const std::vector<Provided<PluginSpec>>& provided_;
   const ProfileSettings& settings_;
   const ProfileContext& context_;
+  const std::shared_ptr<scheduler::DeviceResources> device_resources_ = std::make_shared<scheduler::DeviceResources>();
   std::unique_ptr<Profile> profile_ = std::make_unique<Profile>();
   std::vector<EnabledPlugin> multi_point_;
 };

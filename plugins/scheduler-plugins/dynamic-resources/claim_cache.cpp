@@ -64,9 +64,32 @@ ClaimCache::ClaimCache(client::InformerFactory& informers, bool taint_rules)
                                                    [this](const Object&) { slices_changed(); }}));
   };
   watch(*slices_);
+  subscriptions_.push_back(classes_->add_handler({[this](const Object&) { classes_changed(); },
+                                                  [this](const Object&, const Object&) { classes_changed(); },
+                                                  [this](const Object&) { classes_changed(); }}));
   if (!taint_rules) return;
   taint_rules_ = informers.informer(kDeviceTaintRules, {});
   watch(*taint_rules_);
+}
+
+void ClaimCache::classes_changed() {
+  extended_classes_ = std::make_shared<const ExtendedClasses>(classes_->list({}, api::LabelSelector::everything()));
+}
+
+std::optional<Object> ClaimCache::extended_claim(const std::string& pod_uid) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = extended_claims_.find(pod_uid);
+  if (found == extended_claims_.end()) return std::nullopt;
+  const auto entry = entries_.find(found->second);
+  if (entry == entries_.end() || !entry->second.latest()) return std::nullopt;
+  return entry->second.latest();
+}
+
+void ClaimCache::note_made(const Object& claim) {
+  const std::lock_guard lock(mutex_);
+  Entry& entry = entries_[claim.uid()];
+  if (!entry.seen || entry.seen.head().resource_version < claim.head().resource_version) entry.written = claim;
+  settle(claim.uid());
 }
 
 void ClaimCache::slices_changed() {
@@ -98,7 +121,11 @@ void ClaimCache::settle(const std::string& uid) {
   for (const auto& [id, amounts] : entry.shares) allocated_.add_share(id, amounts, -1);
   entry.devices = std::move(devices);
   entry.shares = std::move(shares);
-  if (!entry.latest() && !entry.pending) entries_.erase(found);
+  if (const Object& claim = entry.latest(); claim && claim.annotations()[kExtendedClaimAnnotation].string() == "true")
+    extended_claims_[claim.head().controller_uid] = uid;
+  if (entry.latest() || entry.pending) return;
+  entries_.erase(found);
+  if (!extended_claims_.empty()) std::erase_if(extended_claims_, [&](const auto& one) { return one.second == uid; });
 }
 
 std::optional<Object> ClaimCache::claim(const ObjectKey& key) const {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -12,6 +13,7 @@
 #include <kubernel/client/informer.h>
 #include <kubernel/scheduler/node_info.h>
 
+#include "extended_resources.h"
 #include "inventory.h"
 
 namespace kubernel::plugins {
@@ -30,6 +32,10 @@ class ClaimCache {
 
   std::optional<api::Object> claim(const api::ObjectKey& key) const;
   std::optional<api::Object> device_class(const std::string& name) const;
+  // Threads: also takes no lock.
+  std::shared_ptr<const ExtendedClasses> extended_classes() const { return extended_classes_.load(); }
+  // The claim that was made for the pod's extended resources.
+  std::optional<api::Object> extended_claim(const std::string& pod_uid) const;
   // Devices that a claim has or is about to get, but not those used with admin access.
   AllocatedDevices allocated() const;
   std::shared_ptr<const Inventory> inventory() const;
@@ -39,6 +45,9 @@ class ClaimCache {
   bool begin_allocation(const std::string& claim_uid, const nlohmann::json& allocation);
   // `written`: the claim as the API has it now, when it was written.
   void end_allocation(const std::string& claim_uid, const std::optional<api::Object>& written);
+  // A claim that this scheduler made, and which the informer may not have seen yet; or removed.
+  void note_made(const api::Object& claim);
+  void note_removed(const api::Object& claim) { see(claim, true); }
 
  private:
   struct Entry {
@@ -55,12 +64,15 @@ class ClaimCache {
   void settle(const std::string& uid);
 
   void slices_changed();
+  void classes_changed();
 
   const std::shared_ptr<client::Informer> claims_, slices_, classes_;
   std::shared_ptr<client::Informer> taint_rules_;  // Null: not asked for.
   mutable std::mutex mutex_;
   std::map<std::string, Entry> entries_;  // By uid.
   AllocatedDevices allocated_;
+  std::map<std::string, std::string> extended_claims_;  // Uid of the claim by uid of the pod.
+  std::atomic<std::shared_ptr<const ExtendedClasses>> extended_classes_ = std::make_shared<const ExtendedClasses>();
   mutable std::shared_ptr<const Inventory> inventory_;  // Null: to be made anew.
   std::uint64_t slices_version_ = 0;
   std::vector<std::unique_ptr<Subscription>> subscriptions_;  // Last: they end before what they change.

@@ -46,6 +46,13 @@ struct Data final : CycleData {
   AllocatedDevices allocated;
   std::map<std::string, json> decided;  // By uid: allocations that are pending from Reserve on.
   bool hopeless = false;                // One of the claims will never be ready for binding.
+  // Extended resources that may be had as devices, with their classes, and the claim for all of them.
+  std::map<std::string, std::string> extended;
+  std::string extended_uid;
+  const PodInfo* pod = nullptr;  // The cycle's.
+  std::shared_ptr<const ExtendedClaim> for_all, decided_extended;
+  Object stale;          // What an earlier attempt left of such a claim.
+  Object extended_made;  // The claim, once it is in the API.
 
   std::unique_ptr<CycleData> clone() const override { return std::make_unique<Data>(*this); }
 };
@@ -54,6 +61,7 @@ struct Data final : CycleData {
 struct Refusals {
   const Verdict elsewhere = Verdict::unresolvable("resourceclaim not available on the node");
   const Verdict no_devices = Verdict::unresolvable("cannot allocate all claims");
+  const Verdict stale_claim = Verdict::unresolvable("cannot schedule extended resource claim");
   const Verdict gave_up = Verdict::unresolvable("timed out trying to allocate devices");
 };
 
@@ -80,6 +88,10 @@ class DynamicResources final : public Plugin,
     claims_changed_ =
         claims->add_handler({[this](const Object&) { wake(); }, [this](const Object&, const Object&) { wake(); },
                              [this](const Object&) { wake(); }});
+    if (context.device_resources) {
+      context.device_resources->answer_with(
+          [this](std::string_view resource) { return !cache_.extended_classes()->find(resource).empty(); });
+    }
   }
 
   Verdict pre_enqueue(const PodInfo& pod) const override {
@@ -89,7 +101,7 @@ class DynamicResources final : public Plugin,
 
   Result<PreFilterResult> pre_filter(const CallContext&, const PodInfo& pod, const Snapshot&) override {
     PreFilterResult result;
-    if (pod.spec["resourceClaims"].empty()) {
+    if (pod.spec["resourceClaims"].empty() && !may_use_devices(pod)) {
       result.verdict = Verdict::skip();
       return result;
     }
@@ -97,7 +109,7 @@ class DynamicResources final : public Plugin,
     const std::string problem = read(pod, *data);
     if (!problem.empty()) {
       result.verdict = Verdict::unresolvable(problem);
-    } else if (data->claims.empty()) {
+    } else if (data->claims.empty() && data->extended.empty()) {
       result.verdict = Verdict::skip();
     } else {
       result.data = std::move(data);
@@ -108,11 +120,13 @@ class DynamicResources final : public Plugin,
   Result<Verdict> filter(const PodInfo&, const CycleData* data, const NodeInfo& node) const override {
     const auto& known = static_cast<const Data&>(*data);
     if (known.hopeless) return refusals_.elsewhere;
+    if (known.stale) return refusals_.stale_claim;
     for (const Object& claim : known.claims) {
       if (!reachable(claim, node)) return refusals_.elsewhere;
     }
-    if (known.to_allocate.empty()) return Verdict::fits();
-    KUBERNEL_TRY(const auto found, find_devices(known.to_allocate, known.inventory->on(node), known.allocated));
+    KUBERNEL_TRY(const auto special, extended_claim_on(known, node));
+    if (known.to_allocate.empty() && !special) return Verdict::fits();
+    KUBERNEL_TRY(const auto found, find_devices(wanted(known, special), known.inventory->on(node), known.allocated));
     switch (found.outcome) {
       case SearchOutcome::Found: return Verdict::fits();
       case SearchOutcome::GaveUp: return refusals_.gave_up;
@@ -126,7 +140,12 @@ class DynamicResources final : public Plugin,
                                        const scheduler::Refusals&) override {
     PostFilterResult result;
     const Data* data = data_of(cycle);
-    if (cycle.pod->spec["resourceClaims"].empty()) return result;
+    if (data == nullptr && cycle.pod->spec["resourceClaims"].empty()) return result;
+    if (data != nullptr && data->stale) {
+      KUBERNEL_CHECK_OK(remove_claim(ctx, data->stale));
+      result.verdict = Verdict::unschedulable("deletion of ResourceClaim completed");
+      return result;
+    }
     if (data == nullptr) {
       result.verdict = Verdict::unschedulable("no new claims to deallocate");
       return result;
@@ -179,17 +198,21 @@ class DynamicResources final : public Plugin,
 
   Verdict reserve(const CallContext&, const Cycle& cycle, std::string_view node) override {
     Data* data = data_of(cycle);
-    if (data == nullptr || data->to_allocate.empty()) return Verdict::fits();
+    if (data == nullptr || (data->to_allocate.empty() && data->extended.empty())) return Verdict::fits();
     const NodeInfo* info = cycle.snapshot->find(node);
     if (info == nullptr) return Verdict::unschedulable("node \"" + std::string(node) + "\" not found");
     // Read anew: another pod may have taken a device, or allocated the same claim, since this one was filtered.
     const std::string problem = read(*cycle.pod, *data);
     if (!problem.empty()) return Verdict::unresolvable(problem);
-    const auto found = find_devices(data->to_allocate, data->inventory->on(*info), data->allocated);
+    auto special = extended_claim_on(*data, *info);
+    if (!special) return Verdict::unresolvable(special.error().message());
+    data->decided_extended = *std::move(special);
+    const auto claims = wanted(*data, data->decided_extended);
+    const auto found = find_devices(claims, data->inventory->on(*info), data->allocated);
     if (!found) return Verdict::unresolvable(found.error().message());
     if (found->outcome != SearchOutcome::Found) return refusals_.no_devices;
-    for (std::size_t i = 0; i < data->to_allocate.size(); ++i) {
-      const ClaimRequests& claim = data->to_allocate[i];
+    for (std::size_t i = 0; i < claims.size(); ++i) {
+      const ClaimRequests& claim = claims[i];
       json allocation = allocation_json(claim, found->allocations[i], info->name, random_);
       if (!cache_.begin_allocation(claim.claim.uid(), allocation)) {
         return Verdict::unresolvable("resource claim " + api::to_string(claim.claim.key()) +
@@ -204,6 +227,13 @@ class DynamicResources final : public Plugin,
     Data* data = data_of(cycle);
     if (data == nullptr) return;
     for (const auto& [uid, allocation] : std::exchange(data->decided, {})) cache_.end_allocation(uid, std::nullopt);
+    data->decided_extended.reset();
+    if (const Object made = std::exchange(data->extended_made, {})) {
+      if (auto removed = remove_claim(ctx, made); !removed) {  // Tried again with the pod.
+        log_warning(log_, "claim for extended resources stays",
+                    {{"claim", api::to_string(made.key())}, {"error", removed.error().message()}});
+      }
+    }
     for (Object& claim : data->claims) {
       if (!is_allocated(claim) || !is_reserved_for(claim, *cycle.pod)) continue;
       if (auto released = release(ctx, claim, *cycle.pod); released) {
@@ -232,7 +262,10 @@ class DynamicResources final : public Plugin,
       if (!written) return std::move(written).error();
       claim = *std::move(written);
     }
-    if (std::ranges::none_of(data->claims, has_binding_conditions)) return Verdict::fits();
+    if (data->decided_extended) KUBERNEL_CHECK_OK(bind_extended_claim(ctx, *data, *cycle.pod));
+    const bool waits = std::ranges::any_of(data->claims, has_binding_conditions) ||
+                       (data->extended_made && has_binding_conditions(data->extended_made));
+    if (!waits) return Verdict::fits();
     return wait_until_ready(ctx, *data, *cycle.pod, node);
   }
 
@@ -278,8 +311,13 @@ class DynamicResources final : public Plugin,
 
   // Absent: not yet.
   std::optional<Result<Verdict>> binding_progress(Data& data) const {
-    for (Object& claim : data.claims) {
+    std::vector<Object*> claims;
+    for (Object& claim : data.claims) claims.push_back(&claim);
+    if (data.extended_made) claims.push_back(&data.extended_made);
+    for (Object* one : claims) {
+      Object& claim = *one;
       auto now = cache_.claim(claim.key());
+      if (!now && one == &data.extended_made) return std::nullopt;  // The informer has not seen it yet.
       if (!now) return Error(Reason::NotFound, "resourceclaim.resource.k8s.io \"" + claim.name() + "\" not found");
       claim = *std::move(now);
       const auto ready = ready_for_binding(claim);
@@ -318,6 +356,104 @@ class DynamicResources final : public Plugin,
     }
   }
 
+  bool may_use_devices(const PodInfo& pod) const {
+    if (pod.requests.scalars.empty()) return false;
+    const auto classes = cache_.extended_classes();
+    return std::ranges::any_of(pod.requests.scalars,
+                               [&](const auto& want) { return want.second > 0 && !classes->find(want.first).empty(); });
+  }
+
+  // Of the pod's extended resources, what the node can only have as devices; null when that is nothing.
+  Result<std::shared_ptr<const ExtendedClaim>> extended_claim_on(const Data& known, const NodeInfo& node) const {
+    std::map<std::string, std::string> resources;
+    for (const auto& [resource, device_class] : known.extended) {
+      if (node.allocatable.amount(resource) == 0) resources.emplace(resource, device_class);
+    }
+    if (resources.empty()) return std::shared_ptr<const ExtendedClaim>();
+    if (resources.size() == known.extended.size()) return known.for_all;
+    KUBERNEL_TRY(auto some, make_extended_claim(
+                                *known.pod, known.extended_uid, resources,
+                                [this](const std::string& name) { return cache_.device_class(name); }, selectors_));
+    return std::make_shared<const ExtendedClaim>(std::move(some));
+  }
+
+  static std::vector<ClaimRequests> wanted(const Data& known, const std::shared_ptr<const ExtendedClaim>& special) {
+    auto out = known.to_allocate;
+    if (special) out.push_back(special->requests);
+    return out;
+  }
+
+  // Which extended resources of the pod may be had as devices; why it has to wait, or nothing.
+  std::string read_extended(const PodInfo& pod, Data& data) {
+    const auto classes = cache_.extended_classes();
+    data.extended.clear();
+    for (const auto& [resource, amount] : pod.requests.scalars) {
+      if (amount == 0) continue;
+      if (const std::string& device_class = classes->find(resource); !device_class.empty())
+        data.extended.emplace(resource, device_class);
+    }
+    if (data.extended.empty()) return {};
+    data.pod = &pod;
+    data.stale = cache_.extended_claim(pod.uid()).value_or(Object());
+    if (data.extended_uid.empty()) data.extended_uid = random_uuid(random_);
+    auto claim = make_extended_claim(
+        pod, data.extended_uid, data.extended, [this](const std::string& name) { return cache_.device_class(name); },
+        selectors_);
+    if (!claim) return claim.error().message();
+    data.for_all = std::make_shared<const ExtendedClaim>(*std::move(claim));
+    return {};
+  }
+
+  // Makes the claim, writes the allocation and tells the kubelet which containers get what of it.
+  Result<void> bind_extended_claim(const CallContext& ctx, Data& data, const PodInfo& pod) {
+    const ExtendedClaim& special = *data.decided_extended;
+    const auto decided = data.decided.find(data.extended_uid);
+    if (decided == data.decided.end())
+      return Error(Reason::Internal, "the claim for extended resources has no devices");
+    json document = special.claim.to_json();
+    document["metadata"].erase("name");
+    document["metadata"].erase("uid");
+    auto made = api_.create(ctx, kResourceClaims, {pod.key().ns, {}}, document, {});
+    if (!made) return std::move(made).error().wrap("create claim for extended resources " + api::to_string(pod.key()));
+    data.extended_made = *std::move(made);
+    KUBERNEL_TRY(data.extended_made, bind_claim(ctx, data.extended_made, &decided->second, pod));
+    cache_.note_made(data.extended_made);
+    cache_.end_allocation(data.extended_uid, std::nullopt);
+    data.decided.erase(decided);
+    const auto status =
+        json::object({{"resourceClaimName", data.extended_made.name()}, {"requestMappings", special.mappings}});
+    const auto patch = json::object({{"metadata", json::object({{"uid", pod.uid()}})},
+                                     {"status", json::object({{"extendedResourceClaimStatus", status}})}});
+    auto patched = api_.patch(ctx, api::resources::kPods, pod.key(), client::PatchType::StrategicMerge, patch,
+                              {.subresource = "status"});
+    if (!patched)
+      return std::move(patched).error().wrap("update pod " + api::to_string(pod.key()) +
+                                             " ExtendedResourceClaimStatus");
+    return {};
+  }
+
+  // With its finalizer, which would keep it.
+  Result<void> remove_claim(const CallContext& ctx, const Object& claim) {
+    for (int attempt = 1;; ++attempt) {
+      auto latest = api_.get(ctx, kResourceClaims, claim.key(), {});
+      if (!latest && latest.error().reason() == Reason::NotFound) break;
+      if (!latest) return std::move(latest).error();
+      if (latest->uid() != claim.uid()) break;
+      json document = latest->to_json();
+      auto& finalizers = document["metadata"]["finalizers"];
+      if (finalizers.is_array()) std::erase(finalizers.get_ref<json::array_t&>(), json(kFinalizer));
+      auto freed = api_.update(ctx, kResourceClaims, claim.key(), document, {});
+      if (!freed && (freed.error().reason() != Reason::Conflict || attempt == kMaxWrites))
+        return std::move(freed).error();
+      if (!freed) continue;
+      auto removed = api_.remove(ctx, kResourceClaims, claim.key(), {});
+      if (!removed && removed.error().reason() != Reason::NotFound) return std::move(removed).error();
+      break;
+    }
+    cache_.note_removed(claim);
+    return {};
+  }
+
   // Null when pre_filter had nothing to say about the pod.
   Data* data_of(const Cycle& cycle) const {
     return index_ < cycle.data.size() ? static_cast<Data*>(cycle.data[index_].get()) : nullptr;
@@ -344,6 +480,7 @@ class DynamicResources final : public Plugin,
       if (!requests) return requests.error().message();
       data.to_allocate.push_back(*std::move(requests));
     }
+    if (const std::string problem = read_extended(pod, data); !problem.empty()) return problem;
     data.inventory = cache_.inventory();
     data.allocated = cache_.allocated();
     return {};
@@ -405,7 +542,7 @@ class DynamicResources final : public Plugin,
   Clock& clock_;
   Random& random_;
   Handle& handle_;
-  SelectorCache selectors_;
+  mutable SelectorCache selectors_;  // Locks by itself.
   const struct Refusals refusals_;
   ClaimCache cache_;
   std::mutex mutex_;

@@ -525,5 +525,104 @@ TEST_F(DynamicResourcesTest, SharesOfADeviceAreGivenOutUntilItsCapacityIsUsedUp)
   EXPECT_EQ(on("a", *uses({"also-six"}, "q")), "");
 }
 
+// KEP-5004.
+class ExtendedResourcesTest : public DynamicResourcesTest {
+ protected:
+  ExtendedResourcesTest() {
+    cluster_.put_text(kDeviceClasses,
+                      R"({"metadata":{"name":"gpus"},"spec":{"extendedResourceName":"example.com/gpu"}})");
+    devices_of("a", {"x", "y"});
+  }
+  std::shared_ptr<const PodInfo> wants(int count, const std::string& name = "p",
+                                       const std::string& resource = "example.com/gpu") {
+    auto made = pod(R"({"containers":[{"name":"c","resources":{"requests":{")" + resource + R"(":")" +
+                        std::to_string(count) + R"("}}}]})",
+                    name);
+    cluster_.put(api::resources::kPods, made->object.to_json());
+    return std::make_shared<const PodInfo>(*cluster_.find(api::resources::kPods, {"default", name}));
+  }
+  scheduler::NodeInfo counting(const std::string& name) {
+    return node(name, R"("status":{"allocatable":{"example.com/gpu":"4"}})");
+  }
+  std::vector<api::Object> claims() { return cluster_.all(kResourceClaims); }
+};
+
+TEST_F(ExtendedResourcesTest, ANodeWithoutTheResourceNeedsDevicesOfItsClass) {
+  start();
+  const auto two = wants(2), three = wants(3, "q");
+  EXPECT_EQ(on("a", *two), "");
+  EXPECT_EQ(on("a", *three), kNoDevices);
+  EXPECT_EQ(on("b", *two), kNoDevices);
+  EXPECT_EQ(filter(*plugin_, *three, counting("b")), "") << "the node has it as a number: NodeResourcesFit counts";
+  EXPECT_EQ(on("a", *wants(2, "r", "deviceclass.resource.kubernetes.io/any")), "")
+      << "each class has a name of its own";
+  EXPECT_EQ(on("b", *wants(2, "s", "example.com/other")), "") << "no class: none of its business";
+  EXPECT_TRUE(device_resources_->contains("example.com/gpu"));
+  EXPECT_TRUE(device_resources_->contains("deviceclass.resource.kubernetes.io/gpus"));
+  EXPECT_FALSE(device_resources_->contains("example.com/other"));
+}
+
+TEST_F(ExtendedResourcesTest, TheClaimIsMadeBeforeThePodIsBound) {
+  start();
+  const auto cycle = decided(wants(2), {"a"});
+  ASSERT_TRUE(reserve().reserve({}, cycle, "a").ok());
+  EXPECT_TRUE(claims().empty()) << "nothing is written before the pod is bound";
+  EXPECT_EQ(on("a", *wants(1, "q")), kNoDevices) << "the devices are held";
+  const auto verdict = pre_bind(cycle, "a");
+  ASSERT_TRUE(verdict) << verdict.error().message();
+  ASSERT_EQ(claims().size(), 1U);
+  const auto made = claims()[0];
+  EXPECT_TRUE(made.name().starts_with("p-extended-resources-")) << made.name();
+  EXPECT_EQ(made.annotations()["resource.kubernetes.io/extended-resource-claim"].string(), "true");
+  EXPECT_EQ(made.head().controller_uid, cycle.pod->uid());
+  EXPECT_EQ(
+      made.pointer("/spec/devices/requests").to_json(),
+      json::parse(
+          R"([{"name":"container-0-request-0","exactly":{"deviceClassName":"gpus","allocationMode":"ExactCount","count":2}}])"));
+  EXPECT_EQ(made.pointer("/status/allocation/devices/results").size(), 2U);
+  EXPECT_EQ(made.pointer("/status/reservedFor/0/uid").string(), cycle.pod->uid());
+  const auto bound = *cluster_.find(api::resources::kPods, {"default", "p"});
+  EXPECT_EQ(
+      bound.pointer("/status/extendedResourceClaimStatus").to_json(),
+      json(
+          {{"resourceClaimName", made.name()},
+           {"requestMappings",
+            json::parse(
+                R"([{"containerName":"c","resourceName":"example.com/gpu","requestName":"container-0-request-0"}])")}}));
+  // Whether or not the informer has seen the claim.
+  EXPECT_EQ(on("a", *wants(1, "q")), kNoDevices);
+  executor_.run_all();
+  EXPECT_EQ(on("a", *wants(1, "q")), kNoDevices);
+  cluster_.erase(kResourceClaims, made.key());
+  executor_.run_all();
+  EXPECT_EQ(on("a", *wants(1, "q")), "");
+}
+
+TEST_F(ExtendedResourcesTest, AClaimOfAPodThatIsNotBoundIsTakenBack) {
+  start();
+  const auto cycle = decided(wants(2), {"a"});
+  ASSERT_TRUE(reserve().reserve({}, cycle, "a").ok());
+  ASSERT_TRUE(pre_bind(cycle, "a"));
+  reserve().unreserve({}, cycle, "a");
+  EXPECT_TRUE(claims().empty());
+  executor_.run_all();
+  EXPECT_EQ(on("a", *wants(2, "q")), "");
+}
+
+TEST_F(ExtendedResourcesTest, WhatAnotherSchedulerLeftIsRemovedFirst) {
+  const auto waiting = wants(1);
+  cluster_.put(kResourceClaims, json::parse(R"({"metadata":{"namespace":"default","name":"p-extended-resources-1",
+                   "annotations":{"resource.kubernetes.io/extended-resource-claim":"true"},
+                   "finalizers":["resource.kubernetes.io/delete-protection"],
+                   "ownerReferences":[{"apiVersion":"v1","kind":"Pod","name":"p","controller":true,"uid":")" +
+                                            waiting->uid() + R"("}]},
+                   "spec":{"devices":{"requests":[{"name":"container-0-request-0","exactly":{"deviceClassName":"gpus"}}]}}})"));
+  start();
+  EXPECT_EQ(on("a", *waiting), "cannot schedule extended resource claim");
+  EXPECT_EQ(post_filtered(decided(waiting, {"a"})), "deletion of ResourceClaim completed");
+  EXPECT_TRUE(claims().empty());
+  EXPECT_EQ(on("a", *waiting), "");
+}
+
 }  // namespace
 }  // namespace kubernel::plugins

@@ -84,7 +84,8 @@ class KnownRefusals {
 
 class NodeResourcesFit final : public Plugin, public Filter, public Score {
  public:
-  explicit NodeResourcesFit(Arguments arguments) : arguments_(std::move(arguments)) {
+  NodeResourcesFit(Arguments arguments, std::shared_ptr<const DeviceResources> devices)
+      : arguments_(std::move(arguments)), devices_(std::move(devices)) {
     for (const auto& [name, weight] : arguments_.resources) weighted_.emplace_back(AmountOf(name), weight);
   }
 
@@ -102,7 +103,7 @@ class NodeResourcesFit final : public Plugin, public Filter, public Score {
           node.requested.ephemeral_storage);
     std::vector<std::string_view> more;
     for (const auto& [name, amount] : wanted.scalars) {
-      if (ignores(arguments_, name)) continue;
+      if (ignores(arguments_, name) || left_to_devices(name, node.allocatable)) continue;
       if (check(0, amount, node.allocatable.amount(name), node.requested.amount(name))) more.emplace_back(name);
     }
     if (!more.empty()) return KnownRefusals::make(shortage, more);
@@ -132,12 +133,13 @@ class NodeResourcesFit final : public Plugin, public Filter, public Score {
   void normalize(const PodInfo&, const CycleData*, std::span<std::int64_t>) const override {}
 
   std::vector<EventInterest> retry_on() const override {
-    const auto fits_now = [](const PodInfo& pod, const api::Object&, const api::Object& after) {
+    const auto fits_now = [this](const PodInfo& pod, const api::Object&, const api::Object& after) {
       if (!after) return true;
       const Resources allocatable = NodeInfo(after).allocatable;
       return pod.requests.milli_cpu <= allocatable.milli_cpu && pod.requests.memory <= allocatable.memory &&
-             std::ranges::all_of(pod.requests.scalars,
-                                 [&](const auto& want) { return want.second <= allocatable.amount(want.first); });
+             std::ranges::all_of(pod.requests.scalars, [&](const auto& want) {
+               return want.second <= allocatable.amount(want.first) || left_to_devices(want.first, allocatable);
+             });
     };
     return {{ClusterEvent::PodDeleted, {}},
             {ClusterEvent::NodeAdded, fits_now},
@@ -146,6 +148,11 @@ class NodeResourcesFit final : public Plugin, public Filter, public Score {
   }
 
  private:
+  // What the node has none of as a number it may have as devices: then the plugin that gives them out decides.
+  bool left_to_devices(const std::string& resource, const Resources& allocatable) const {
+    return devices_ && allocatable.amount(resource) == 0 && devices_->contains(resource);
+  }
+
   std::int64_t resource_score(std::int64_t requested, std::int64_t capacity) const {
     switch (arguments_.strategy) {
       case Strategy::LeastAllocated:
@@ -158,6 +165,7 @@ class NodeResourcesFit final : public Plugin, public Filter, public Score {
   }
 
   const Arguments arguments_;
+  const std::shared_ptr<const DeviceResources> devices_;
   const KnownRefusals refusals_;
   std::vector<std::pair<AmountOf, std::int64_t>> weighted_;
 };
@@ -202,7 +210,7 @@ Result<Arguments> parse_arguments(const std::string& config_json) {
 Result<std::unique_ptr<Plugin>> make_node_resources_fit(const PluginContext& context) {
   KUBERNEL_TRY(Arguments arguments,
                catch_as_error("NodeResourcesFit arguments", [&] { return parse_arguments(context.config_json); }));
-  return std::make_unique<NodeResourcesFit>(std::move(arguments));
+  return std::make_unique<NodeResourcesFit>(std::move(arguments), context.device_resources);
 }
 
 }  // namespace kubernel::plugins

@@ -161,5 +161,19 @@ TEST_F(NodeResourcesFitTest, AShapeMustRise) {
       {"shape":[{"utilization":50,"score":0},{"utilization":50,"score":10}]}}})")));
 }
 
+// KEP-5004.
+TEST_F(NodeResourcesFitTest, WhatANodeMayHaveAsDevicesIsNotCounted) {
+  const auto plugin = make(make_node_resources_fit);
+  const auto wants = pod(R"({"containers":[{"resources":{"requests":{"example.com/gpu":"2"}}}]})");
+  const auto none = node("a", R"("status":{"allocatable":{"pods":"9"}})");
+  const auto one = node("b", R"("status":{"allocatable":{"pods":"9","example.com/gpu":"1"}})");
+  EXPECT_EQ(filter(*plugin, *wants, none), "Insufficient example.com/gpu");
+  EXPECT_FALSE(wakes(*plugin, scheduler::ClusterEvent::NodeAdded, *wants, {}, none.object));
+  device_resources_->answer_with([](std::string_view resource) { return resource == "example.com/gpu"; });
+  EXPECT_EQ(filter(*plugin, *wants, none), "");
+  EXPECT_TRUE(wakes(*plugin, scheduler::ClusterEvent::NodeAdded, *wants, {}, none.object));
+  EXPECT_EQ(filter(*plugin, *wants, one), "Insufficient example.com/gpu") << "the node has it as a number";
+}
+
 }  // namespace
 }  // namespace kubernel::plugins

@@ -345,6 +345,20 @@ class KUBERNEL_EXPORT Handle {
   virtual void run_in_background(std::function<void(const CallContext& ctx)> task) = 0;
 };
 
+/// Which extended resources nodes may have as devices instead of as a number (KEP-5004): told by the plugin of a
+/// profile that gives out devices, asked by the one that counts amounts.
+class KUBERNEL_EXPORT DeviceResources {
+ public:
+  using Lookup = std::function<bool(std::string_view resource)>;
+  /// Called at most once, in make(). `lookup` may be called from any thread and must be quick.
+  void answer_with(Lookup lookup) { lookup_ = std::move(lookup); }
+  /// False for all while nobody answers. Threads: any, once the profile's plugins are made.
+  bool contains(std::string_view resource) const { return lookup_ && lookup_(resource); }
+
+ private:
+  Lookup lookup_;
+};
+
 /// Lent to a plugin for its whole life.
 struct PluginContext {
   std::string config_json;  ///< The plugin's arguments, checked against its schema.
@@ -356,6 +370,8 @@ struct PluginContext {
   Clock& clock;
   Metrics& metrics;
   Random& random;
+  /// Shared by the plugins of a profile. Null in tests of a plugin alone.
+  std::shared_ptr<DeviceResources> device_resources = nullptr;
 };
 
 /// Extension point "scheduler"; names are upstream's plugin names ("NodeResourcesFit").

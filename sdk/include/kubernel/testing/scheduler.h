@@ -61,7 +61,7 @@ class SchedulerPluginTest : public ::testing::Test {
   }
   /// What a plugin is made with; for tests of arguments that it refuses.
   scheduler::PluginContext context(const std::string& config = "{}") {
-    return {config, 0, handle_, cluster_, *informers_, log_, clock_, metrics_, random_};
+    return {config, 0, handle_, cluster_, *informers_, log_, clock_, metrics_, random_, device_resources_};
   }
 
   /// Runs PreFilter (when the plugin has one) and Filter: "" when the node fits, else the reasons joined by "; ".
@@ -152,6 +152,7 @@ class SchedulerPluginTest : public ::testing::Test {
   FakeCluster cluster_{clock_};
   ManualExecutor executor_;
   SeededRandom random_{1};
+  std::shared_ptr<scheduler::DeviceResources> device_resources_ = std::make_shared<scheduler::DeviceResources>();
   std::unique_ptr<client::EventRecorder> recorder_ =
       client::make_event_recorder(cluster_, {"default-scheduler", ""}, log_, clock_, random_, executor_);
   NoHandle handle_{*recorder_};
