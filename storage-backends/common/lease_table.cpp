@@ -21,8 +21,8 @@ namespace {
 /// How long after a failed expiry it is tried again.
 constexpr std::chrono::seconds kRetry{1};
 
-// Where a table begins to count. Tables of other processes grant leases of the same ids at the same time: a clock would
-// not keep them apart.
+// Where a lease begins to count. Drawn, so that it is far from where any other lease of its id has got to, whichever
+// process granted that one.
 std::int64_t first_renewals() {
   std::uint64_t bits = 0;
   while (::getrandom(&bits, sizeof bits, 0) < 0 && errno == EINTR) continue;
@@ -142,14 +142,12 @@ struct LeaseTable::State : std::enable_shared_from_this<State> {
   std::unique_ptr<Subscription> timer;
   TimePoint rings_at = TimePoint::max();
   LeaseId last_id = 0;
-  std::int64_t last_renewals = 0;
   bool closed = false;
 };
 
 LeaseTable::LeaseTable(Clock& clock, Executor& executor, Logger& log, LeaseHooks hooks,
                        const std::vector<LeaseRecord>& existing)
     : state_(std::make_shared<State>(clock, executor, log, std::move(hooks))) {
-  state_->last_renewals = first_renewals();
   for (const LeaseRecord& record : existing) {
     state_->leases[record.id] = {
         .ttl = record.ttl, .renewals = record.renewals, .due = clock.now() + record.ttl, .ready = true};
@@ -191,7 +189,7 @@ Result<LeaseId> LeaseTable::grant(const CallContext& ctx, LeaseId id, std::chron
     }
     record.id = id;
     // Two leases that have the same id one after the other are not to be taken for one.
-    record.renewals = ++state_->last_renewals;
+    record.renewals = first_renewals();
     const auto found = state_->leases.find(id);
     if (found != state_->leases.end()) {
       if (!state_->hooks.renew) return lease_exists(id);

@@ -4,7 +4,11 @@
 #include <atomic>
 #include <functional>
 #include <map>
+#include <memory>
+#include <optional>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -93,6 +97,85 @@ TEST_F(LeaseTableTest, AnIdIsTakenOrNotWhenTheGrantThatTakesItHasEnded) {
   });
   may_end = true;
   may_end.notify_all();
+}
+
+// Two processes with a table each on one store.
+class SharedLeases : public ::testing::Test {
+ protected:
+  LeaseHooks hooks(std::unique_ptr<LeaseTable>& own) {
+    return {.save = [this](const CallContext&, const LeaseRecord& lease) -> Result<void> {
+              if (on_save_) std::exchange(on_save_, nullptr)();
+              if (!records_.emplace(lease.id, lease).second) return lease_exists(lease.id);
+              return {};
+            },
+            .drop = [this, &own](const CallContext&, LeaseId id,
+                                 const LeaseRecord* expired) -> Result<std::optional<LeaseRecord>> {
+              const auto found = records_.find(id);
+              if (found != records_.end() && expired != nullptr && found->second.renewals != expired->renewals) {
+                return std::optional(found->second);
+              }
+              own->forget(id);
+              if (found == records_.end()) return lease_not_found(id);
+              records_.erase(found);
+              return std::optional<LeaseRecord>();
+            },
+            .keys = {},
+            .renew = [this](const CallContext&, LeaseId id, bool count) -> Result<LeaseRecord> {
+              const auto found = records_.find(id);
+              if (found == records_.end()) return lease_not_found(id);
+              if (count) ++found->second.renewals;
+              return found->second;
+            },
+            .all = {}};
+  }
+
+  void pass(seconds time) {
+    clock_.advance(time);
+    while (executor_.run_all() != 0) clock_.advance(seconds(0));
+  }
+
+  testing::FakeClock clock_;
+  testing::ManualExecutor executor_;
+  testing::RecordingLogger log_;
+  std::map<LeaseId, LeaseRecord> records_;
+  std::function<void()> on_save_;
+  std::unique_ptr<LeaseTable> one_ =
+      std::make_unique<LeaseTable>(clock_, executor_, log_, hooks(one_), std::vector<LeaseRecord>());
+  std::unique_ptr<LeaseTable> other_ =
+      std::make_unique<LeaseTable>(clock_, executor_, log_, hooks(other_), std::vector<LeaseRecord>());
+};
+
+TEST_F(SharedLeases, ALeaseIsNotEndedByTheExpiryOfOneBeforeItThatWasRenewedOften) {
+  ASSERT_TRUE(one_->grant({}, 1, seconds(5)));
+  for (int renewals = 0; renewals < 3; ++renewals) ASSERT_TRUE(one_->renew({}, 1));
+  ASSERT_TRUE(other_->revoke({}, 1));
+  pass(seconds(3));
+  for (LeaseId id = 2; id < 9; ++id) ASSERT_TRUE(one_->grant({}, id, seconds(60)));
+  ASSERT_TRUE(other_->grant({}, 1, seconds(5)));
+  pass(seconds(2));  // The first process has not heard of any of this.
+  EXPECT_TRUE(other_->find({}, 1, false)) << "its time is not up";
+  pass(seconds(3));
+  EXPECT_FALSE(other_->find({}, 1, false));
+}
+
+TEST_F(SharedLeases, AnIdThatAnotherProcessGaveUpIsFree) {
+  ASSERT_TRUE(one_->grant({}, 1, seconds(5)));
+  ASSERT_TRUE(other_->revoke({}, 1));
+  EXPECT_TRUE(one_->grant({}, 1, seconds(5)));
+  // Also when the table hears of the old one while the new one is granted.
+  ASSERT_TRUE(other_->revoke({}, 1));
+  const LeaseRecord heard{.id = 1, .ttl = seconds(5), .renewals = 7};
+  on_save_ = [&] { one_->learn(heard); };
+  EXPECT_TRUE(one_->grant({}, 1, seconds(5)));
+}
+
+TEST_F(SharedLeases, AGrantThatIsRefusedLeavesTheLeaseAsItWas) {
+  ASSERT_TRUE(one_->grant({}, 1, seconds(5)));
+  pass(seconds(3));
+  EXPECT_EQ(one_->grant({}, 1, seconds(50)).error().reason(), Reason::AlreadyExists);
+  EXPECT_EQ(one_->find({}, 1, false)->remaining, seconds(2));
+  pass(seconds(2));
+  EXPECT_FALSE(one_->find({}, 1, false));
 }
 
 }  // namespace
