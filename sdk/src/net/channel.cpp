@@ -85,6 +85,10 @@ void Channel::post(std::function<void()> task) {
   });
 }
 
+void Channel::after_posted(std::function<void()> task) {
+  loop_.after_posted([self = shared_from_this(), task = std::move(task)] { self->enter(task); });
+}
+
 void Channel::send(Bytes bytes) {
   if (closed() || abort_requested_ || !bytes || bytes->empty()) return;
   unsent_ += bytes->size();

@@ -59,6 +59,10 @@ class Channel final : public IoHandler, public std::enable_shared_from_this<Chan
   /// Runs `task` on the loop, followed by whatever it caused to be sent. Threads: any.
   void post(std::function<void()> task);
 
+  /// Runs `task` once, unless the channel is closed by then, when what has been posted to the loop has run. Loop
+  /// thread.
+  void after_posted(std::function<void()> task);
+
   void send(Bytes bytes);
   void send(std::string bytes) { send(std::make_shared<const std::string>(std::move(bytes))); }
   std::size_t unsent() const { return unsent_; }

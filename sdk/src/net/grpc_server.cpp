@@ -59,6 +59,7 @@ class GrpcConnection final : public Protocol, public GrpcLink {
   bool flushing_ = false;
   bool receiving_ = false;
   bool draining_ = false;
+  bool flush_waits_ = false;
   bool greeted_ = false;  // The first frame has come.
 };
 
@@ -312,7 +313,12 @@ void GrpcConnection::pump(GrpcStream& stream) {
   } else if (stream.output_waiting()) {
     nghttp2_session_resume_data(session_.get(), stream.id);
   }
-  flush();
+  // A commit answers many calls at once: their answers share a write.
+  if (std::exchange(flush_waits_, true)) return;
+  channel_->after_posted([this] {
+    flush_waits_ = false;
+    flush();
+  });
 }
 
 }  // namespace

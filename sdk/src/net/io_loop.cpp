@@ -93,6 +93,13 @@ void IoLoop::run_posted() {
     task = nullptr;
   }
   running_.clear();
+  // What these add comes with the next ones.
+  running_.swap(late_);
+  for (auto& task : running_) {
+    task();
+    task = nullptr;
+  }
+  running_.clear();
 }
 
 void IoLoop::run() {

@@ -64,6 +64,9 @@ class IoLoop {
   /// Runs `task` on the loop's thread, in order of posting, never inside this call. Threads: any.
   void post(std::function<void()> task);
 
+  /// Runs `task` once everything that was posted so far has run: what it sends is sent together. Loop thread only.
+  void after_posted(std::function<void()> task) { late_.push_back(std::move(task)); }
+
   /// Watches `fd` for both directions and holds `handler` until remove(). Loop thread only.
   Result<void> add(int fd, std::shared_ptr<IoHandler> handler);
   void remove(int fd);
@@ -87,6 +90,7 @@ class IoLoop {
   std::mutex mutex_;
   std::vector<std::function<void()>> posted_;
   std::vector<std::function<void()>> running_;
+  std::vector<std::function<void()>> late_;  // Loop thread only.
   std::unordered_map<int, Entry> entries_;
   std::uint32_t next_generation_ = 0;
   std::array<char, 64 * 1024> input_{};
