@@ -31,9 +31,14 @@ constexpr char kSweepDeletedKeys[] =
     " (SELECT name FROM kubernel_log WHERE id >= ? AND id < ? AND deleted = 1)";
 constexpr char kSweepDeletions[] = "DELETE FROM kubernel_log WHERE id >= ? AND id < ? AND deleted = 1";
 
+constexpr std::size_t kRecentBytes = 4U << 20U;
+
 using Found = Result<std::optional<Row>>;
 
 }  // namespace
+
+ServerWriter::ServerWriter(Dialer& dialer)
+    : dialer_(dialer), dialect_(dialer.server().dialect()), recent_(kRecentBytes) {}
 
 Result<Marks> ServerWriter::begin() {
   auto marks = begin_or_reconnect();
@@ -52,6 +57,7 @@ Result<Marks> ServerWriter::begin_or_reconnect() {
     const bool fresh = !session_;
     if (fresh) {
       KUBERNEL_TRY(session_, dialer_.connect());
+      recent_.clear();  // Whatever is at the other end now.
     }
     auto marks = try_begin();
     if (marks) return marks;
@@ -79,6 +85,7 @@ Result<Marks> ServerWriter::try_begin() {
     rollback();
     return marks;
   }
+  if (marks->head != head_) recent_.clear();
   head_ = marks->head;
   return marks;
 }
@@ -106,9 +113,13 @@ std::vector<Found> ServerWriter::newest(std::span<const std::string_view> keys) 
                                                         std::to_string(dialect_.longest_key));
       continue;
     }
+    if (const Row* known = recent_.find(keys[i])) {
+      out[i] = Found(*known);
+      continue;
+    }
     places.emplace(keys[i], i);
     asked.push_back(keys[i]);
-    if (asked.size() < kKeysAtOnce && i + 1 < keys.size()) continue;
+    if (asked.size() < kKeysAtOnce) continue;
     if (auto looked = look(); !looked) return std::vector<Found>(keys.size(), looked.error());
   }
   if (auto looked = look(); !looked) return std::vector<Found>(keys.size(), looked.error());
@@ -123,7 +134,9 @@ Result<storage::Page> ServerWriter::range(const storage::RangeOptions& options) 
 
 Result<void> ServerWriter::append(std::span<const Row> rows) {
   auto appended = session_->append(rows);
-  return appended ? appended : named(std::move(appended).error());
+  if (!appended) return named(std::move(appended).error());
+  appended_.insert(appended_.end(), rows.begin(), rows.end());
+  return {};
 }
 
 Result<std::vector<std::string>> ServerWriter::leased(LeaseId id) {
@@ -161,7 +174,14 @@ Result<void> ServerWriter::sweep(Revision from, Revision to) {
 
 Result<void> ServerWriter::commit() {
   auto committed = session_->script(dialect_.commit_write);
-  if (committed) return {};
+  if (committed) {
+    for (const Row& row : appended_) recent_.put(row);
+    if (!appended_.empty()) head_ = appended_.back().kv->modified;
+    appended_.clear();
+    return {};
+  }
+  appended_.clear();
+  recent_.clear();
   // Whether it was applied is not known. The connection goes with the transaction, whatever state that is in.
   session_.reset();
   return Error(Reason::ServiceUnavailable,
@@ -169,6 +189,7 @@ Result<void> ServerWriter::commit() {
 }
 
 void ServerWriter::rollback() {
+  appended_.clear();
   if (!session_) return;
   const std::array<std::string, 1> statement = {"ROLLBACK"};
   // A server that has lost the connection rolls back by itself.

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "database.h"
+#include "recent_rows.h"
 #include "session.h"
 #include "session_pool.h"
 
@@ -21,7 +22,7 @@ namespace kubernel::storage_server {
 /// Threads and errors: as storage_common::Writer. A lost connection is made anew by the next begin().
 class ServerWriter final : public storage_common::Writer {
  public:
-  explicit ServerWriter(Dialer& dialer) : dialer_(dialer), dialect_(dialer.server().dialect()) {}
+  explicit ServerWriter(Dialer& dialer);
 
   Result<storage_common::Marks> begin() override;
   std::vector<Result<std::optional<storage_common::Row>>> newest(std::span<const std::string_view> keys) override;
@@ -50,6 +51,9 @@ class ServerWriter final : public storage_common::Writer {
   const Dialect& dialect_;
   std::unique_ptr<Session> session_;
   storage::Revision head_ = 0;  // The highest revision seen.
+  // Of this process's own commits, and only as long as no other process has written since: the head tells.
+  storage_common::RecentRows recent_;
+  std::vector<storage_common::Row> appended_;  // In this transaction.
   mutable std::mutex stopped_mutex_;
   std::string stopped_;
 };

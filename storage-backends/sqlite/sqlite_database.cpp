@@ -23,6 +23,7 @@ using storage_common::KeyRange;
 using storage_common::LeaseRecord;
 using storage_common::Marks;
 using storage_common::revision_of;
+using storage_common::RecentRows;
 using storage_common::Row;
 using storage_common::row_id;
 using storage_common::RowId;

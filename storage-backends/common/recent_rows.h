@@ -14,7 +14,7 @@
 
 #include "database.h"
 
-namespace kubernel::storage_sqlite {
+namespace kubernel::storage_common {
 
 /// For the one who writes the store: what is remembered is what was committed. Threads: one at a time.
 class RecentRows {
@@ -22,13 +22,14 @@ class RecentRows {
   explicit RecentRows(std::size_t max_bytes) : max_bytes_(max_bytes) {}
 
   /// Null: not known. Valid until the next put().
-  const storage_common::Row* find(std::string_view key) const;
+  const Row* find(std::string_view key) const;
   /// The key's newest row, which has been committed. A deletion is not kept: compaction takes it away.
-  void put(const storage_common::Row& row);
+  void put(const Row& row);
+  void clear();
 
  private:
-  using Rows = std::list<storage_common::Row>;
-  static std::size_t bytes_of(const storage_common::Row& row);
+  using Rows = std::list<Row>;
+  static std::size_t bytes_of(const Row& row);
   void erase(std::unordered_map<std::string_view, Rows::iterator>::iterator found);
 
   const std::size_t max_bytes_;
@@ -37,4 +38,4 @@ class RecentRows {
   std::unordered_map<std::string_view, Rows::iterator> by_key_;  // Views into the rows.
 };
 
-}  // namespace kubernel::storage_sqlite
+}  // namespace kubernel::storage_common

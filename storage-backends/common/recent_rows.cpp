@@ -4,9 +4,7 @@
 #include <iterator>
 #include <utility>
 
-namespace kubernel::storage_sqlite {
-
-using storage_common::Row;
+namespace kubernel::storage_common {
 
 namespace {
 
@@ -47,6 +45,12 @@ void RecentRows::put(const Row& row) {
   while (bytes_ > max_bytes_) erase(by_key_.find(rows_.front().kv->key));
 }
 
+void RecentRows::clear() {
+  by_key_.clear();
+  rows_.clear();
+  bytes_ = 0;
+}
+
 void RecentRows::erase(std::unordered_map<std::string_view, Rows::iterator>::iterator found) {
   const auto row = found->second;
   bytes_ -= bytes_of(*row);
@@ -54,4 +58,4 @@ void RecentRows::erase(std::unordered_map<std::string_view, Rows::iterator>::ite
   rows_.erase(row);
 }
 
-}  // namespace kubernel::storage_sqlite
+}  // namespace kubernel::storage_common

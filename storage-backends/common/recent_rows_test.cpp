@@ -6,17 +6,15 @@
 
 #include <gtest/gtest.h>
 
-namespace kubernel::storage_sqlite {
+namespace kubernel::storage_common {
 namespace {
-
-using storage_common::Row;
 
 Row row(const std::string& key, storage::Revision revision, std::size_t value = 1, bool deleted = false) {
   auto kv = std::make_shared<storage::KeyValue>();
   kv->key = key;
   kv->value = std::string(value, 'v');
   kv->modified = revision;
-  return {.kv = std::move(kv), .id = storage_common::row_id(revision), .previous = 0, .deleted = deleted};
+  return {.kv = std::move(kv), .id = row_id(revision), .previous = 0, .deleted = deleted};
 }
 
 storage::Revision at(const RecentRows& rows, const std::string& key) {
@@ -32,6 +30,15 @@ TEST(RecentRows, TheLastWriteOfAKeyIsKnown) {
   rows.put(row("/a", 4));
   EXPECT_EQ(at(rows, "/a"), 4);
   EXPECT_EQ(at(rows, "/b"), 3);
+}
+
+TEST(RecentRows, AfterClearingNothingIsKnownAndThereIsRoom) {
+  RecentRows rows(1U << 10U);
+  rows.put(row("/a", 2, 100));
+  rows.clear();
+  EXPECT_EQ(at(rows, "/a"), 0);
+  rows.put(row("/a", 3, 100));
+  EXPECT_EQ(at(rows, "/a"), 3);
 }
 
 TEST(RecentRows, ADeletedKeyIsNotKnown) {
@@ -63,4 +70,4 @@ TEST(RecentRows, AValueThatIsLargerThanAllThatIsKeptTakesNobodysPlace) {
 }
 
 }  // namespace
-}  // namespace kubernel::storage_sqlite
+}  // namespace kubernel::storage_common
