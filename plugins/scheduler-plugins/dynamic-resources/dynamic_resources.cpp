@@ -3,11 +3,11 @@
 #include "dynamic_resources.h"
 
 #include <algorithm>
-#include <condition_variable>
 
 #include <nlohmann/json.hpp>
 
 #include <kubernel/api/time.h>
+#include <kubernel/scheduler/binding_wait.h>
 
 #include "allocator.h"
 #include "binding.h"
@@ -85,9 +85,9 @@ class DynamicResources final : public Plugin,
         handle_(context.handle),
         cache_(context.informers, arguments.device_taint_rules) {
     const auto claims = context.informers.informer(kResourceClaims, {});
-    claims_changed_ =
-        claims->add_handler({[this](const Object&) { wake(); }, [this](const Object&, const Object&) { wake(); },
-                             [this](const Object&) { wake(); }});
+    claims_changed_ = claims->add_handler({[this](const Object&) { claims_change_.changed(); },
+                                           [this](const Object&, const Object&) { claims_change_.changed(); },
+                                           [this](const Object&) { claims_change_.changed(); }});
     if (context.device_resources) {
       context.device_resources->answer_with(
           [this](std::string_view resource) { return !cache_.extended_classes()->find(resource).empty(); });
@@ -301,14 +301,6 @@ class DynamicResources final : public Plugin,
     return binding_is_hopeless(claim, arguments_.binding_timeout, clock_.wall_now());
   }
 
-  void wake() {
-    {
-      const std::lock_guard lock(mutex_);
-      ++changes_;
-    }
-    changed_.notify_all();
-  }
-
   // Absent: not yet.
   std::optional<Result<Verdict>> binding_progress(Data& data) const {
     std::vector<Object*> claims;
@@ -333,27 +325,9 @@ class DynamicResources final : public Plugin,
   Result<Verdict> wait_until_ready(const CallContext& ctx, Data& data, const PodInfo& pod, std::string_view node) {
     handle_.events().record(pod.object, "Normal", "BindingConditionsPending",
                             "waiting for binding conditions for device on node " + std::string(node));
-    bool late = false;
-    const auto timer = clock_.call_at(clock_.now() + arguments_.binding_timeout, [&] {
-      {
-        const std::lock_guard lock(mutex_);
-        late = true;
-      }
-      changed_.notify_all();
-    });
-    const std::stop_callback on_stop(ctx.stop, [this] { wake(); });
-    for (;;) {
-      std::uint64_t seen = 0;
-      {
-        const std::lock_guard lock(mutex_);
-        seen = changes_;
-      }
-      if (auto done = binding_progress(data)) return *std::move(done);
-      if (ctx.stopping()) return Error(Reason::Cancelled, "binding devices: stopped");
-      std::unique_lock lock(mutex_);
-      changed_.wait(lock, [&] { return late || changes_ != seen; });
-      if (late && changes_ == seen) return Error(Reason::Timeout, "device binding timeout");
-    }
+    return claims_change_.until(
+        ctx, clock_, arguments_.binding_timeout, [&] { return binding_progress(data); }, "binding devices: stopped",
+        "device binding timeout");
   }
 
   bool may_use_devices(const PodInfo& pod) const {
@@ -545,9 +519,7 @@ class DynamicResources final : public Plugin,
   mutable SelectorCache selectors_;  // Locks by itself.
   const struct Refusals refusals_;
   ClaimCache cache_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::uint64_t changes_ = 0;  // Of claims, and requests to stop.
+  BindingWait claims_change_;
   std::unique_ptr<Subscription> claims_changed_;
 };
 

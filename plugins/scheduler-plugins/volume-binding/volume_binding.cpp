@@ -3,11 +3,11 @@
 #include "volume_binding.h"
 
 #include <algorithm>
-#include <condition_variable>
 #include <map>
-#include <mutex>
 
 #include <nlohmann/json.hpp>
+
+#include <kubernel/scheduler/binding_wait.h>
 
 #include "find_volumes.h"
 
@@ -81,7 +81,7 @@ class VolumeBinding final : public Plugin,
         api_(context.api),
         clock_(context.clock),
         cache_(context.informers) {
-    subscriptions_ = cache_.on_change([this] { wake(); });
+    subscriptions_ = cache_.on_change([this] { volumes_change_.changed(); });
   }
 
   Result<PreFilterResult> pre_filter(const CallContext&, const PodInfo& pod, const Snapshot&) override {
@@ -203,14 +203,6 @@ class VolumeBinding final : public Plugin,
     return index_ < cycle.data.size() ? static_cast<Data*>(cycle.data[index_].get()) : nullptr;
   }
 
-  void wake() {
-    {
-      const std::lock_guard lock(mutex_);
-      ++changes_;
-    }
-    changed_.notify_all();
-  }
-
   // Absent: not yet.
   std::optional<Result<Verdict>> progress(const Data& data, std::string_view node) const {
     for (const Object& wanted : data.claims.delayed) {
@@ -227,29 +219,9 @@ class VolumeBinding final : public Plugin,
   }
 
   Result<Verdict> wait_until_bound(const CallContext& ctx, const Data& data, std::string_view node) {
-    bool late = false;
-    const auto timer = clock_.call_at(clock_.now() + arguments_.bind_timeout, [&] {
-      {
-        const std::lock_guard lock(mutex_);
-        late = true;
-      }
-      changed_.notify_all();
-    });
-    const std::stop_callback on_stop(ctx.stop, [this] { wake(); });
-    for (;;) {
-      std::uint64_t seen = 0;
-      {
-        const std::lock_guard lock(mutex_);
-        seen = changes_;
-      }
-      if (auto done = progress(data, node)) return *std::move(done);
-      if (ctx.stopping())
-        return Error(Reason::Cancelled, "binding volumes: stopped");  // Later requests count as a change.
-      std::unique_lock lock(mutex_);
-      changed_.wait(lock, [&] { return late || changes_ != seen; });
-      if (late && changes_ == seen)
-        return Error(Reason::Timeout, "binding volumes: timed out waiting for the condition");
-    }
+    return volumes_change_.until(
+        ctx, clock_, arguments_.bind_timeout, [&] { return progress(data, node); }, "binding volumes: stopped",
+        "binding volumes: timed out waiting for the condition");
   }
 
   const Arguments arguments_;
@@ -257,9 +229,7 @@ class VolumeBinding final : public Plugin,
   client::ApiClient& api_;
   Clock& clock_;
   VolumeCache cache_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::uint64_t changes_ = 0;  // Of claims and volumes, and requests to stop.
+  BindingWait volumes_change_;
   std::vector<std::unique_ptr<Subscription>> subscriptions_;
 };
 

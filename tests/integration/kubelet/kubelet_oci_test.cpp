@@ -16,6 +16,7 @@
 
 #include <kubernel/testing/fake_clock.h>
 #include <kubernel/testing/fake_cluster.h>
+#include <kubernel/testing/fake_services.h>
 
 #include "core/base/epoll_poller.h"
 #include "core/base/system_clock.h"
@@ -29,19 +30,6 @@ namespace {
 
 using nlohmann::json;
 using namespace std::chrono_literals;
-
-class OneService final : public plugin::Services {
- public:
-  explicit OneService(std::shared_ptr<client::Connector> connector) : connector_(std::move(connector)) {}
-  void offer_raw(std::string_view, const std::type_info&, std::shared_ptr<void>) override {}
-  std::shared_ptr<void> find_raw(std::string_view name, const std::type_info&) const override {
-    if (name != client::Connector::kService) return nullptr;
-    return std::static_pointer_cast<void>(connector_);
-  }
-
- private:
-  std::shared_ptr<client::Connector> connector_;
-};
 
 class OneRuntime final : public plugin::Extensions {
  public:
@@ -123,6 +111,7 @@ class KubeletOci : public ::testing::Test {
     config["logDirectory"] = directory_ + "/logs";
     config["cgroupRoot"] = std::getenv("KUBERNEL_TEST_CGROUP");
     extensions_ = std::make_unique<OneRuntime>(runtime_config());
+    plugin::offer<client::Connector>(services_, cluster_);
     auto made = make_kubelet({"kubelet", config.dump(), log_, metrics_, *clock_, random_, *pool_, *pool_, *poller_,
                               services_, *extensions_});
     ASSERT_TRUE(made) << made.error().message();
@@ -216,7 +205,7 @@ class KubeletOci : public ::testing::Test {
 
   core::SystemClock cluster_clock_;
   std::shared_ptr<testing::FakeCluster> cluster_ = std::make_shared<testing::FakeCluster>(cluster_clock_);
-  OneService services_{cluster_};
+  kubernel::testing::FakeServices services_;
   testing::RecordingLogger log_;
   testing::RecordingMetrics metrics_;
   core::SystemRandom random_;

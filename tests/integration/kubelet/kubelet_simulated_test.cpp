@@ -11,6 +11,7 @@
 
 #include <kubernel/testing/fake_clock.h>
 #include <kubernel/testing/fake_cluster.h>
+#include <kubernel/testing/fake_services.h>
 
 #include "plugins/kubelet/kubelet.h"
 #include "plugins/runtimes/simulated/simulated_network.h"
@@ -21,19 +22,6 @@ namespace {
 
 using nlohmann::json;
 using namespace std::chrono_literals;
-
-class OneService final : public plugin::Services {
- public:
-  explicit OneService(std::shared_ptr<client::Connector> connector) : connector_(std::move(connector)) {}
-  void offer_raw(std::string_view, const std::type_info&, std::shared_ptr<void>) override {}
-  std::shared_ptr<void> find_raw(std::string_view name, const std::type_info&) const override {
-    if (name != client::Connector::kService) return nullptr;
-    return std::static_pointer_cast<void>(connector_);
-  }
-
- private:
-  std::shared_ptr<client::Connector> connector_;
-};
 
 class Simulated final : public plugin::Extensions {
  public:
@@ -86,6 +74,7 @@ class KubeletSimulated : public ::testing::Test {
     config["rootDirectory"] = directory_ + "/kubelet";
     config["logDirectory"] = directory_ + "/logs";
     extensions_ = std::make_unique<Simulated>(json::object({{"root", directory_ + "/simulated"}}).dump());
+    plugin::offer<client::Connector>(services_, cluster_);
     auto made = make_kubelet({"kubelet", config.dump(), log_, metrics_, clock_, random_, executor_, executor_, poller_,
                               services_, *extensions_});
     ASSERT_TRUE(made) << made.error().message();
@@ -144,7 +133,7 @@ class KubeletSimulated : public ::testing::Test {
   testing::ManualExecutor executor_;
   testing::NoPoller poller_;
   std::shared_ptr<testing::FakeCluster> cluster_ = std::make_shared<testing::FakeCluster>(clock_);
-  OneService services_{cluster_};
+  kubernel::testing::FakeServices services_;
   std::unique_ptr<Simulated> extensions_;
   std::unique_ptr<plugin::Component> component_;
 };
