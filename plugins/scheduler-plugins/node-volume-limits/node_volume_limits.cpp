@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include <kubernel/scheduler/csi_migration.h>
 #include <kubernel/scheduler/matching.h>
 
 namespace kubernel::plugins {
@@ -50,7 +51,7 @@ class NodeVolumeLimits final : public Plugin, public PreFilter, public Filter {
         return result;
       }
     }
-    add_volumes(pod, data->wanted);
+    KUBERNEL_CHECK_OK(add_volumes(pod, data->wanted));
     if (data->wanted.empty()) {
       result.verdict = Verdict::skip();
     } else {
@@ -67,7 +68,9 @@ class NodeVolumeLimits final : public Plugin, public PreFilter, public Filter {
       const Value limit = driver["allocatable"]["count"];
       const auto wanted = static_cast<const Data&>(*data).wanted.find(std::string(driver["name"].string()));
       if (!limit || wanted == static_cast<const Data&>(*data).wanted.end()) continue;
-      if (!used) used = used_on(node);
+      if (!used) {
+        KUBERNEL_TRY(used, used_on(node));
+      }
       const std::set<std::string>& held = (*used)[wanted->first];
       const auto added =
           std::ranges::count_if(wanted->second, [&](const std::string& handle) { return !held.contains(handle); });
@@ -79,46 +82,109 @@ class NodeVolumeLimits final : public Plugin, public PreFilter, public Filter {
   }
 
   std::vector<EventInterest> retry_on() const override {
-    const auto had_claims = [](const PodInfo&, const api::Object& before, const api::Object&) {
-      return !before || !claims_of(PodInfo(before)).empty();
-    };
     return {{ClusterEvent::NodeAdded, {}},
-            {ClusterEvent::PodDeleted, had_claims},
-            {ClusterEvent::ResourceChanged, {}, kCsiNodes},
-            {ClusterEvent::ResourceChanged, {}, kVolumeAttachments},
-            {ClusterEvent::ResourceChanged, changes_claim_of, api::resources::kPersistentVolumeClaims}};
+            {ClusterEvent::PodDeleted, gave_up_volumes},
+            {ClusterEvent::ResourceChanged, raises_a_limit, kCsiNodes},
+            {ClusterEvent::ResourceChanged, detaches_one_like, kVolumeAttachments},
+            {ClusterEvent::ResourceChanged, adds_claim_of, api::resources::kPersistentVolumeClaims}};
   }
 
  private:
-  Volumes used_on(const NodeInfo& node) const {
+  static bool is_of_interest(Value volume) {
+    return volume["persistentVolumeClaim"] || volume["ephemeral"] || in_tree_plugin_of(volume) != nullptr;
+  }
+
+  static bool gave_up_volumes(const PodInfo&, const api::Object& before, const api::Object& after) {
+    if (after) return false;  // It needs less of something, but the same volumes.
+    const Value volumes = before["spec"]["volumes"];
+    return std::any_of(volumes.begin(), volumes.end(), is_of_interest);
+  }
+
+  static bool raises_a_limit(const PodInfo&, const api::Object& before, const api::Object& after) {
+    if (!before || !after) return static_cast<bool>(after);
+    const auto limit_of = [](const api::Object& node, std::string_view driver) -> std::int64_t {
+      for (const Value one : node.pointer("/spec/drivers")) {
+        if (one["name"].string() == driver) return one["allocatable"]["count"].integer();
+      }
+      return 0;
+    };
+    const Value drivers = after.pointer("/spec/drivers");
+    return std::any_of(drivers.begin(), drivers.end(), [&](Value one) {
+      return one["allocatable"]["count"].integer() > limit_of(before, one["name"].string());
+    });
+  }
+
+  static bool detaches_one_like(const PodInfo& pod, const api::Object& before, const api::Object& after) {
+    if (after) return false;
+    const std::string_view driver = before.pointer("/spec/attacher").string();
+    const Value volumes = pod.spec["volumes"];
+    return std::any_of(volumes.begin(), volumes.end(), [&](Value volume) {
+      if (volume["persistentVolumeClaim"] || volume["ephemeral"]) return true;
+      const InTreePlugin* plugin = in_tree_plugin_of(volume);
+      return plugin != nullptr && plugin->driver == driver;
+    });
+  }
+
+  static bool adds_claim_of(const PodInfo& pod, const api::Object& before, const api::Object& after) {
+    return !before && changes_claim_of(pod, before, after);
+  }
+
+  Result<Volumes> used_on(const NodeInfo& node) const {
     Volumes out;
-    for (const auto& pod : node.pods) add_volumes(*pod, out);
+    for (const auto& pod : node.pods) KUBERNEL_CHECK_OK(add_volumes(*pod, out));
     for (const api::Object& attachment : attachments_->by_index(kByNode, node.name)) {
       const auto volume =
           volumes_->find({{}, std::string(attachment.pointer("/spec/source/persistentVolumeName").string())});
-      if (volume) add_volume(*volume, out);
+      const std::string_view attacher = attachment.pointer("/spec/attacher").string();
+      if (!volume || attacher.empty()) continue;
+      if (const Value csi = volume->pointer("/spec/csi"))
+        out[std::string(attacher)].emplace(csi["volumeHandle"].string());
     }
     return out;
   }
 
+  // An in-tree volume that makes no sense attaches nowhere.
   static void add_volume(const api::Object& volume, Volumes& out) {
-    const Value csi = volume.pointer("/spec/csi");
-    if (csi) out[std::string(csi["driver"].string())].emplace(csi["volumeHandle"].string());
+    if (const Value csi = volume.pointer("/spec/csi")) {
+      out[std::string(csi["driver"].string())].emplace(csi["volumeHandle"].string());
+    } else if (const InTreePlugin* plugin = in_tree_plugin_of(volume["spec"])) {
+      if (auto handle = csi_handle(*plugin, volume)) out[std::string(plugin->driver)].insert(*std::move(handle));
+    }
   }
 
-  void add_volumes(const PodInfo& pod, Volumes& out) const {
+  // Those that the pod names itself, and those of its claims.
+  Result<void> add_volumes(const PodInfo& pod, Volumes& out) const {
+    for (const Value volume : pod.spec["volumes"]) {
+      const InTreePlugin* plugin = in_tree_plugin_of(volume);
+      if (plugin == nullptr) continue;
+      auto handle = csi_handle_of_inline(*plugin, volume);
+      if (!handle) {
+        return std::move(handle).error().wrap("converting volume(" + std::string(volume["name"].string()) +
+                                              ") from inline to csi");
+      }
+      out[std::string(plugin->driver)].insert(*std::move(handle));
+    }
     for (const PodClaim& key : claims_of(pod)) {
       const auto claim = claims_->find(key.key);
       if (!claim) continue;
-      if (const std::string_view name = claim->pointer("/spec/volumeName").string(); !name.empty()) {
-        if (const auto volume = volumes_->find({{}, std::string(name)})) add_volume(*volume, out);
-        continue;
+      const std::string_view name = claim->pointer("/spec/volumeName").string();
+      const auto volume = name.empty() ? std::nullopt : volumes_->find({{}, std::string(name)});
+      if (volume) {
+        add_volume(*volume, out);
+      } else {
+        add_unbound(*claim, out);
       }
-      // Not bound yet: its class's driver will make one.
-      const auto storage_class = classes_->find({{}, std::string(claim->pointer("/spec/storageClassName").string())});
-      if (storage_class)
-        out[std::string(storage_class->body()["provisioner"].string())].insert("claim " + api::to_string(key.key));
     }
+    return {};
+  }
+
+  // Its class's driver will make the volume.
+  void add_unbound(const api::Object& claim, Volumes& out) const {
+    const auto storage_class = classes_->find({{}, std::string(claim.pointer("/spec/storageClassName").string())});
+    if (!storage_class) return;
+    const std::string_view provisioner = storage_class->body()["provisioner"].string();
+    const InTreePlugin* plugin = find_in_tree_plugin(provisioner);
+    out[std::string(plugin != nullptr ? plugin->driver : provisioner)].insert("claim " + api::to_string(claim.key()));
   }
 
   const std::shared_ptr<client::Informer> nodes_, claims_, volumes_, classes_, attachments_;
