@@ -34,6 +34,12 @@ bool is_bound(const Object& claim) {
   return !claim.pointer("/spec/volumeName").string().empty() && claim.annotations()["pv.kubernetes.io/bind-completed"];
 }
 
+PodClaims::Bound::Bound(Object of, const VolumeCache& cache) : claim(std::move(of)) {
+  if (const auto found = cache.volume(std::string(claim.pointer("/spec/volumeName").string()))) volume = *found;
+  in_tree = scheduler::in_tree_plugin_of(volume["spec"]);
+  if (in_tree != nullptr) as_csi = scheduler::as_csi_volume(*in_tree, volume);
+}
+
 PodClaims PodClaims::read(const scheduler::PodInfo& pod, const VolumeCache& cache) {
   PodClaims out;
   for (const PodClaim& key : claims_of(pod)) {
@@ -45,7 +51,7 @@ PodClaims PodClaims::read(const scheduler::PodInfo& pod, const VolumeCache& cach
     }
     if (!out.problem.empty()) return out;
     if (is_bound(*claim)) {
-      out.bound.push_back(*claim);
+      out.bound.emplace_back(*claim, cache);
     } else if (cache.binds_late(*claim) && claim->pointer("/spec/volumeName").string().empty()) {
       out.delayed.push_back(*claim);
     } else {

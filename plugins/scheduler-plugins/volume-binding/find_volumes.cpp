@@ -88,15 +88,23 @@ void refuse(NodeVolumes& out, const char* why, bool hopeless) {
   out.hopeless = out.hopeless || hopeless;
 }
 
-void check_bound(const PodClaims& claims, const NodeInfo& node, const VolumeCache& cache, NodeVolumes& out) {
-  for (const Object& claim : claims.bound) {
-    const auto volume = cache.volume(std::string(claim.pointer("/spec/volumeName").string()));
-    if (!volume) {
+Result<void> check_bound(const PodClaims& claims, const NodeInfo& node, const VolumeCache& cache, NodeVolumes& out) {
+  for (const PodClaims::Bound& bound : claims.bound) {
+    const Object* volume = &bound.volume;
+    if (bound.in_tree != nullptr) {
+      const auto csi_node = cache.csi_node(node.name);
+      if (csi_node && scheduler::has_migrated(*csi_node, *bound.in_tree)) {
+        if (!bound.as_csi) return Error(bound.as_csi.error()).wrap("could not translate pv");
+        volume = &*bound.as_csi;
+      }
+    }
+    if (!*volume) {
       refuse(out, kMissingVolume, true);
     } else if (!usable_on(*volume, node)) {
       refuse(out, kAffinityConflict, true);
     }
   }
+  return {};
 }
 
 void check_provisioning(const NodeInfo& node, const VolumeCache& cache, NodeVolumes& out) {
@@ -123,6 +131,11 @@ std::int64_t wanted_by(const Object& claim) {
   return api::Quantity::read(claim.pointer("/spec/resources/requests/storage")).value();
 }
 
+std::int64_t largest_volume_of(const Object& capacity) {
+  const Value largest = capacity["maximumVolumeSize"] ? capacity["maximumVolumeSize"] : capacity["capacity"];
+  return largest ? api::Quantity::read(largest).value() : -1;
+}
+
 std::int64_t storage_for(const Object& claim, const NodeInfo& node, const VolumeCache& cache) {
   const auto storage_class = cache.storage_class_of(claim);
   if (!storage_class) return -1;
@@ -132,15 +145,14 @@ std::int64_t storage_for(const Object& claim, const NodeInfo& node, const Volume
   for (const Object& capacity : cache.capacities(storage_class->name())) {
     const auto reach = api::LabelSelector::from_api(capacity["nodeTopology"]);  // Missing: no node.
     if (!reach || !reach->matches(node.labels())) continue;
-    const Value largest = capacity["maximumVolumeSize"];
-    most = std::max(most, api::Quantity::read(largest ? largest : capacity["capacity"]).value());
+    most = std::max(most, largest_volume_of(capacity));
   }
   return most;
 }
 
-NodeVolumes NodeVolumes::find(const PodClaims& claims, const NodeInfo& node, const VolumeCache& cache) {
+Result<NodeVolumes> NodeVolumes::find(const PodClaims& claims, const NodeInfo& node, const VolumeCache& cache) {
   NodeVolumes out;
-  check_bound(claims, node, cache, out);
+  KUBERNEL_CHECK_OK(check_bound(claims, node, cache, out));
   std::vector<Object> wanting;
   for (const Object& claim : claims.delayed) {
     const Value selected = claim.annotations()[kSelectedNode];

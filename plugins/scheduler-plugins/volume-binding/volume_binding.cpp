@@ -18,6 +18,8 @@ using namespace scheduler;
 using api::Object;
 
 const api::Resource kStorageClasses{"storage.k8s.io", "v1", "storageclasses"};
+const api::Resource kCsiNodes{"storage.k8s.io", "v1", "csinodes"};
+const api::Resource kCsiDrivers{"storage.k8s.io", "v1", "csidrivers"};
 const api::Resource kCapacities{"storage.k8s.io", "v1", "csistoragecapacities"};
 
 struct ShapePoint {
@@ -99,7 +101,8 @@ class VolumeBinding final : public Plugin,
   }
 
   Result<Verdict> filter(const PodInfo&, const CycleData* data, const NodeInfo& node) const override {
-    return verdict_of(NodeVolumes::find(static_cast<const Data&>(*data).claims, node, cache_));
+    KUBERNEL_TRY(const NodeVolumes volumes, NodeVolumes::find(static_cast<const Data&>(*data).claims, node, cache_));
+    return verdict_of(volumes);
   }
 
   Result<PreScoreResult> pre_score(const CallContext&, const PodInfo& pod, const Snapshot&,
@@ -112,7 +115,7 @@ class VolumeBinding final : public Plugin,
   // By how full the storage of each class would be.
   Result<std::int64_t> score(const PodInfo&, const CycleData* data, const NodeInfo& node,
                              const Snapshot&) const override {
-    const NodeVolumes volumes = NodeVolumes::find(static_cast<const Data&>(*data).claims, node, cache_);
+    KUBERNEL_TRY(const NodeVolumes volumes, NodeVolumes::find(static_cast<const Data&>(*data).claims, node, cache_));
     std::map<std::string, std::pair<std::int64_t, std::int64_t>> by_class;  // Wanted and there.
     const auto add = [&](const Object& claim, std::int64_t there) {
       auto& [wanted, capacity] = by_class[std::string(claim.pointer("/spec/storageClassName").string())];
@@ -144,7 +147,9 @@ class VolumeBinding final : public Plugin,
     // The claims are read anew: another pod may have taken a volume, or the same claim, since this one was filtered.
     data->claims = PodClaims::read(*cycle.pod, cache_);
     if (!data->claims.problem.empty()) return Verdict::unresolvable(data->claims.problem);
-    data->chosen = NodeVolumes::find(data->claims, *info, cache_);
+    auto chosen = NodeVolumes::find(data->claims, *info, cache_);
+    if (!chosen) return Verdict::unschedulable(chosen.error().message());
+    data->chosen = *std::move(chosen);
     if (!data->chosen.refusals.empty()) return verdict_of(data->chosen);
     data->assumed = true;
     for (auto& match : data->chosen.matches) {
@@ -186,12 +191,35 @@ class VolumeBinding final : public Plugin,
     return {{ClusterEvent::NodeAdded, {}},
             {ClusterEvent::NodeLabelsChanged, {}},
             {ClusterEvent::ResourceChanged, changes_claim_of, api::resources::kPersistentVolumeClaims},
-            {ClusterEvent::ResourceChanged, {}, api::resources::kPersistentVolumes},
-            {ClusterEvent::ResourceChanged, {}, kStorageClasses},
-            {ClusterEvent::ResourceChanged, {}, kCapacities}};
+            {ClusterEvent::ResourceChanged, is_there, api::resources::kPersistentVolumes},
+            {ClusterEvent::ResourceChanged, reaches_further, kStorageClasses},
+            {ClusterEvent::ResourceChanged, migrates_others, kCsiNodes},
+            {ClusterEvent::ResourceChanged, asks_no_more, kCsiDrivers},
+            {ClusterEvent::ResourceChanged, has_grown, kCapacities}};
   }
 
  private:
+  static bool is_there(const PodInfo&, const Object&, const Object& after) { return static_cast<bool>(after); }
+
+  static bool reaches_further(const PodInfo&, const Object& before, const Object& after) {
+    return after && (!before || !(before["allowedTopologies"] == after["allowedTopologies"]));
+  }
+
+  static bool migrates_others(const PodInfo&, const Object& before, const Object& after) {
+    return after && (!before || before.annotations()[kMigratedPluginsAnnotation].string() !=
+                                    after.annotations()[kMigratedPluginsAnnotation].string());
+  }
+
+  // Its capacity does not count any more.
+  static bool asks_no_more(const PodInfo&, const Object& before, const Object& after) {
+    return before && after && before.pointer("/spec/storageCapacity").boolean() &&
+           !after.pointer("/spec/storageCapacity").boolean();
+  }
+
+  static bool has_grown(const PodInfo&, const Object& before, const Object& after) {
+    return after && (!before || largest_volume_of(after) > largest_volume_of(before));
+  }
+
   static Verdict verdict_of(const NodeVolumes& volumes) {
     if (volumes.refusals.empty()) return Verdict::fits();
     return Verdict::refused(volumes.hopeless ? Verdict::Kind::Unresolvable : Verdict::Kind::Unschedulable,

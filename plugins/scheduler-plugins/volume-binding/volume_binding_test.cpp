@@ -16,12 +16,16 @@ using scheduler::PodInfo;
 
 constexpr const char* kNothing = "node(s) didn't find available persistent volumes to bind";
 constexpr const char* kConflict = "node(s) had volume node affinity conflict";
+const api::Resource kCsiNodes{"storage.k8s.io", "v1", "csinodes"};
+const api::Resource kCsiDrivers{"storage.k8s.io", "v1", "csidrivers"};
+const api::Resource kCapacities{"storage.k8s.io", "v1", "csistoragecapacities"};
 const api::Resource kClasses{"storage.k8s.io", "v1", "storageclasses"};
 
 class VolumeBindingTest : public testing::SchedulerPluginTest {
  protected:
   VolumeBindingTest() {
     cluster_.serve(kClasses, "StorageClass", false);
+    cluster_.serve(kCsiNodes, "CSINode", false);
     cluster_.serve({"storage.k8s.io", "v1", "csidrivers"}, "CSIDriver", false);
     cluster_.serve({"storage.k8s.io", "v1", "csistoragecapacities"}, "CSIStorageCapacity", true);
     cluster_.put_text(
@@ -52,6 +56,14 @@ class VolumeBindingTest : public testing::SchedulerPluginTest {
         {"key":"metadata.name","operator":"In","values":[")" +
                                               node_name + R"("]}]}]}})" + more +
                                               R"(},"status":{"phase":"Available"}})");
+  }
+  // A volume and the claim that is bound to it.
+  void bound_volume(const std::string& name, const std::string& labels, const std::string& spec) {
+    cluster_.put_text(kPersistentVolumes,
+                      R"({"metadata":{"name":")" + name + R"(","labels":)" + labels + R"(},"spec":{)" + spec + "}}");
+    claim(name, "late", R"(,"volumeName":")" + name + "\"");
+    cluster_.edit(kPersistentVolumeClaims, {"default", name},
+                  [](json& c) { c["metadata"]["annotations"]["pv.kubernetes.io/bind-completed"] = "yes"; });
   }
   static std::shared_ptr<const PodInfo> uses(std::initializer_list<const char*> claims) {
     std::string volumes;
@@ -104,6 +116,76 @@ TEST_F(VolumeBindingTest, ABoundClaimKeepsThePodWhereItsVolumeIs) {
   start();
   EXPECT_EQ(on("a", *uses({"c"})), "");
   EXPECT_EQ(on("b", *uses({"c"})), kConflict);
+}
+
+// Upstream's CSI migration.
+TEST_F(VolumeBindingTest, AnInTreeVolumeIsItsDriversWhereTheNodeHasMigratedIt) {
+  const std::string ebs = R"("awsElasticBlockStore":{"volumeID":"vol-1"})";
+  const std::string zone_a =
+      R"("nodeAffinity":{"required":{"nodeSelectorTerms":[{"matchExpressions":[
+      {"key":"topology.kubernetes.io/zone","operator":"In","values":["a"]}]}]}})";
+  bound_volume("affinity", "{}", ebs + "," + zone_a);
+  bound_volume("label", R"({"topology.kubernetes.io/zone":"a"})", ebs);
+  bound_volume("anywhere", "{}", ebs);
+  bound_volume("azure", "{}", R"("azureDisk":{"diskURI":"/d"},)" + zone_a);
+  bound_volume("vsphere", "{}", R"("vsphereVolume":{"volumePath":"p"},)" + zone_a);
+  bound_volume("csi", "{}", R"("csi":{"driver":"ebs.csi.aws.com","volumeHandle":"vol-1"},)" + zone_a);
+  cluster_.put_text(kCsiNodes, R"({"metadata":{"name":"migrated","annotations":{
+      "storage.alpha.kubernetes.io/migrated-plugins":
+      "kubernetes.io/aws-ebs,kubernetes.io/azure-disk,kubernetes.io/vsphere-volume"}}})");
+  cluster_.put_text(kCsiNodes, R"({"metadata":{"name":"other","annotations":{
+      "storage.alpha.kubernetes.io/migrated-plugins":"kubernetes.io/cinder"}}})");
+  start();
+  constexpr const char* kDriverZone = R"({"topology.ebs.csi.aws.com/zone":"a"})";
+  constexpr const char* kOtherDriverZone = R"({"topology.ebs.csi.aws.com/zone":"b","topology.kubernetes.io/zone":"a"})";
+  constexpr const char* kZone = R"({"topology.kubernetes.io/zone":"a"})";
+  struct Row {
+    const char* rule;
+    const char* claim;
+    const char* node;
+    const char* labels;
+    const char* verdict;
+  };
+  const std::vector<Row> rows = {
+      {"the zone under the driver's label", "affinity", "migrated", kDriverZone, ""},
+      {"another zone under the driver's label", "affinity", "migrated", kOtherDriverZone, kConflict},
+      {"the driver says nothing of zones", "affinity", "migrated", kZone, kConflict},
+      {"not migrated: the volume's own affinity", "affinity", "other", kZone, ""},
+      {"not migrated: the driver's label does not count", "affinity", "other", kDriverZone, kConflict},
+      {"no CSINode: the volume's own affinity", "affinity", "unknown", kZone, ""},
+      {"the volume's label counts where it is migrated", "label", "migrated", kDriverZone, ""},
+      {"the volume's label, another zone", "label", "migrated", kOtherDriverZone, kConflict},
+      {"the volume's label does not count elsewhere", "label", "other", "{}", ""},
+      {"a volume without zones", "anywhere", "migrated", "{}", ""},
+      {"zones of Azure stay as they are", "azure", "migrated", kZone, ""},
+      {"zones of Azure stay as they are, elsewhere", "azure", "migrated", "{}", kConflict},
+      {"a plugin that is not migrated for the scheduler", "vsphere", "migrated", kZone, ""},
+      {"a CSI volume is as it is", "csi", "migrated", kZone, ""},
+  };
+  for (const Row& row : rows) EXPECT_EQ(on(row.node, *uses({row.claim}), row.labels), row.verdict) << row.rule;
+}
+
+TEST_F(VolumeBindingTest, AnInTreeVolumeThatCannotBeTranslatedIsAnErrorOnlyWhereItMatters) {
+  bound_volume("broken", "{}", R"("awsElasticBlockStore":{"volumeID":"aws://z/disk"})");
+  cluster_.put_text(kCsiNodes, R"({"metadata":{"name":"migrated","annotations":{
+      "storage.alpha.kubernetes.io/migrated-plugins":"kubernetes.io/aws-ebs"}}})");
+  start();
+  EXPECT_EQ(on("other", *uses({"broken"})), "");
+  const auto cycle = decided(uses({"broken"}), "migrated");
+  const auto verdict =
+      dynamic_cast<scheduler::Filter&>(*plugin_).filter(*cycle.pod, cycle.data[0].get(), node("migrated"));
+  ASSERT_FALSE(verdict);
+  EXPECT_EQ(verdict.error().message(),
+            "could not translate pv: failed to translate Kubernetes ID to EBS Volume ID Invalid format for AWS volume "
+            "(aws://z/disk)");
+}
+
+TEST_F(VolumeBindingTest, AClaimBoundToAVolumeThatIsGoneFitsNowhere) {
+  claim("c", "late", R"(,"volumeName":"gone")");
+  cluster_.edit(kPersistentVolumeClaims, {"default", "c"},
+                [](json& c) { c["metadata"]["annotations"]["pv.kubernetes.io/bind-completed"] = "yes"; });
+  start();
+  EXPECT_EQ(on("a", *uses({"c"})), "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)");
 }
 
 TEST_F(VolumeBindingTest, ALateClaimNeedsAVolumeOfTheNodeThatIsLargeEnough) {
@@ -220,15 +302,61 @@ TEST_F(VolumeBindingTest, AShapeScoresHowFullTheVolumesWouldBe) {
   EXPECT_EQ(*score.score(*waiting, data->data.get(), b, snapshot), 100);
 }
 
-TEST_F(VolumeBindingTest, IsWokenOnlyByItsOwnClaims) {
-  claim("c", "late");
+TEST_F(VolumeBindingTest, IsWokenByWhatMayHelp) {
   start();
+  const auto object = [](const std::string& text) { return *api::Object::parse(text); };
+  const auto named = [&](const std::string& name, const std::string& more = "") {
+    return object(R"({"metadata":{"namespace":"default","name":")" + name + "\"}" + more + "}");
+  };
+  const auto migrated = [&](const std::string& list) {
+    return object(R"({"metadata":{"name":"a","annotations":{"storage.alpha.kubernetes.io/migrated-plugins":")" + list +
+                  R"("}}})");
+  };
+  const auto plain = named("x");
+  const auto zone_a = named("x", R"(,"allowedTopologies":[{"matchLabelExpressions":[{"key":"z","values":["a"]}]}])");
+  const auto one = named("x", R"(,"capacity":"1Gi")");
+  const auto two = named("x", R"(,"capacity":"2Gi")");
+  const auto capped = named("x", R"(,"capacity":"2Gi","maximumVolumeSize":"1Gi")");
+  const auto counts = named("d", R"(,"spec":{"storageCapacity":true})");
+  const auto counts_not = named("d", R"(,"spec":{"storageCapacity":false})");
+  struct Row {
+    const char* rule;
+    api::Resource resource;
+    api::Object before, after;
+    bool woken;
+  };
+  const std::vector<Row> rows = {
+      {"its claim came", kPersistentVolumeClaims, {}, named("c"), true},
+      {"its claim changed", kPersistentVolumeClaims, named("c"), named("c"), true},
+      {"another claim came", kPersistentVolumeClaims, {}, named("d"), false},
+      {"a volume came", kPersistentVolumes, {}, plain, true},
+      {"a volume changed", kPersistentVolumes, plain, plain, true},
+      {"a volume went", kPersistentVolumes, plain, {}, false},
+      {"a class came", kClasses, {}, plain, true},
+      {"a class has other topologies", kClasses, zone_a, plain, true},
+      {"a class changed otherwise", kClasses, zone_a, zone_a, false},
+      {"a class went", kClasses, plain, {}, false},
+      {"a node's drivers are known", kCsiNodes, {}, migrated(""), true},
+      {"a node has migrated another plugin", kCsiNodes, migrated("p"), migrated("p,q"), true},
+      {"a node's drivers changed otherwise", kCsiNodes, migrated("p"), migrated("p"), false},
+      {"a node's drivers are gone", kCsiNodes, migrated("p"), {}, false},
+      {"a driver's capacity counts no more", kCsiDrivers, counts, counts_not, true},
+      {"a driver's capacity counts", kCsiDrivers, counts_not, counts, false},
+      {"a driver came", kCsiDrivers, {}, counts, false},
+      {"storage came", kCapacities, {}, one, true},
+      {"storage grew", kCapacities, one, two, true},
+      {"storage shrank", kCapacities, two, one, false},
+      {"storage for larger volumes", kCapacities, capped, two, true},
+      {"storage went", kCapacities, one, {}, false},
+  };
   const auto waiting = uses({"c"});
-  for (const auto& interest : plugin_->retry_on()) {
-    if (!interest.helps) continue;
-    EXPECT_TRUE(interest.helps(*waiting, {}, *cluster_.find(kPersistentVolumeClaims, {"default", "c"})));
-    claim("d", "late");
-    EXPECT_FALSE(interest.helps(*waiting, {}, *cluster_.find(kPersistentVolumeClaims, {"default", "d"})));
+  for (const Row& row : rows) {
+    bool woken = false;
+    for (const auto& interest : plugin_->retry_on()) {
+      if (interest.event == scheduler::ClusterEvent::ResourceChanged && interest.resource == row.resource)
+        woken = woken || !interest.helps || interest.helps(*waiting, row.before, row.after);
+    }
+    EXPECT_EQ(woken, row.woken) << row.rule;
   }
 }
 

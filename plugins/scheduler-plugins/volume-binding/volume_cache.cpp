@@ -12,6 +12,7 @@ using api::ObjectKey;
 namespace {
 
 const api::Resource kStorageClasses{"storage.k8s.io", "v1", "storageclasses"};
+const api::Resource kCsiNodes{"storage.k8s.io", "v1", "csinodes"};
 const api::Resource kCsiDrivers{"storage.k8s.io", "v1", "csidrivers"};
 const api::Resource kCapacities{"storage.k8s.io", "v1", "csistoragecapacities"};
 constexpr const char* kByClass = "volume-binding/class";
@@ -22,6 +23,7 @@ VolumeCache::VolumeCache(client::InformerFactory& informers)
     : claims_(informers.informer(api::resources::kPersistentVolumeClaims, {})),
       volumes_(informers.informer(api::resources::kPersistentVolumes, {})),
       classes_(informers.informer(kStorageClasses, {})),
+      csi_nodes_(informers.informer(kCsiNodes, {})),
       drivers_(informers.informer(kCsiDrivers, {})),
       capacities_(informers.informer(kCapacities, {})) {
   volumes_->add_index(kByClass, [](const Object& volume) -> std::vector<std::string> {
@@ -57,6 +59,10 @@ std::optional<Object> VolumeCache::storage_class_of(const Object& claim) const {
 bool VolumeCache::binds_late(const Object& claim) const {
   const auto storage_class = storage_class_of(claim);
   return storage_class && storage_class->body()["volumeBindingMode"].string() == "WaitForFirstConsumer";
+}
+
+std::optional<Object> VolumeCache::csi_node(const std::string& name) const {
+  return csi_nodes_->find({{}, name});
 }
 
 std::optional<Object> VolumeCache::driver(const std::string& name) const {

@@ -27,6 +27,7 @@ class VolumeCache {
   std::optional<api::Object> storage_class_of(const api::Object& claim) const;
   // Of the claim's class: WaitForFirstConsumer.
   bool binds_late(const api::Object& claim) const;
+  std::optional<api::Object> csi_node(const std::string& name) const;
   std::optional<api::Object> driver(const std::string& name) const;
   std::vector<api::Object> capacities(const std::string& storage_class) const;
 
@@ -52,7 +53,7 @@ class VolumeCache {
     mutable std::map<api::ObjectKey, api::Object> objects_;
   };
 
-  const std::shared_ptr<client::Informer> claims_, volumes_, classes_, drivers_, capacities_;
+  const std::shared_ptr<client::Informer> claims_, volumes_, classes_, csi_nodes_, drivers_, capacities_;
   Assumed assumed_claims_, assumed_volumes_;
 };
 

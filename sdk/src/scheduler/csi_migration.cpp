@@ -25,7 +25,6 @@ constexpr std::array<InTreePlugin, 5> kPlugins = {{
 }};
 constexpr const InTreePlugin &kAwsEbs = kPlugins[0], &kGcePd = kPlugins[1], &kAzureDisk = kPlugins[2];
 
-constexpr const char* kMigratedPlugins = "storage.alpha.kubernetes.io/migrated-plugins";
 constexpr const char* kZone = "topology.kubernetes.io/zone";
 constexpr const char* kRegion = "topology.kubernetes.io/region";
 constexpr const char* kOldZone = "failure-domain.beta.kubernetes.io/zone";
@@ -211,7 +210,7 @@ Result<api::Object> as_csi_volume(const InTreePlugin& plugin, const api::Object&
 }
 
 bool has_migrated(const api::Object& csi_node, const InTreePlugin& plugin) {
-  std::string_view list = csi_node.annotations()[kMigratedPlugins].string();
+  std::string_view list = csi_node.annotations()[kMigratedPluginsAnnotation].string();
   while (!list.empty()) {
     const auto comma = std::min(list.find(','), list.size());
     if (list.substr(0, comma) == plugin.name) return true;

@@ -41,7 +41,10 @@ KUBERNEL_EXPORT Result<std::string> csi_handle_of_inline(const InTreePlugin& plu
 /// Errors: as csi_handle().
 KUBERNEL_EXPORT Result<api::Object> as_csi_volume(const InTreePlugin& plugin, const api::Object& persistent_volume);
 
-/// Whether the node has given the plugin's volumes to their driver (storage.alpha.kubernetes.io/migrated-plugins).
+/// Of a CSINode: the names of the plugins whose volumes the node has given to their drivers, separated by commas.
+inline constexpr const char* kMigratedPluginsAnnotation = "storage.alpha.kubernetes.io/migrated-plugins";
+
+/// Whether the plugin is one of them.
 KUBERNEL_EXPORT bool has_migrated(const api::Object& csi_node, const InTreePlugin& plugin);
 
 }  // namespace kubernel::scheduler
