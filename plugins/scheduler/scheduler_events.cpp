@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What the informers tell the scheduler, and which waiting pods that may help.
+#include <algorithm>
 #include <set>
 
 #include "scheduler_framework.h"
@@ -37,11 +38,24 @@ bool heartbeat_aside_equal(Value before, Value after) {
   return true;
 }
 
-// Whether a running pod now asks for less of something (KEP-1287 in-place resize).
+// A node that says nothing of resources leaves it to the spec what a pod needs.
+bool reports_resources(const Object& pod) {
+  const Value status = pod["status"];
+  if (status["resources"]) return true;
+  for (const char* list : {"containerStatuses", "initContainerStatuses"}) {
+    const Value containers = status[list];
+    if (std::any_of(containers.begin(), containers.end(),
+                    [](Value one) { return static_cast<bool>(one["resources"]); }))
+      return true;
+  }
+  return false;
+}
+
+// Whether a running pod now needs less of something (KEP-1287 in-place resize).
 bool released_resources(const Object& before, const Object& after) {
-  if (before["spec"] == after["spec"]) return false;
-  const scheduler::Resources was = scheduler::pod_requests(before["spec"]);
-  scheduler::Resources most = scheduler::pod_requests(after["spec"]);
+  if (before["spec"] == after["spec"] && !reports_resources(before)) return false;
+  const scheduler::Resources was = scheduler::pod_requests(before["spec"], before["status"]);
+  scheduler::Resources most = scheduler::pod_requests(after["spec"], after["status"]);
   const scheduler::Resources is = most;
   most.raise_to(was);
   return !(most == is);

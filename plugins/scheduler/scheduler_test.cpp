@@ -57,6 +57,18 @@ class Single final : public Plugin, public scheduler::Filter {
   std::vector<scheduler::EventInterest> retry_on() const override { return {{ClusterEvent::PodDeleted, {}}}; }
 };
 
+// Fits nodes with enough CPU.
+class Room final : public Plugin, public scheduler::Filter {
+ public:
+  Result<Verdict> filter(const scheduler::PodInfo& pod, const scheduler::CycleData*,
+                         const scheduler::NodeInfo& node) const override {
+    return node.requested.milli_cpu + pod.requests.milli_cpu <= node.allocatable.milli_cpu
+               ? Verdict::fits()
+               : Verdict::unschedulable("Insufficient cpu");
+  }
+  std::vector<scheduler::EventInterest> retry_on() const override { return {{ClusterEvent::PodDeleted, {}}}; }
+};
+
 // Holds every pod until the test allows or rejects it.
 class Gate final : public Plugin, public scheduler::Permit {
  public:
@@ -205,6 +217,32 @@ TEST_F(SchedulerTest, ADeletedPodMakesRoomForTheNext) {
   put_pod("q");
   settle();
   cluster_.erase(kPods, {"default", "p"});
+  settle();
+  pass(1s);
+  EXPECT_EQ(node_of("q"), "a");
+}
+
+// KEP-1287: the spec has shrunk already, the containers not yet.
+TEST_F(SchedulerTest, APodMakesRoomOnceItsContainersHaveShrunk) {
+  provide("Room", make_plugin<Room>);
+  put_node("a", R"({"allow":"yes"})");
+  cluster_.edit(kNodes, {"", "a"}, [](auto& node) { node["status"]["allocatable"] = {{"cpu", "2"}}; });
+  constexpr const char* kWants =
+      R"({"schedulerName":"default-scheduler","containers":[{"name":"c","resources":{"requests":{"cpu":"1"}}}]})";
+  put_pod("p", kWants);
+  const auto in_use = [&](const char* cpu) {
+    cluster_.edit(kPods, {"default", "p"}, [&](auto& pod) {
+      pod["spec"]["nodeName"] = "a";
+      pod["status"]["containerStatuses"] =
+          nlohmann::json::parse(R"([{"name":"c","resources":{"requests":{"cpu":")" + std::string(cpu) + R"("}}}])");
+    });
+  };
+  in_use("2");
+  ASSERT_TRUE(start());
+  put_pod("q", kWants);
+  settle();
+  EXPECT_EQ(condition_message("q"), "0/1 nodes are available: 1 Insufficient cpu.");
+  in_use("1");
   settle();
   pass(1s);
   EXPECT_EQ(node_of("q"), "a");

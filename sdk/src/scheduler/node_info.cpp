@@ -74,8 +74,8 @@ bool ports_conflict(const HostPort& a, const HostPort& b) noexcept {
 PodInfo::PodInfo(api::Object pod)
     : object(std::move(pod)),
       spec(object.body()["spec"]),
-      requests(pod_requests(spec)),
-      scoring_requests(pod_requests_for_scoring(spec)),
+      requests(pod_requests(spec, object.body()["status"])),
+      scoring_requests(pod_requests_for_scoring(spec, object.body()["status"])),
       priority(spec["priority"].integer()),
       node_name(spec["nodeName"].string()) {
   const bool host_network = spec["hostNetwork"].boolean();

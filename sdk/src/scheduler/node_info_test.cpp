@@ -58,6 +58,101 @@ TEST(PodRequests, ForScoringAContainerThatAsksForNothingCountsToo) {
   EXPECT_EQ(info->scoring_requests.memory, kDefaultMemory);
 }
 
+PodInfo pod_with_status(const std::string& spec, const std::string& status) {
+  auto object = api::Object::parse(R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"a","uid":"u"},"spec":)" +
+                                   spec + R"(,"status":)" + status + "}");
+  EXPECT_TRUE(object) << object.error().message();
+  return PodInfo(*object);
+}
+
+// KEP-1287.
+TEST(PodRequests, InTheMiddleOfAResizeTheLargestCounts) {
+  struct Row {
+    const char* rule;
+    const char* wanted;
+    const char* status;
+    std::int64_t milli_cpu;
+  };
+  const std::vector<Row> rows = {
+      {"without a report what is wanted", "1", "{}", 1000},
+      {"a report without resources says nothing", "1",
+       R"({"containerStatuses":[{"name":"c","allocatedResources":{"cpu":"2"}}]})", 1000},
+      {"growing: what is wanted", "3",
+       R"({"containerStatuses":[{"name":"c","resources":{"requests":{"cpu":"1"}},"allocatedResources":{"cpu":"1"}}]})",
+       3000},
+      {"shrinking: what is in use still", "1",
+       R"({"containerStatuses":[{"name":"c","resources":{"requests":{"cpu":"3"}},"allocatedResources":{"cpu":"1"}}]})",
+       3000},
+      {"promised, not yet in use", "1",
+       R"({"containerStatuses":[{"name":"c","resources":{"requests":{"cpu":"1"}},"allocatedResources":{"cpu":"2"}}]})",
+       2000},
+      {"infeasible: what is wanted does not count", "9",
+       R"({"conditions":[{"type":"PodResizePending","status":"True","reason":"Infeasible"}],
+           "containerStatuses":[{"name":"c","resources":{"requests":{"cpu":"1"}},"allocatedResources":{"cpu":"2"}}]})",
+       2000},
+      {"infeasible, but nothing is reported: what is wanted", "9",
+       R"({"conditions":[{"type":"PodResizePending","status":"True","reason":"Infeasible"}]})", 9000},
+      {"deferred: it counts", "9",
+       R"({"conditions":[{"type":"PodResizePending","status":"True","reason":"Deferred"}],
+           "containerStatuses":[{"name":"c","resources":{"requests":{"cpu":"1"}},"allocatedResources":{"cpu":"2"}}]})",
+       9000},
+      {"another container's report says nothing", "1",
+       R"({"containerStatuses":[{"name":"d","resources":{"requests":{"cpu":"3"}}}]})", 1000},
+  };
+  for (const Row& row : rows) {
+    const auto info = pod_with_status(
+        R"({"containers":[{"name":"c","resources":{"requests":{"cpu":")" + std::string(row.wanted) + R"("}}}]})",
+        row.status);
+    EXPECT_EQ(info.requests.milli_cpu, row.milli_cpu) << row.rule;
+    EXPECT_EQ(info.scoring_requests.milli_cpu, row.milli_cpu) << row.rule;
+    EXPECT_EQ(info.scoring_requests.memory, kDefaultMemory) << row.rule;
+  }
+}
+
+TEST(PodRequests, WhatAContainerOnlyUsesIsNotAssumedBesides) {
+  const auto info = pod_with_status(R"({"containers":[{"name":"c"}]})",
+                                    R"({"containerStatuses":[{"name":"c","resources":{"requests":{"cpu":"10m"}}}]})");
+  EXPECT_EQ(info.scoring_requests.milli_cpu, 10);
+  EXPECT_EQ(info.scoring_requests.memory, kDefaultMemory);
+}
+
+TEST(PodRequests, OfInitContainersOnlySidecarsAreResized) {
+  const char* const status = R"({"initContainerStatuses":[
+      {"name":"s","resources":{"requests":{"cpu":"4"}}},{"name":"i","resources":{"requests":{"cpu":"9"}}}]})";
+  const auto info = pod_with_status(R"({"initContainers":[
+      {"name":"s","restartPolicy":"Always","resources":{"requests":{"cpu":"1"}}},
+      {"name":"i","resources":{"requests":{"cpu":"2"}}}],
+      "containers":[{"name":"c","resources":{"requests":{"cpu":"1"}}}]})",
+                                    status);
+  EXPECT_EQ(info.requests.milli_cpu, 6000);
+}
+
+TEST(PodRequests, ResourcesOfThePodAreResizedAsThoseOfContainers) {
+  const std::string spec =
+      R"({"resources":{"requests":{"cpu":"2","hugepages-2Mi":"4Mi"}},
+          "containers":[{"name":"c","resources":{"requests":{"cpu":"1","memory":"5"}}}]})";
+  struct Row {
+    const char* rule;
+    const char* status;
+    std::int64_t milli_cpu, huge_pages;
+  };
+  const std::vector<Row> rows = {
+      {"without a report what is wanted", R"({"allocatedResources":{"cpu":"5"}})", 2000, 4 << 20},
+      {"in use", R"({"resources":{"requests":{"cpu":"3"}},"allocatedResources":{"cpu":"1"}})", 3000, 4 << 20},
+      {"promised", R"({"resources":{"requests":{"cpu":"1"}},"allocatedResources":{"cpu":"4","hugepages-2Mi":"6Mi"}})",
+       4000, 6 << 20},
+      {"infeasible",
+       R"({"conditions":[{"type":"PodResizePending","reason":"Infeasible"}],"resources":{"requests":{"cpu":"1"}}})",
+       1000, 0},
+  };
+  for (const Row& row : rows) {
+    const auto info = pod_with_status(spec, row.status);
+    EXPECT_EQ(info.requests.milli_cpu, row.milli_cpu) << row.rule;
+    EXPECT_EQ(info.requests.amount("hugepages-2Mi"), row.huge_pages) << row.rule;
+    EXPECT_EQ(info.requests.memory, 5) << row.rule;
+  }
+}
+
 TEST(NodeInfo, RemovingAPodUndoesAddingIt) {
   NodeInfo info = node(R"("status":{"allocatable":{"cpu":"4","pods":"110"}})");
   const Resources before = info.requested;

@@ -23,44 +23,96 @@ struct Assumed {
   std::int64_t memory = 0;
 };
 
-Resources container_requests(Value container, const Assumed& assumed) {
-  const Value requests = container["resources"]["requests"];
-  Resources out = Resources::read(requests);
-  if (!requests["cpu"]) out.milli_cpu = assumed.milli_cpu;
-  if (!requests["memory"]) out.memory = assumed.memory;
-  return out;
-}
-
-Resources sum_requests(Value spec, const Assumed& assumed) {
-  Resources total;
-  for (const Value container : spec["containers"]) total += container_requests(container, assumed);
-
-  // Init containers run one after the other, beside the restartable ones that were started before them.
-  Resources peak;
-  Resources sidecars;
-  for (const Value container : spec["initContainers"]) {
-    Resources step = container_requests(container, assumed);
-    if (container["restartPolicy"].string() == "Always") {
-      total += step;
-      sidecars += step;
-      step = sidecars;
-    } else {
-      step += sidecars;
-    }
-    peak.raise_to(step);
+bool resize_is_infeasible(Value pod_status) {
+  for (const Value condition : pod_status["conditions"]) {
+    if (condition["type"].string() == "PodResizePending") return condition["reason"].string() == "Infeasible";
   }
-  total.raise_to(peak);
-
-  const Value pod_level = spec["resources"]["requests"];
-  const Resources wanted = Resources::read(pod_level);
-  if (pod_level["cpu"]) total.milli_cpu = wanted.milli_cpu;
-  if (pod_level["memory"]) total.memory = wanted.memory;
-  for (const auto& [name, amount] : wanted.scalars) slot(total, name) = amount;
-
-  total += Resources::read(spec["overhead"]);
-  total.pods = 1;
-  return total;
+  return false;
 }
+
+// Adds up the containers of one pod.
+class Sum {
+ public:
+  Sum(Value spec, Value status, const Assumed& assumed) : spec_(spec), status_(status), assumed_(assumed) {}
+
+  Resources of_pod() const {
+    Resources total;
+    for (const Value container : spec_["containers"]) total += of_container(container, true);
+
+    // Init containers run one after the other, beside the restartable ones that were started before them.
+    Resources peak;
+    Resources sidecars;
+    for (const Value container : spec_["initContainers"]) {
+      const bool goes_on = container["restartPolicy"].string() == "Always";
+      Resources step = of_container(container, goes_on);
+      if (goes_on) {
+        total += step;
+        sidecars += step;
+        step = sidecars;
+      } else {
+        step += sidecars;
+      }
+      peak.raise_to(step);
+    }
+    total.raise_to(peak);
+
+    set_pod_level(total);
+    total += Resources::read(spec_["overhead"]);
+    total.pods = 1;
+    return total;
+  }
+
+ private:
+  // `resizable`: its resources may be changed while it runs.
+  Resources of_container(Value container, bool resizable) const {
+    const Value requests = container["resources"]["requests"];
+    const Value status = resizable ? status_of(container["name"].string()) : Value();
+    const Value in_use = status["resources"];
+    if (in_use) return largest(requests, in_use["requests"], status["allocatedResources"]);
+    Resources out = Resources::read(requests);
+    if (!requests["cpu"]) out.milli_cpu = assumed_.milli_cpu;
+    if (!requests["memory"]) out.memory = assumed_.memory;
+    return out;
+  }
+
+  Resources largest(Value wanted, Value in_use, Value promised) const {
+    if (resize_is_infeasible(status_)) wanted = {};
+    Resources out = Resources::read(wanted);
+    out.raise_to(Resources::read(in_use));
+    out.raise_to(Resources::read(promised));
+    if (!wanted["cpu"] && !in_use["cpu"] && !promised["cpu"]) out.milli_cpu = assumed_.milli_cpu;
+    if (!wanted["memory"] && !in_use["memory"] && !promised["memory"]) out.memory = assumed_.memory;
+    return out;
+  }
+
+  Value status_of(std::string_view container) const {
+    for (const char* list : {"initContainerStatuses", "containerStatuses"}) {
+      for (const Value status : status_[list]) {
+        if (status["name"].string() == container) return status;
+      }
+    }
+    return {};
+  }
+
+  void set_pod_level(Resources& total) const {
+    const Value wanted = spec_["resources"]["requests"];
+    if (!wanted) return;
+    const Value in_use = status_["resources"];
+    Resources level = Resources::read(wanted);
+    if (in_use) {
+      if (resize_is_infeasible(status_)) level = {};
+      level.raise_to(Resources::read(in_use["requests"]));
+      level.raise_to(Resources::read(status_["allocatedResources"]));
+    }
+    // The API lets nobody name anything but these and huge pages.
+    if (wanted["cpu"]) total.milli_cpu = level.milli_cpu;
+    if (wanted["memory"]) total.memory = level.memory;
+    for (const auto& [name, unused] : Resources::read(wanted).scalars) slot(total, name) = level.amount(name);
+  }
+
+  const Value spec_, status_;
+  const Assumed assumed_;
+};
 
 }  // namespace
 
@@ -123,12 +175,12 @@ void Resources::raise_to(const Resources& other) {
   }
 }
 
-Resources pod_requests(Value pod_spec) {
-  return sum_requests(pod_spec, {});
+Resources pod_requests(Value pod_spec, Value pod_status) {
+  return Sum(pod_spec, pod_status, {}).of_pod();
 }
 
-Resources pod_requests_for_scoring(Value pod_spec) {
-  return sum_requests(pod_spec, {kDefaultMilliCpu, kDefaultMemory});
+Resources pod_requests_for_scoring(Value pod_spec, Value pod_status) {
+  return Sum(pod_spec, pod_status, {kDefaultMilliCpu, kDefaultMemory}).of_pod();
 }
 
 }  // namespace kubernel::scheduler

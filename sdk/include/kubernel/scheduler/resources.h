@@ -64,9 +64,13 @@ class AmountOf {
 /// What a pod needs at once: the larger of the sum of its containers (with restartable init containers, which go on
 /// running) and each step of its initialization, plus spec.overhead; pod-level spec.resources win where they are set.
 /// (KEP-753 sidecar containers, KEP-688 pod overhead, KEP-2837 pod level resources.) `pods` is 1.
-KUBERNEL_EXPORT Resources pod_requests(api::Value pod_spec);
+///
+/// Where the node reports resources in `pod_status` (of a container, or of the pod), the largest of what is wanted,
+/// promised and in use counts; once the node has said that a resize is infeasible, what is wanted does not count
+/// (KEP-1287 in-place resize, KEP-5419 of pod-level resources).
+KUBERNEL_EXPORT Resources pod_requests(api::Value pod_spec, api::Value pod_status = {});
 
 /// As pod_requests(), with kDefaultMilliCpu and kDefaultMemory for containers that ask for none: what scores look at.
-KUBERNEL_EXPORT Resources pod_requests_for_scoring(api::Value pod_spec);
+KUBERNEL_EXPORT Resources pod_requests_for_scoring(api::Value pod_spec, api::Value pod_status = {});
 
 }  // namespace kubernel::scheduler
