@@ -12,7 +12,6 @@ std::vector<double> exponential(double start, double factor, int count) {
   return out;
 }
 
-constexpr std::size_t kEvents = static_cast<std::size_t>(scheduler::ClusterEvent::ResourceChanged) + 1;
 constexpr std::array<const char*, 3> kOutcomes = {"scheduled", "unschedulable", "error"};
 constexpr std::array<const char*, 6> kPluginStatuses = {"Success", "Unschedulable", "UnschedulableAndUnresolvable",
                                                         "Wait",    "Skip",          "Error"};
@@ -44,22 +43,6 @@ Gauge& cached(Metrics& metrics, const char* type) {
 
 }  // namespace
 
-std::string_view name_of(scheduler::ClusterEvent event) {
-  switch (event) {
-    case scheduler::ClusterEvent::NodeAdded: return "NodeAdd";
-    case scheduler::ClusterEvent::NodeDeleted: return "NodeDelete";
-    case scheduler::ClusterEvent::NodeAllocatableChanged: return "NodeAllocatableChange";
-    case scheduler::ClusterEvent::NodeLabelsChanged: return "NodeLabelChange";
-    case scheduler::ClusterEvent::NodeTaintsChanged: return "NodeTaintChange";
-    case scheduler::ClusterEvent::NodeConditionsChanged: return "NodeConditionChange";
-    case scheduler::ClusterEvent::PodAssigned: return "AssignedPodAdd";
-    case scheduler::ClusterEvent::PodDeleted: return "AssignedPodDelete";
-    case scheduler::ClusterEvent::PodUpdated: return "PodUpdate";
-    case scheduler::ClusterEvent::ResourceChanged: return "ResourceChange";
-  }
-  return "Unknown";
-}
-
 PluginStatus status_of(const Result<scheduler::Verdict>& verdict) {
   if (!verdict) return PluginStatus::Error;
   switch (verdict->kind()) {
@@ -73,7 +56,7 @@ PluginStatus status_of(const Result<scheduler::Verdict>& verdict) {
 }
 
 ProfileMetrics::ProfileMetrics(Metrics& metrics, const std::string& profile, const std::vector<std::string>& plugins)
-    : metrics_(metrics), plugins_(plugins), hint_durations_(plugins.size() * kEvents * 2) {
+    : metrics_(metrics), plugins_(plugins) {
   for (const std::string& plugin : plugins) {
     for (const Point point : {Point::PreFilter, Point::Filter, Point::PreScore, Point::Score}) {
       const char* const label = kPointLabels[static_cast<std::size_t>(point)];
@@ -148,19 +131,16 @@ void ProfileMetrics::plugin_took(Point point, std::size_t plugin, PluginStatus s
   histogram->observe(seconds(took));
 }
 
-void ProfileMetrics::hinted(std::size_t plugin, scheduler::ClusterEvent event, bool helps,
+void ProfileMetrics::hinted(std::size_t plugin, std::string_view event, bool helps,
                             std::chrono::nanoseconds took) const {
   if (plugin >= plugins_.size()) return;
-  auto& known = hint_durations_[(plugin * kEvents + static_cast<std::size_t>(event)) * 2 + (helps ? 1 : 0)];
-  Histogram* histogram = known.load(std::memory_order_acquire);
+  const std::lock_guard lock(mutex_);
+  Histogram*& histogram = hint_durations_[{plugin, event.data(), helps}];
   if (histogram == nullptr) {
-    histogram =
-        &metrics_.histogram("scheduler_queueing_hint_execution_duration_seconds",
-                            "Duration for running a queueing hint function of a plugin.", exponential(0.00001, 1.5, 20),
-                            {{"event", std::string(name_of(event))},
-                             {"hint", helps ? "Queue" : "QueueSkip"},
-                             {"plugin", plugins_[plugin]}});
-    known.store(histogram, std::memory_order_release);
+    histogram = &metrics_.histogram(
+        "scheduler_queueing_hint_execution_duration_seconds",
+        "Duration for running a queueing hint function of a plugin.", exponential(0.00001, 1.5, 20),
+        {{"event", std::string(event)}, {"hint", helps ? "Queue" : "QueueSkip"}, {"plugin", plugins_[plugin]}});
   }
   histogram->observe(seconds(took));
 }

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <array>
-#include <atomic>
 #include <chrono>
 #include <map>
 #include <mutex>
@@ -25,9 +24,6 @@ enum class Outcome : std::uint8_t { Scheduled, Unschedulable, Error };
 enum class PointStatus : std::uint8_t { Success, Unschedulable, Error };
 enum class PluginStatus : std::uint8_t { Success, Unschedulable, Unresolvable, Wait, Skip, Error };
 
-// Upstream's name of an event.
-std::string_view name_of(scheduler::ClusterEvent event);
-
 // Upstream's word for what a plugin said.
 PluginStatus status_of(const Result<scheduler::Verdict>& verdict);
 
@@ -43,8 +39,8 @@ class ProfileMetrics {
   void evaluated(Point point, std::size_t plugin) const;
   // Of a sample of calls.
   void plugin_took(Point point, std::size_t plugin, PluginStatus status, std::chrono::nanoseconds took) const;
-  // What a hint said of an event, and how long it took.
-  void hinted(std::size_t plugin, scheduler::ClusterEvent event, bool helps, std::chrono::nanoseconds took) const;
+  // What a hint said of an event (its label, which lives as long as the process), and how long it took.
+  void hinted(std::size_t plugin, std::string_view event, bool helps, std::chrono::nanoseconds took) const;
   // Pods that sleep because of the plugin.
   void refused(std::size_t plugin, std::size_t pods) const;
 
@@ -59,11 +55,11 @@ class ProfileMetrics {
   const std::vector<std::string> plugins_;
   std::array<std::vector<Counter*>, kPoints> evaluations_;  // By plugin; empty where upstream counts none.
   std::vector<Gauge*> refused_;
-  // By plugin, event and answer; null until first needed. Thousands of sleeping pods may be asked for one event, so
-  // there is no lock here.
-  mutable std::vector<std::atomic<Histogram*>> hint_durations_;
   mutable std::mutex mutex_;  // Guards what is below.
   mutable std::map<std::tuple<Point, std::size_t, PluginStatus>, Histogram*> plugin_durations_;
+  // By plugin, event and answer. Thousands of sleeping pods may be asked about one event, so that the event is known by
+  // where its label is.
+  mutable std::map<std::tuple<std::size_t, const char*, bool>, Histogram*> hint_durations_;
 };
 
 // Of the whole scheduler. Threads: all members may be called concurrently.

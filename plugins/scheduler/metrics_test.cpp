@@ -103,8 +103,8 @@ TEST_P(UpstreamsMetrics, AreShownUnderTheirNamesWithTheirLabelsAndBuckets) {
   const ProfileMetrics profile(registry, "default-scheduler", {"NodeName"});
   SchedulerMetrics scheduler(registry);
   profile.plugin_took(Point::Filter, 0, PluginStatus::Success, 1us);
-  profile.hinted(0, scheduler::ClusterEvent::NodeAdded, true, 1us);
-  scheduler.incoming("active", "PodAdd");
+  profile.hinted(0, "NodeAdd", true, 1us);
+  scheduler.incoming("active", "UnschedulablePodAdd");
   scheduler.permit_waited("Success", 1ms);
   scheduler.scheduled(1, 1ms);
   scheduler.handled("NodeAdd", 1ms);

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "metrics.h"
+#include "event_labels.h"
 
 namespace kubernel::plugins {
 
@@ -17,8 +17,8 @@ namespace {
 
 constexpr std::size_t kEvents = static_cast<std::size_t>(ClusterEvent::ResourceChanged) + 1;
 
-std::string_view name_of(const Happened& happened) {
-  return plugins::name_of(happened.event);
+std::string_view label_of(const Happened& happened) {
+  return happened.label.empty() ? plugins::label_of(happened.event) : happened.label;
 }
 
 // Whether anything changed that could matter to a scheduler: not the status, which the scheduler itself writes.
@@ -70,10 +70,10 @@ void SchedulingQueue::set(std::shared_ptr<const PodInfo> pod, std::size_t profil
     entry.sequence = next_sequence_++;
     entry.profile = profile;
     entry.queued = {std::move(pod), clock_.now(), clock_.now(), 0};
-    enter(entry, "PodAdd");
+    enter(entry, "UnschedulablePodAdd");
     return;
   }
-  const Happened updated{ClusterEvent::PodUpdated, entry.queued.pod->object, pod->object, {}, {}};
+  Happened updated{ClusterEvent::PodUpdated, entry.queued.pod->object, pod->object, {}, {}};
   const bool matters = differs(updated.before, updated.after);
   const Place place = entry.place;
   // A pod in the active order must not change under the set's comparator.
@@ -81,11 +81,12 @@ void SchedulingQueue::set(std::shared_ptr<const PodInfo> pod, std::size_t profil
   entry.queued.pod = std::move(pod);
   if (place == Place::Active) active_.insert(&entry);
   if (!matters) return;
+  updated.label = PodChanges::between(updated.before, updated.after).event_labels(false).front();
   if (place == Place::InFlight) {
     entry.changes.push_back(updated);
   } else if ((place == Place::Unschedulable || place == Place::Gated) && helps(entry, updated)) {
     leave(entry);
-    wait_or_enter(entry, name_of(updated));
+    wait_or_enter(entry, updated.label);
   }
 }
 
@@ -121,7 +122,7 @@ void SchedulingQueue::cut_backoff_short() {
   });
   Entry& entry = *found->second;
   leave(entry);
-  enter(entry, "BackoffComplete");
+  enter(entry, "PopFromBackoffQ");
 }
 
 void SchedulingQueue::done(std::string_view uid) {
@@ -184,7 +185,7 @@ bool SchedulingQueue::on_event(const Happened& happened) {
   woken.erase(std::unique(woken.begin(), woken.end()), woken.end());  // Several plugins may agree.
   for (Entry* entry : woken) {
     leave(*entry);
-    wait_or_enter(*entry, name_of(happened));
+    wait_or_enter(*entry, label_of(happened));
     moved = moved || entry->place != Place::Gated;
   }
   if (!in_flight_.empty()) events_.push_back(happened);
@@ -234,7 +235,7 @@ void SchedulingQueue::enter(Entry& entry, std::string_view event) {
     entry.rejected_by = {*plugin};
     fall_asleep(entry);
     ++gated_count_;
-    if (incoming_) incoming_("gated", event);
+    if (incoming_) incoming_("unschedulable", event);
     return;
   }
   put_active(entry, event);
@@ -321,7 +322,7 @@ bool SchedulingQueue::helps(const Entry& entry, std::size_t plugin, const Happen
     if (!interest.helps) return true;
     const auto began = clock_.now();
     const bool helped = interest.helps(*entry.queued.pod, happened.before, happened.after);
-    if (hinted_) hinted_(entry.profile, plugin, happened.event, helped, clock_.now() - began);
+    if (hinted_) hinted_(entry.profile, plugin, label_of(happened), helped, clock_.now() - began);
     if (helped) return true;
   }
   return false;

@@ -38,8 +38,9 @@ struct QueueProfile {
 struct Happened {
   scheduler::ClusterEvent event = scheduler::ClusterEvent::NodeAdded;
   api::Object before, after;
-  api::Resource resource;   // With ResourceChanged.
-  std::string released_by;  // Uid of a pod that only gave back what it had reserved: no news for itself.
+  api::Resource resource;       // With ResourceChanged.
+  std::string released_by;      // Uid of a pod that only gave back what it had reserved: no news for itself.
+  std::string_view label = {};  // Upstream's, for as long as the process lives; empty: that of `event`.
 };
 
 // Pods that wait for a node, in upstream's places:
@@ -85,11 +86,11 @@ class SchedulingQueue {
     std::size_t active = 0, backoff = 0, unschedulable = 0, gated = 0;
   };
   Counts counts() const;
-  // Called under the queue's lock when a pod enters a place: "active", "backoff", "unschedulable" or "gated", and why.
-  // Set before first use.
+  // Called under the queue's lock when a pod enters a place, and why: "active", "backoff" or "unschedulable", which
+  // gated pods are too. Set before first use.
   void on_incoming(std::function<void(std::string_view place, std::string_view event)> incoming);
-  // Called under the queue's lock when a plugin was asked whether an event helps. Set before first use.
-  using Hinted = std::function<void(std::size_t profile, std::size_t plugin, scheduler::ClusterEvent event, bool helps,
+  // Called under the queue's lock when a plugin was asked whether an event (its label) helps. Set before first use.
+  using Hinted = std::function<void(std::size_t profile, std::size_t plugin, std::string_view event, bool helps,
                                     std::chrono::nanoseconds took)>;
   void on_hint(Hinted hinted) { hinted_ = std::move(hinted); }
   // How many pods sleep because of each plugin of the profile.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "queue.h"
 
+#include "event_labels.h"
+
 #include <nlohmann/json.hpp>
 
 #include <kubernel/testing/scheduler.h>
@@ -50,6 +52,40 @@ TEST_F(SchedulingQueueTest, HandsOutEachPodOnceInOrder) {
   EXPECT_EQ(pop(), "a");
   EXPECT_EQ(pop(), "b");
   EXPECT_EQ(pop(), "");
+}
+
+TEST_F(SchedulingQueueTest, SaysByUpstreamsLabelsWhyPodsCome) {
+  std::vector<std::string> incoming;
+  const auto hints = [](const scheduler::PodInfo&, const api::Object&, const api::Object&) { return true; };
+  const api::Resource nodes{"storage.k8s.io", "v1", "csinodes"};
+  SchedulingQueue queue(
+      clock_, sort_, {{{{{ClusterEvent::ResourceChanged, hints, nodes}, {ClusterEvent::PodUpdated, hints}}}, {}}}, {});
+  queue.on_incoming([&](std::string_view place, std::string_view event) {
+    incoming.push_back(std::string(place) + " " + std::string(event));
+  });
+  std::vector<std::string> hinted;
+  queue.on_hint([&](std::size_t, std::size_t, std::string_view event, bool, std::chrono::nanoseconds) {
+    hinted.emplace_back(event);
+  });
+  queue.set(pod("{}"));
+  const auto refuse = [&] {
+    ASSERT_TRUE(queue.pop());
+    queue.requeue_unschedulable("u-p", {0});
+    clock_.advance(20s);
+  };
+  refuse();
+  const auto labels = labels_of(nodes);
+  queue.on_event({ClusterEvent::ResourceChanged, {}, {}, nodes, {}, labels.updated});
+  refuse();
+  queue.set(pod(R"({"tolerations":[{}]})"));
+  refuse();
+  queue.activate("u-p");
+  EXPECT_EQ(incoming,
+            (std::vector<std::string>{"active UnschedulablePodAdd", "unschedulable ScheduleAttemptFailure",
+                                      "active storage.k8s.io/CSINodeUpdate", "unschedulable ScheduleAttemptFailure",
+                                      "active UnschedulablePodUpdatePodToleration",
+                                      "unschedulable ScheduleAttemptFailure", "active ForceActivate"}));
+  EXPECT_EQ(hinted, (std::vector<std::string>{"storage.k8s.io/CSINodeUpdate", "UnschedulablePodUpdatePodToleration"}));
 }
 
 TEST_F(SchedulingQueueTest, WakesAPodOnlyForEventsItsRefusersAskedFor) {

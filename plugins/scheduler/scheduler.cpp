@@ -107,7 +107,7 @@ void Scheduler::make_queue() {
   queue_ = std::make_unique<SchedulingQueue>(context_.clock, frameworks_.front()->profile().queue_sort(),
                                              std::move(profiles), options_.queue);
   queue_->on_hint(
-      [this](std::size_t profile, std::size_t plugin, scheduler::ClusterEvent event, bool helps,
+      [this](std::size_t profile, std::size_t plugin, std::string_view event, bool helps,
              std::chrono::nanoseconds took) { frameworks_[profile]->metrics().hinted(plugin, event, helps, took); });
   queue_->on_incoming([this](std::string_view place, std::string_view event) { metrics_.incoming(place, event); });
 }

@@ -22,6 +22,7 @@
 
 #include "algorithm.h"
 #include "cache.h"
+#include "event_labels.h"
 #include "known_informers.h"
 #include "metrics.h"
 #include "nominator.h"
@@ -88,13 +89,16 @@ class Scheduler {
   void listen();
   void listen_to_resources();
   void pod_changed(const api::Object* before, const api::Object* after);
-  void place_pod(const api::Object* before, const api::Object* after, const api::Object& now);
+  void place_pod(const api::Object* before, const api::Object& pod, const PodChanges& changes);
   void pending_pod_changed(const api::Object* before, const api::Object& pod);
   void pod_gone(const api::Object& pod);
   void node_changed(const api::Object* before, const api::Object* after);
-  void node_updated(const api::Object& before, const api::Object& after);
+  void node_updated(const api::Object& before, const api::Object& after, const Stopwatch& watch);
+  void count_pod_event(const api::Object* before, const api::Object* after, const PodChanges& changes,
+                       std::chrono::nanoseconds took);
+  // `label`: as Happened::label.
   void happened(scheduler::ClusterEvent event, const api::Object* before, const api::Object* after,
-                const api::Resource& resource = {});
+                const api::Resource& resource = {}, std::string_view label = {});
 
   // Runs until no pod is active. Called through pump(), on the strand.
   void drain();

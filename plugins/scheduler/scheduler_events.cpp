@@ -24,41 +24,18 @@ bool has_ended(const Object& pod) {
   return phase == "Succeeded" || phase == "Failed";
 }
 
-const char* kind_of_change(const Object* before, const Object* after) {
-  return before == nullptr ? "Add" : after == nullptr ? "Delete" : "Update";
-}
-
-bool heartbeat_aside_equal(Value before, Value after) {
+// By what they say, not when they said it or why.
+bool conditions_equal(Value before, Value after) {
   if (before.size() != after.size()) return false;
-  for (std::size_t i = 0; i < before.size(); ++i) {
-    for (const char* member : {"type", "status", "reason"}) {
-      if (before.at(i)[member].string() != after.at(i)[member].string()) return false;
-    }
-  }
-  return true;
+  return std::all_of(after.begin(), after.end(), [&](Value condition) {
+    const auto same = std::find_if(before.begin(), before.end(),
+                                   [&](Value one) { return one["type"].string() == condition["type"].string(); });
+    return same != before.end() && (*same)["status"].string() == condition["status"].string();
+  });
 }
 
-// A node that says nothing of resources leaves it to the spec what a pod needs.
-bool reports_resources(const Object& pod) {
-  const Value status = pod["status"];
-  if (status["resources"]) return true;
-  for (const char* list : {"containerStatuses", "initContainerStatuses"}) {
-    const Value containers = status[list];
-    if (std::any_of(containers.begin(), containers.end(),
-                    [](Value one) { return static_cast<bool>(one["resources"]); }))
-      return true;
-  }
-  return false;
-}
-
-// Whether a running pod now needs less of something (KEP-1287 in-place resize).
-bool released_resources(const Object& before, const Object& after) {
-  if (before["spec"] == after["spec"] && !reports_resources(before)) return false;
-  const scheduler::Resources was = scheduler::pod_requests(before["spec"], before["status"]);
-  scheduler::Resources most = scheduler::pod_requests(after["spec"], after["status"]);
-  const scheduler::Resources is = most;
-  most.raise_to(was);
-  return !(most == is);
+bool opened(Value spec_before, Value spec_after) {
+  return spec_before["unschedulable"].boolean() && !spec_after["unschedulable"].boolean();
 }
 
 }  // namespace
@@ -89,8 +66,11 @@ void Scheduler::listen_to_resources() {
   tell_of_pods_ = resources.erase(api::resources::kPods) > 0;  // Their informer is there already.
   for (const api::Resource& resource : resources) {
     const auto informer = informers_.informer(resource, {});
-    const auto tell = [this, resource](const Object* before, const Object* after) {
-      happened(ClusterEvent::ResourceChanged, before, after, resource);
+    const auto tell = [this, resource, labels = labels_of(resource)](const Object* before, const Object* after) {
+      const Stopwatch watch(context_.clock);
+      const std::string_view label = labels.of(before, after);
+      happened(ClusterEvent::ResourceChanged, before, after, resource, label);
+      metrics_.handled(label, watch.elapsed());
       pump();
     };
     subscriptions_.push_back(
@@ -100,34 +80,76 @@ void Scheduler::listen_to_resources() {
   }
 }
 
-void Scheduler::happened(ClusterEvent event, const Object* before, const Object* after, const api::Resource& resource) {
+void Scheduler::happened(ClusterEvent event, const Object* before, const Object* after, const api::Resource& resource,
+                         std::string_view label) {
   static const Object kNone;
-  queue_->on_event({event, before == nullptr ? kNone : *before, after == nullptr ? kNone : *after, resource, {}});
+  queue_->on_event(
+      {event, before == nullptr ? kNone : *before, after == nullptr ? kNone : *after, resource, {}, label});
 }
 
 void Scheduler::pod_changed(const Object* before, const Object* after) {
   const Stopwatch watch(context_.clock);
-  const Object& now = after == nullptr ? *before : *after;
-  place_pod(before, after, now);
-  if (tell_of_pods_) happened(ClusterEvent::ResourceChanged, before, after, api::resources::kPods);
-  metrics_.handled((is_assigned(now) ? std::string("AssignedPod") : std::string("Pod")) + kind_of_change(before, after),
-                   watch.elapsed());
+  // The informer keeps none that has ended.
+  const Object* const is = after == nullptr || has_ended(*after) ? nullptr : after;
+  const bool stays = is != nullptr && before != nullptr && is_assigned(*before) == is_assigned(*is);
+  const PodChanges changes = stays ? PodChanges::between(*before, *is) : PodChanges();
+  if (is == nullptr) {
+    pod_gone(after == nullptr ? *before : *after);
+  } else {
+    place_pod(before, *is, changes);
+  }
+  if (tell_of_pods_) {
+    static constexpr ResourceLabels kAssigned = {"AssignedPodAdd", "AssignedPodUpdate", "AssignedPodDelete"};
+    static constexpr ResourceLabels kWaiting = {"UnschedulablePodAdd", "UnschedulablePodUpdate",
+                                                "UnschedulablePodDelete"};
+    const bool assigned = is_assigned(after == nullptr ? *before : *after);
+    happened(ClusterEvent::ResourceChanged, before, after, api::resources::kPods,
+             (assigned ? kAssigned : kWaiting).of(before, after));
+  }
+  count_pod_event(before, is, changes, watch.elapsed());
   pump();
 }
 
-void Scheduler::place_pod(const Object* before, const Object* after, const Object& now) {
-  if (after == nullptr || has_ended(*after)) {
-    pod_gone(now);
-  } else if (is_assigned(now)) {
-    queue_->remove(now.uid());
-    nominator_.remove(now.uid());
-    cache_.set_pod(std::make_shared<const PodInfo>(now));
-    const bool was_assigned = before != nullptr && is_assigned(*before);
-    if (!was_assigned || !(before->labels() == now.labels())) happened(ClusterEvent::PodAssigned, before, after);
-    if (was_assigned && released_resources(*before, now)) happened(ClusterEvent::PodDeleted, before, after);
-  } else {
-    pending_pod_changed(before, now);
+// As upstream does: pods without a node are counted when they are this scheduler's; an update counts under each
+// property that changed, too.
+void Scheduler::count_pod_event(const Object* before, const Object* after, const PodChanges& changes,
+                                std::chrono::nanoseconds took) {
+  const auto count = [&](std::string_view label) { metrics_.handled(label, took); };
+  const bool was_assigned = before != nullptr && is_assigned(*before);
+  const bool was_waiting = before != nullptr && !was_assigned && framework_of(*before) != nullptr;
+  if (after == nullptr) {
+    if (was_assigned) count("AssignedPodDelete");
+    if (was_waiting) count("UnschedulablePodDelete");
+  } else if (was_assigned) {
+    count("AssignedPodUpdate");
+    std::ranges::for_each(changes.event_labels(true), count);
+  } else if (is_assigned(*after)) {
+    count("AssignedPodAdd");
+    if (was_waiting) count("UnschedulablePodDelete");
+  } else if (was_waiting) {
+    count("UnschedulablePodUpdate");
+    for (const std::string_view label : changes.event_labels(false)) {
+      if (label != "UnschedulablePodUpdate") count(label);
+    }
+  } else if (framework_of(*after) != nullptr) {
+    count("UnschedulablePodAdd");
   }
+}
+
+void Scheduler::place_pod(const Object* before, const Object& pod, const PodChanges& changes) {
+  if (!is_assigned(pod)) {
+    pending_pod_changed(before, pod);
+    return;
+  }
+  queue_->remove(pod.uid());
+  nominator_.remove(pod.uid());
+  cache_.set_pod(std::make_shared<const PodInfo>(pod));
+  if (before == nullptr || !is_assigned(*before)) {
+    happened(ClusterEvent::PodAssigned, before, &pod);
+    return;
+  }
+  if (changes.labels) happened(ClusterEvent::PodAssigned, before, &pod, {}, "AssignedPodUpdatePodLabel");
+  if (changes.scaled_down) happened(ClusterEvent::PodDeleted, before, &pod, {}, "AssignedPodUpdatePodScaleDown");
 }
 
 void Scheduler::pod_gone(const Object& pod) {
@@ -167,30 +189,42 @@ void Scheduler::node_changed(const Object* before, const Object* after) {
   if (after == nullptr) {
     cache_.remove_node(before->name());
     happened(ClusterEvent::NodeDeleted, before, nullptr);
+    metrics_.handled("NodeDelete", watch.elapsed());
   } else if (before == nullptr) {
     cache_.set_node(*after);
     happened(ClusterEvent::NodeAdded, nullptr, after);
+    metrics_.handled("NodeAdd", watch.elapsed());
   } else {
-    node_updated(*before, *after);
+    node_updated(*before, *after, watch);
   }
-  metrics_.handled(std::string("Node") + kind_of_change(before, after), watch.elapsed());
   pump();
 }
 
-void Scheduler::node_updated(const Object& before, const Object& after) {
+void Scheduler::node_updated(const Object& before, const Object& after, const Stopwatch& watch) {
   const Value was = before.body();
   const Value is = after.body();
+  const bool spec = !(was["spec"] == is["spec"]);
   const bool allocatable = !(was["status"]["allocatable"] == is["status"]["allocatable"]);
   const bool labels = !(before.labels() == after.labels());
-  const bool taints = !(was["spec"] == is["spec"]);
-  const bool conditions = !heartbeat_aside_equal(was["status"]["conditions"], is["status"]["conditions"]);
+  const bool taints = spec && (opened(was["spec"], is["spec"]) || !(was["spec"]["taints"] == is["spec"]["taints"]));
+  const bool conditions = !conditions_equal(was["status"]["conditions"], is["status"]["conditions"]);
   const bool images = !(was["status"]["images"] == is["status"]["images"]);
-  if (!allocatable && !labels && !taints && !conditions && !images) return;  // A heartbeat.
-  cache_.set_node(after);
-  if (allocatable) happened(ClusterEvent::NodeAllocatableChanged, &before, &after);
-  if (labels) happened(ClusterEvent::NodeLabelsChanged, &before, &after);
-  if (taints) happened(ClusterEvent::NodeTaintsChanged, &before, &after);
-  if (conditions) happened(ClusterEvent::NodeConditionsChanged, &before, &after);
+  if (spec || allocatable || labels || conditions || images) cache_.set_node(after);  // Else a heartbeat.
+  const std::chrono::nanoseconds updating = watch.elapsed();
+  const auto tell = [&](bool changed, ClusterEvent event) {
+    if (!changed) return;
+    const Stopwatch moving(context_.clock);
+    happened(event, &before, &after);
+    metrics_.handled(label_of(event), updating + moving.elapsed());
+  };
+  tell(allocatable, ClusterEvent::NodeAllocatableChanged);
+  tell(labels, ClusterEvent::NodeLabelsChanged);
+  tell(taints, ClusterEvent::NodeTaintsChanged);
+  tell(conditions, ClusterEvent::NodeConditionsChanged);
+  // No plugin can ask for these.
+  if (!(before.annotations() == after.annotations())) metrics_.handled("NodeUpdateNodeAnnotation", updating);
+  if (!(was["status"]["declaredFeatures"] == is["status"]["declaredFeatures"]))
+    metrics_.handled("NodeUpdateNodeDeclaredFeature", updating);
 }
 
 }  // namespace kubernel::plugins

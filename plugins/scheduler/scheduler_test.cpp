@@ -375,6 +375,74 @@ TEST_F(SchedulerTest, TwoProfilesOfOneNameAreRefused) {
   EXPECT_EQ(started.error().message(), "profiles: two of them have the schedulerName \"default-scheduler\"");
 }
 
+TEST_F(SchedulerTest, CountsEventsUnderUpstreamsLabels) {
+  using nlohmann::json;
+  put_node("a", R"({"allow":"yes"})");
+  put_pod("p");
+  put_pod("other", R"({"schedulerName":"somebody-else"})");
+  ASSERT_TRUE(start());
+  ASSERT_EQ(node_of("p"), "a");
+  const auto count = [&](std::string_view event) {
+    return metrics_.value("scheduler_event_handling_duration_seconds{event=\"" + std::string(event) + "\"}");
+  };
+  EXPECT_EQ(count("NodeAdd"), 1);
+  EXPECT_EQ(count("UnschedulablePodAdd"), 1) << "another scheduler's pods are not counted";
+  EXPECT_EQ(count("AssignedPodAdd"), 1);
+  EXPECT_EQ(count("UnschedulablePodDelete"), 1) << "it is bound";
+  const api::ObjectKey node{"", "a"}, bound{"default", "p"}, waiting{"default", "other"};
+  struct Row {
+    const char* event;
+    const api::Resource& resource;
+    api::ObjectKey key;
+    std::function<void(json&)> change;
+  };
+  const std::vector<Row> rows = {
+      {"NodeUpdateNodeLabel", kNodes, node, [](json& n) { n["metadata"]["labels"]["x"] = "y"; }},
+      {"NodeUpdateNodeAnnotation", kNodes, node, [](json& n) { n["metadata"]["annotations"]["x"] = "y"; }},
+      {"NodeUpdateNodeAllocatable", kNodes, node, [](json& n) { n["status"]["allocatable"]["cpu"] = "9"; }},
+      {"NodeUpdateNodeTaint", kNodes, node,
+       [](json& n) { n["spec"]["taints"] = json::parse(R"([{"key":"k","effect":"NoSchedule"}])"); }},
+      {"NodeUpdateNodeCondition", kNodes, node,
+       [](json& n) { n["status"]["conditions"] = json::parse(R"([{"type":"Ready","status":"True"}])"); }},
+      {"NodeUpdateNodeDeclaredFeature", kNodes, node,
+       [](json& n) { n["status"]["declaredFeatures"] = json::parse(R"(["F"])"); }},
+      {"AssignedPodUpdatePodLabel", kPods, bound, [](json& p) { p["metadata"]["labels"]["x"] = "y"; }},
+      {"AssignedPodUpdatePodToleration", kPods, bound,
+       [](json& p) { p["spec"]["tolerations"] = json::parse(R"([{"operator":"Exists"}])"); }},
+      {"AssignedPodUpdatePodGeneratedResourceClaim", kPods, bound,
+       [](json& p) { p["status"]["resourceClaimStatuses"] = json::parse(R"([{"name":"c"}])"); }},
+  };
+  for (const Row& row : rows) {
+    cluster_.edit(row.resource, row.key, row.change);
+    settle();
+    EXPECT_EQ(count(row.event), 1) << row.event;
+  }
+  EXPECT_EQ(count("AssignedPodUpdate"), 3);
+
+  cluster_.edit(kNodes, node, [](json& n) { n["spec"]["unschedulable"] = true; });
+  cluster_.edit(kNodes, node, [](json& n) {
+    n["status"]["conditions"][0]["lastHeartbeatTime"] = "2026-01-01T00:00:00Z";
+    n["status"]["conditions"][0]["reason"] = "StillReady";
+  });
+  settle();
+  EXPECT_EQ(count("NodeUpdateNodeTaint"), 1) << "a node that closes helps nobody";
+  EXPECT_EQ(count("NodeUpdateNodeCondition"), 1) << "a heartbeat is no event";
+  cluster_.edit(kNodes, node, [](json& n) { n["spec"].erase("unschedulable"); });
+  settle();
+  EXPECT_EQ(count("NodeUpdateNodeTaint"), 2) << "a node that opens does";
+
+  cluster_.edit(kPods, waiting, [](json& p) { p["metadata"]["labels"]["x"] = "y"; });
+  cluster_.edit(kPods, bound, [](json& p) { p["status"]["phase"] = "Succeeded"; });
+  settle();
+  EXPECT_EQ(count("UnschedulablePodUpdate"), 0) << "another scheduler's";
+  EXPECT_EQ(count("AssignedPodDelete"), 1) << "a pod that has ended is gone";
+  cluster_.erase(kPods, bound);
+  cluster_.erase(kNodes, node);
+  settle();
+  EXPECT_EQ(count("AssignedPodDelete"), 1) << "once";
+  EXPECT_EQ(count("NodeDelete"), 1);
+}
+
 TEST_F(SchedulerTest, CountsPendingPodsAndHowTheyCame) {
   put_node("a", "{}");
   put_pod("p");
@@ -386,12 +454,12 @@ TEST_F(SchedulerTest, CountsPendingPodsAndHowTheyCame) {
       metrics_.value(
           R"(scheduler_plugin_evaluation_total{extension_point="Filter",plugin="Labels",profile="default-scheduler"})"),
       1);
-  EXPECT_EQ(metrics_.value(R"(scheduler_event_handling_duration_seconds{event="PodAdd"})"), 1);
+  EXPECT_EQ(metrics_.value(R"(scheduler_event_handling_duration_seconds{event="UnschedulablePodAdd"})"), 1);
   EXPECT_EQ(
       metrics_.value(
           R"(scheduler_plugin_execution_duration_seconds{extension_point="Filter",plugin="Labels",status="UnschedulableAndUnresolvable"})"),
       1);
-  EXPECT_EQ(metrics_.value(R"(scheduler_queue_incoming_pods_total{event="PodAdd",queue="active"})"), 1);
+  EXPECT_EQ(metrics_.value(R"(scheduler_queue_incoming_pods_total{event="UnschedulablePodAdd",queue="active"})"), 1);
   EXPECT_EQ(
       metrics_.value(R"(scheduler_queue_incoming_pods_total{event="ScheduleAttemptFailure",queue="unschedulable"})"),
       1);
