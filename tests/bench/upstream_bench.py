@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -116,19 +117,31 @@ class CompareAndSwapLoad:
         return dict(told, rate=told["writes"] / told["seconds"])
 
 
-def one_round(load, url, pid):
+def client_cpu():
+    """Seconds of CPU of the clients that have ended."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
+
+
+def one_round(load, url, pid, database):
     before = usage_of(pid)
+    stored, asked = usage_of(database) if database else None, client_cpu()
     told = load.run(url)
     after = usage_of(pid)
     writes = max(told["writes"], 1)
-    return dict(told, cpu=(after[0] - before[0]) / writes * 1e6, resident=after[1], written=(after[2] - before[2]) / writes)
+    out = dict(told, cpu=(after[0] - before[0]) / writes * 1e6, resident=after[1], written=(after[2] - before[2]) / writes,
+               clientCpu=(client_cpu() - asked) / writes * 1e6)
+    if database:
+        out["databaseCpu"] = (usage_of(database)[0] - stored[0]) / writes * 1e6
+    return out
 
 
 def show(name, rounds):
     def middle(key):
         return statistics.median(r[key] for r in rounds)
-    text = (f"  {name:<22} {middle('rate'):>8.0f} writes/s, p99 {middle('p99Ms'):>7.1f} ms, {middle('cpu'):>6.1f} us of its CPU and "
-            f"{middle('written'):>6.0f} B to disk each, {middle('resident') / 1e6:.0f} MB resident")
+    database = f" ({middle('databaseCpu'):.1f} of the database's)" if "databaseCpu" in rounds[0] else ""
+    text = (f"  {name:<22} {middle('rate'):>8.0f} writes/s, p99 {middle('p99Ms'):>7.1f} ms, {middle('cpu'):>6.1f} us of its CPU{database} and "
+            f"{middle('written'):>6.0f} B to disk each, {middle('resident') / 1e6:.0f} MB resident, {middle('clientCpu'):.1f} us of the client's CPU")
     errors = sum(r["errors"] for r in rounds)
     text += f", {errors} of {sum(r['writes'] for r in rounds) + errors} failed"
     if "lagP99Ms" in rounds[0]:
@@ -139,11 +152,11 @@ def show(name, rounds):
         print(f"    {why[:200]}")
 
 
-def compare(goal, load, peer, ours, count):
-    """`peer` and `ours`: (name, url, pid). Peer, ours, peer, ours."""
+def compare(goal, load, peer, ours, count, database=None):
+    """`peer` and `ours`: (name, url, pid); `database`: pid of the server under both. Peer, ours, peer, ours."""
     theirs, our, void = [], [], 0
     for number in range(count + 1):
-        pair = [one_round(load, url, pid) for _, url, pid in (peer, ours)]
+        pair = [one_round(load, url, pid, database) for _, url, pid in (peer, ours)]
         if number == 0:
             continue
         if pair[1]["errors"]:
@@ -183,7 +196,7 @@ def run_c4(directory, seconds, rounds, kind):
         store.start()
         kine = start_kine(directory, store.database)
         return compare(f"c4-{kind}", CompareAndSwapLoad(seconds), (f"kine, {kind}", kine.url, kine.process.pid),
-                       (f"etcd-server, {kind}", store.etcd.url(), store.etcd.process.pid), rounds)
+                       (f"etcd-server, {kind}", store.etcd.url(), store.etcd.process.pid), rounds, store.database.process.pid)
     finally:
         if kine:
             kine.stop()

@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <condition_variable>
 #include <cstdio>
@@ -77,8 +78,16 @@ class BoundPods {
  public:
   explicit BoundPods(client::ApiClient& api) : api_(api) { open(); }
 
-  // In that namespace: others' pods are bound meanwhile.
-  std::size_t count(const std::string& ns) const { return counts_.contains(ns) ? counts_.at(ns) : 0; }
+  // In that namespace, or those that differ from it by a number: others' pods are bound meanwhile.
+  std::size_t count(const std::string& ns) const {
+    const auto number = ns.find('$');
+    if (number == std::string::npos) return counts_.contains(ns) ? counts_.at(ns) : 0;
+    std::size_t sum = 0;
+    for (const auto& [name, bound] : counts_) {
+      if (name.starts_with(ns.substr(0, number))) sum += bound;
+    }
+    return sum;
+  }
   Steady::time_point last() const { return last_; }
 
   // Returns when `wanted` pods of the namespace have a node; calls `meanwhile` every `pause` (never when zero).
@@ -154,20 +163,25 @@ class Run {
 
   void play() {
     for (const Step& step : workload_.steps) {
-      if (step.kind == Step::Kind::Churn) {
-        churns_.push_back({&step, 0});
-      } else {
+      if (step.kind == Step::Kind::Create) {
         play(step);
+      } else {
+        churns_.push_back({&step, 0});
       }
     }
   }
 
-  void print(double upstream) const {
+  void print() const {
     const double rate = static_cast<double>(pods_) / wall_;
-    const std::string times = upstream > 0 ? std::to_string(rate / upstream).substr(0, 5) : "-";
-    std::printf("%-36s %7zu pods %9.0f pods/s %6s x upstream's %-5.0f %7.0f us CPU/pod %6ld MB\n",
-                workload_.name.c_str(), pods_, rate, times.c_str(), upstream, cpu_ / static_cast<double>(pods_) * 1e6,
-                peak_kb() / 1024);
+    const auto beside = [rate](double upstream) {
+      if (upstream == 0) return std::string("   -       ");
+      std::array<char, 32> text{};
+      std::snprintf(text.data(), text.size(), "%5.1f x %-4.0f", rate / upstream, upstream);
+      return std::string(text.data());
+    };
+    std::printf("%-50s %6zu pods %7.0f pods/s; upstream's floor: %s, of 1.36: %s; %6.0f us CPU/pod %5ld MB\n",
+                workload_.name.c_str(), pods_, rate, beside(workload_.upstream_highest).c_str(),
+                beside(workload_.upstream_136).c_str(), cpu_ / static_cast<double>(pods_) * 1e6, peak_kb() / 1024);
   }
 
  private:
@@ -197,8 +211,9 @@ class Run {
   // Written by several at once, as clients do; pods are being bound meanwhile.
   void create(const Step& step) {
     const api::Resource resource = resource_of(step);
-    const std::size_t first = numbers_[step.resource];
-    numbers_[step.resource] += step.count;
+    std::size_t& number = numbers_[step.resource + "/" + step.object.value("/metadata/namespace"_json_pointer, "")];
+    const std::size_t first = number;
+    number += step.count;
     const auto next = std::make_shared<std::atomic<std::size_t>>(0);
     const int writers = static_cast<int>(std::min<std::size_t>(kWriters / 2, step.count));
     for (int i = 0; i < writers; ++i) {
@@ -233,6 +248,7 @@ class Run {
       // Admission taints a new node until the node life cycle, which does not run here, has seen it ready.
       json untainted = made->to_json();
       untainted["spec"].erase("taints");
+      if (document.contains("/spec/taints"_json_pointer)) untainted["spec"]["taints"] = document["spec"]["taints"];
       const auto written = world_.api().update({}, resource, made->key(), untainted, {});
       if (!written) fail("cannot remove the taints of a node: " + written.error().message());
     }
@@ -246,23 +262,29 @@ class Run {
 
   void churn() {
     for (Churn& churn : churns_) {
-      const api::Resource resource = resource_of(*churn.step);
-      make(resource, bench::numbered(churn.step->object, churn.made));
-      if (churn.made++ == 0 || churn.step->keep) continue;
-      const json old = bench::numbered(churn.step->object, churn.made - 2);
-      const api::ObjectKey key{old.value("/metadata/namespace"_json_pointer, ""),
-                               old.at("metadata").at("name").get<std::string>()};
-      const auto removed = world_.api().remove({}, resource, key, {.grace_period_seconds = 0});
-      if (!removed && removed.error().reason() != Reason::NotFound)
-        fail("cannot delete " + key.name + ": " + removed.error().message());
+      if (churn.step->kind == Step::Kind::Remove) {
+        remove(*churn.step, churn.made++);
+        continue;
+      }
+      make(resource_of(*churn.step), bench::numbered(churn.step->object, churn.made));
+      if (churn.made++ > 0 && !churn.step->keep) remove(*churn.step, churn.made - 2);
     }
+  }
+
+  void remove(const Step& step, std::size_t index) {
+    const json old = bench::numbered(step.object, index);
+    const api::ObjectKey key{old.value("/metadata/namespace"_json_pointer, ""),
+                             old.at("metadata").at("name").get<std::string>()};
+    const auto removed = world_.api().remove({}, resource_of(step), key, {.grace_period_seconds = 0});
+    if (!removed && removed.error().reason() != Reason::NotFound)
+      fail("cannot delete " + key.name + ": " + removed.error().message());
   }
 
   bench::World& world_;
   const bench::Workload& workload_;
   BoundPods bound_;
   std::vector<Churn> churns_;
-  std::map<std::string, std::size_t> numbers_;  // Copies made of each resource.
+  std::map<std::string, std::size_t> numbers_;  // Copies made of each resource in each namespace.
   std::mutex mutex_;
   std::condition_variable written_;
   std::atomic<int> writing_ = 0;
@@ -375,7 +397,7 @@ int main(int argc, char** argv) {
   bench::World world(options);
   Run run(world, workload);
   run.play();
-  run.print(workload.upstream);
+  run.print();
   print_points(world.metrics());
   if (details) print_details(world.metrics());
   return 0;

@@ -17,11 +17,18 @@ constexpr std::string_view kIndex = "$INDEX";
 
 Step read_step(const json& entry, double scale) {
   Step out;
-  const bool churn = entry.contains("churn");
-  out.kind = churn ? Step::Kind::Churn : Step::Kind::Create;
-  out.resource = entry.at(churn ? "churn" : "create").get<std::string>();
+  const char* verb = "create";
+  if (entry.contains("churn")) {
+    out.kind = Step::Kind::Churn;
+    verb = "churn";
+  } else if (entry.contains("remove")) {
+    out.kind = Step::Kind::Remove;
+    verb = "remove";
+  }
+  out.resource = entry.at(verb).get<std::string>();
   const double count = entry.value("count", 1.0);
-  out.count = static_cast<std::size_t>(std::max(1.0, count * scale));
+  // Others name the namespaces by number.
+  out.count = static_cast<std::size_t>(out.resource == "namespaces" ? count : std::max(1.0, count * scale));
   out.object = entry.at("object");
   out.bound = entry.value("bound", true);
   out.measured = entry.value("measured", false);
@@ -44,7 +51,9 @@ std::string Workload::load(const std::filesystem::path& file, double scale, Work
   if (!read) return file.string() + ":" + read.error().message();
   try {
     out.name = document.at("name").get<std::string>();
-    out.upstream = document.value("upstreamPodsPerSecond", 0.0);
+    const json upstream = document.value("upstream", json::object());
+    out.upstream_highest = upstream.value("highest", 0.0);
+    out.upstream_136 = upstream.value("v1.36", 0.0);
     out.also_runs = document.value("alsoRuns", out.also_runs);
     for (const json& entry : document.at("steps")) out.steps.push_back(read_step(entry, scale));
   } catch (const json::exception& error) {
@@ -56,8 +65,17 @@ std::string Workload::load(const std::filesystem::path& file, double scale, Work
 json numbered(const json& object, std::size_t index) {
   if (object.is_string()) {
     std::string text = object.get<std::string>();
-    for (auto at = text.find(kIndex); at != std::string::npos; at = text.find(kIndex, at))
-      text.replace(at, kIndex.size(), std::to_string(index));
+    for (auto at = text.find(kIndex); at != std::string::npos; at = text.find(kIndex, at)) {
+      auto end = at + kIndex.size();
+      std::size_t number = index;
+      if (end < text.size() && text[end] == '%') {
+        const auto digits = text.find_first_not_of("0123456789", end + 1);
+        const auto modulus = text.substr(end + 1, digits == std::string::npos ? digits : digits - end - 1);
+        number %= std::stoul(modulus);
+        end += 1 + modulus.size();
+      }
+      text.replace(at, end - at, std::to_string(number));
+    }
     return text;
   }
   if (!object.is_structured()) return object;
