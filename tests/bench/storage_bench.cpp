@@ -316,9 +316,10 @@ int main(int argc, char** argv) {
 #ifdef KUBERNEL_TEST_ETCD
   if (argc == 3 && argv[1] == std::string_view("serve-etcd")) return bench::serve_etcd(argv[2]);
 #endif
-  if (argc < 2) fail("usage: storage-bench DIRECTORY [SECONDS [REVISIONS [sqlite|postgres|mysql|etcd [lag]]]]");
+  if (argc < 2) fail("usage: storage-bench DIRECTORY [SECONDS [REVISIONS [sqlite|postgres|mysql|etcd [lag|writers]]]]");
   const std::string backend = argc > 4 ? argv[4] : "sqlite";
-  const bool lag_only = argc > 5 && argv[5] == std::string_view("lag");
+  const std::string_view only = argc > 5 ? argv[5] : "";
+  const bool lag_only = only == "lag";
   const std::filesystem::path directory = std::filesystem::path(argv[1]) / "storage-bench";
   std::filesystem::remove_all(directory);
   std::filesystem::create_directories(directory);
@@ -342,6 +343,10 @@ int main(int argc, char** argv) {
   bench.open();
   if (lag_only) {
     lag(bench, server);
+    return 0;
+  }
+  if (only == "writers") {
+    writers(bench, "C1", 64, 256);
     return 0;
   }
   if (bench.seconds > 0) {
