@@ -9,7 +9,6 @@
 #include <thread>
 #include <utility>
 
-#include <malloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -32,13 +31,6 @@ using lifecycle::AssembledPlugin;
 using lifecycle::Assembly;
 using lifecycle::Lifecycle;
 using lifecycle::PluginState;
-
-// Many threads and few of them busy: with an arena per thread, glibc would keep what each once used.
-void configure_memory() {
-  mallopt(M_ARENA_MAX, 2);
-  mallopt(M_MMAP_THRESHOLD, 256 * 1024);
-  mallopt(M_TRIM_THRESHOLD, 256 * 1024);
-}
 
 // The usual soft limit of 1024 descriptors is for programs that use select(); this one does not.
 void raise_descriptor_limit() {
@@ -136,7 +128,6 @@ int live(Surroundings& surroundings, const config::Manifest& manifest, const Ass
   lifecycle.when_ready([&] {
     log_info(log, "ready", {{"ms", since_exec().count()}});
     tell(log, "READY=1");
-    malloc_trim(0);  // Starting needs memory that running does not.
   });
   const std::string why = lifecycle.wait();
   log_info(log, "stopping", {{"why", why}});
@@ -149,7 +140,6 @@ int live(Surroundings& surroundings, const config::Manifest& manifest, const Ass
 }  // namespace
 
 int run(const std::filesystem::path& manifest_file) {
-  configure_memory();
   raise_descriptor_limit();
   const auto manifest = config::load_manifest(manifest_file, config::process_environment(), KUBERNEL_PLUGIN_DIR);
   if (!manifest) {
