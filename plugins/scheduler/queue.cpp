@@ -21,6 +21,11 @@ std::string_view label_of(const Happened& happened) {
   return happened.label.empty() ? plugins::label_of(happened.event) : happened.label;
 }
 
+bool is_about(const EventInterest& interest, const Happened& happened) {
+  return interest.event == happened.event &&
+         (interest.event != ClusterEvent::ResourceChanged || interest.resource == happened.resource);
+}
+
 // Whether anything changed that could matter to a scheduler: not the status, which the scheduler itself writes.
 bool differs(const api::Object& before, const api::Object& after) {
   return !(before["spec"] == after["spec"]) || !(before.labels() == after.labels()) ||
@@ -43,6 +48,7 @@ SchedulingQueue::SchedulingQueue(const Clock& clock, const scheduler::QueueSort&
   for (std::size_t profile = 0; profile < profiles_.size(); ++profile) {
     const auto& interests = profiles_[profile].interests;
     sleepers_.emplace_back(interests.size());
+    named_.emplace_back(interests.size());
     for (std::size_t plugin = 0; plugin < interests.size(); ++plugin) {
       for (const EventInterest& interest : interests[plugin]) {
         auto& listeners = listeners_[static_cast<std::size_t>(interest.event)];
@@ -76,15 +82,18 @@ void SchedulingQueue::set(std::shared_ptr<const PodInfo> pod, std::size_t profil
   Happened updated{ClusterEvent::PodUpdated, entry.queued.pod->object, pod->object, {}, {}};
   const bool matters = differs(updated.before, updated.after);
   const Place place = entry.place;
-  // A pod in the active order must not change under the set's comparator.
+  const bool sleeps = place == Place::Unschedulable || place == Place::Gated;
+  // A pod in the active order must not change under the set's comparator; its names may change while it sleeps.
   if (place == Place::Active) active_.erase(&entry);
+  if (sleeps) get_up(entry);
   entry.queued.pod = std::move(pod);
   if (place == Place::Active) active_.insert(&entry);
+  if (sleeps) fall_asleep(entry);
   if (!matters) return;
   updated.label = PodChanges::between(updated.before, updated.after).event_labels(false).front();
   if (place == Place::InFlight) {
     entry.changes.push_back(updated);
-  } else if ((place == Place::Unschedulable || place == Place::Gated) && helps(entry, updated)) {
+  } else if (sleeps && helps(entry, updated)) {
     leave(entry);
     wait_or_enter(entry, updated.label);
   }
@@ -176,7 +185,8 @@ bool SchedulingQueue::on_event(const Happened& happened) {
     if (helps(*entry, happened)) woken.push_back(entry);
   }
   for (const auto& [profile, plugin] : listeners_[static_cast<std::size_t>(happened.event)]) {
-    for (Entry* entry : sleepers_[profile][plugin]) {
+    Sleepers some;
+    for (Entry* entry : concerned(profile, plugin, happened, some)) {
       if (helps(*entry, plugin, happened)) woken.push_back(entry);
     }
   }
@@ -190,6 +200,23 @@ bool SchedulingQueue::on_event(const Happened& happened) {
   }
   if (!in_flight_.empty()) events_.push_back(happened);
   return moved;
+}
+
+const SchedulingQueue::Sleepers& SchedulingQueue::concerned(std::size_t profile, std::size_t plugin,
+                                                            const Happened& happened, Sleepers& some) const {
+  const Sleepers& all = sleepers_[profile][plugin];
+  if (all.empty()) return all;
+  for (const EventInterest& interest : profiles_[profile].interests[plugin]) {
+    if (!is_about(interest, happened)) continue;
+    const auto names =
+        interest.names_of_change ? interest.names_of_change(happened.before, happened.after) : std::nullopt;
+    if (!names) return all;
+    for (const std::string& name : *names) {
+      const auto found = named_[profile][plugin].find(name);
+      if (found != named_[profile][plugin].end()) some.insert(found->second.begin(), found->second.end());
+    }
+  }
+  return some;
 }
 
 bool SchedulingQueue::activate(std::string_view uid) {
@@ -298,27 +325,56 @@ void SchedulingQueue::leave(Entry& entry) {
   }
 }
 
-// `rejected_by` must not change until it gets up.
+// Neither `rejected_by` nor the pod may change until it gets up.
 void SchedulingQueue::fall_asleep(Entry& entry) {
   if (entry.rejected_by.empty()) light_sleepers_.insert(&entry);
-  for (const std::size_t plugin : entry.rejected_by) sleepers_[entry.profile][plugin].insert(&entry);
+  for (const std::size_t plugin : entry.rejected_by) {
+    sleepers_[entry.profile][plugin].insert(&entry);
+    for (const EventInterest& interest : profiles_[entry.profile].interests[plugin]) {
+      if (!interest.names_of_pod) continue;
+      for (std::string& name : interest.names_of_pod(*entry.queued.pod)) {
+        if (named_[entry.profile][plugin][name].insert(&entry).second)
+          entry.names.emplace_back(plugin, std::move(name));
+      }
+    }
+  }
 }
 
 void SchedulingQueue::get_up(Entry& entry) {
   if (entry.rejected_by.empty()) light_sleepers_.erase(&entry);
   for (const std::size_t plugin : entry.rejected_by) sleepers_[entry.profile][plugin].erase(&entry);
+  for (const auto& [plugin, name] : std::exchange(entry.names, {})) {
+    auto& named = named_[entry.profile][plugin];
+    const auto found = named.find(name);
+    found->second.erase(&entry);
+    if (found->second.empty()) named.erase(found);
+  }
+}
+
+// As concerned(), of one pod that does not sleep.
+bool SchedulingQueue::concerns(const Entry& entry, std::size_t plugin, const Happened& happened) const {
+  for (const EventInterest& interest : profiles_[entry.profile].interests[plugin]) {
+    if (!is_about(interest, happened)) continue;
+    const auto names =
+        interest.names_of_change ? interest.names_of_change(happened.before, happened.after) : std::nullopt;
+    if (!names) return true;
+    const auto mine = interest.names_of_pod(*entry.queued.pod);
+    if (std::ranges::find_first_of(mine, *names) != mine.end()) return true;
+  }
+  return false;
 }
 
 bool SchedulingQueue::helps(const Entry& entry, const Happened& happened) const {
   if (entry.rejected_by.empty()) return happened.released_by.empty() || happened.released_by != entry.queued.pod->uid();
-  return std::ranges::any_of(entry.rejected_by, [&](std::size_t plugin) { return helps(entry, plugin, happened); });
+  return std::ranges::any_of(entry.rejected_by, [&](std::size_t plugin) {
+    return concerns(entry, plugin, happened) && helps(entry, plugin, happened);
+  });
 }
 
 bool SchedulingQueue::helps(const Entry& entry, std::size_t plugin, const Happened& happened) const {
   if (!happened.released_by.empty() && happened.released_by == entry.queued.pod->uid()) return false;
   for (const EventInterest& interest : profiles_[entry.profile].interests[plugin]) {
-    if (interest.event != happened.event) continue;
-    if (interest.event == ClusterEvent::ResourceChanged && interest.resource != happened.resource) continue;
+    if (!is_about(interest, happened)) continue;
     if (!interest.helps) return true;
     const auto began = clock_.now();
     const bool helped = interest.helps(*entry.queued.pod, happened.before, happened.after);

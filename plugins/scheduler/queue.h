@@ -14,6 +14,7 @@
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include <kubernel/base/clock.h>
@@ -108,9 +109,10 @@ class SchedulingQueue {
     bool after_error = false;           // Its back-off is not cut short.
     int unschedulable = 0, errors = 0;  // Failed attempts; errors in a row.
     std::vector<std::size_t> rejected_by;
-    std::uint64_t events_seen = 0;  // InFlight: events before it was popped.
-    std::vector<Happened> changes;  // InFlight: updates of the object meanwhile.
-    bool wanted = false;            // InFlight: activate() was called meanwhile.
+    std::uint64_t events_seen = 0;                           // InFlight: events before it was popped.
+    std::vector<Happened> changes;                           // InFlight: updates of the object meanwhile.
+    bool wanted = false;                                     // InFlight: activate() was called meanwhile.
+    std::vector<std::pair<std::size_t, std::string>> names;  // Asleep: plugins and names under which named_ has it.
   };
   struct ActiveOrder {
     const scheduler::QueueSort* sort;
@@ -126,6 +128,10 @@ class SchedulingQueue {
   void cut_backoff_short();
   void fall_asleep(Entry& entry);
   void get_up(Entry& entry);
+  using Sleepers = std::unordered_set<Entry*>;
+  // Of the pods that sleep because of the plugin, those the event may concern; `some` is where a selection is kept.
+  const Sleepers& concerned(std::size_t profile, std::size_t plugin, const Happened& happened, Sleepers& some) const;
+  bool concerns(const Entry& entry, std::size_t plugin, const Happened& happened) const;
   bool helps(const Entry& entry, const Happened& happened) const;
   bool helps(const Entry& entry, std::size_t plugin, const Happened& happened) const;
   void drop_old_events();
@@ -144,8 +150,9 @@ class SchedulingQueue {
   std::multimap<Clock::TimePoint, Entry*> due_;  // Back-off and unschedulable.
   // Unschedulable and gated pods, whom events may wake: by profile and each plugin that refused them, so that an event
   // costs nothing for those it cannot help; and those whom any event may help.
-  using Sleepers = std::unordered_set<Entry*>;
   std::vector<std::vector<Sleepers>> sleepers_;
+  // The same by the names of what they wait for, where a plugin says what a change is about.
+  std::vector<std::vector<std::unordered_map<std::string, Sleepers>>> named_;
   Sleepers light_sleepers_;
   // By event: the profiles and plugins that asked for it.
   std::vector<std::vector<std::pair<std::size_t, std::size_t>>> listeners_;

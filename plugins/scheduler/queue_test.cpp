@@ -88,6 +88,90 @@ TEST_F(SchedulingQueueTest, SaysByUpstreamsLabelsWhyPodsCome) {
   EXPECT_EQ(hinted, (std::vector<std::string>{"storage.k8s.io/CSINodeUpdate", "UnschedulablePodUpdatePodToleration"}));
 }
 
+// Pods wait for the thing called as they are.
+scheduler::EventInterest in_things(scheduler::PodInfo const*& asked_last, int& asked) {
+  scheduler::EventInterest out;
+  out.event = ClusterEvent::ResourceChanged;
+  out.resource = {"g", "v1", "things"};
+  out.helps = [&](const scheduler::PodInfo& one, const api::Object&, const api::Object&) {
+    asked_last = &one;
+    return ++asked > 0;
+  };
+  out.names_of_pod = [](const scheduler::PodInfo& one) { return std::vector{one.key().name, one.uid()}; };
+  out.names_of_change = [](const api::Object&, const api::Object& after) -> std::optional<std::vector<std::string>> {
+    if (!after) return std::nullopt;
+    return std::vector{after.name()};
+  };
+  return out;
+}
+
+api::Object thing(const std::string& name) {
+  return *api::Object::parse(R"({"metadata":{"name":")" + name + R"("}})");
+}
+
+TEST_F(SchedulingQueueTest, AChangeWithNamesIsNoQuestionToPodsThatWaitForOthers) {
+  const scheduler::PodInfo* last = nullptr;
+  int asked = 0;
+  const auto interest = in_things(last, asked);
+  SchedulingQueue queue(clock_, sort_, {{{{interest}}, {}}}, {});
+  for (int i = 0; i < 10'000; ++i) {
+    queue.set(pod("{}", "p" + std::to_string(i)));
+    const auto popped = queue.pop();
+    ASSERT_TRUE(popped);
+    queue.requeue_unschedulable(popped->queued.pod->uid(), {0});
+  }
+  const auto happen = [&](const api::Object& before, const api::Object& after) {
+    asked = 0;
+    queue.on_event({ClusterEvent::ResourceChanged, before, after, interest.resource, {}});
+    return asked;
+  };
+  EXPECT_EQ(happen({}, thing("nobodys")), 0);
+  EXPECT_EQ(happen({}, thing("p4711")), 1);
+  EXPECT_EQ(last->key().name, "p4711");
+  EXPECT_EQ(queue.counts().unschedulable, 9'999U);
+  EXPECT_EQ(happen({}, thing("p4711")), 0) << "who is awake is not asked";
+  EXPECT_EQ(happen(thing("p4711"), {}), 9'999) << "a change without names may concern any";
+  EXPECT_EQ(queue.counts().unschedulable, 0U);
+}
+
+TEST_F(SchedulingQueueTest, NamesAreThoseOfThePodAsItIsNow) {
+  const scheduler::PodInfo* last = nullptr;
+  int asked = 0;
+  auto interest = in_things(last, asked);
+  interest.names_of_pod = [](const scheduler::PodInfo& one) {
+    return std::vector{std::string(one.spec["wants"].string())};
+  };
+  SchedulingQueue queue(clock_, sort_, {{{{interest}}, {}}}, {});
+  queue.set(pod(R"({"wants":"a"})"));
+  ASSERT_TRUE(queue.pop());
+  queue.requeue_unschedulable("u-p", {0});
+  queue.set(pod(R"({"wants":"b"})"));
+  queue.on_event({ClusterEvent::ResourceChanged, {}, thing("a"), interest.resource, {}});
+  EXPECT_EQ(asked, 0);
+  queue.on_event({ClusterEvent::ResourceChanged, {}, thing("b"), interest.resource, {}});
+  EXPECT_EQ(asked, 1);
+}
+
+TEST_F(SchedulingQueueTest, APodBeingTriedIsAskedOnlyAboutWhatItNames) {
+  const scheduler::PodInfo* last = nullptr;
+  int asked = 0;
+  const auto interest = in_things(last, asked);
+  SchedulingQueue queue(clock_, sort_, {{{{interest}}, {}}}, {});
+  queue.set(pod("{}"));
+  const auto try_while = [&](const std::string& changed) {
+    ASSERT_TRUE(queue.pop());
+    queue.on_event({ClusterEvent::ResourceChanged, {}, thing(changed), interest.resource, {}});
+    queue.requeue_unschedulable("u-p", {0});
+  };
+  try_while("another");
+  EXPECT_EQ(asked, 0);
+  EXPECT_EQ(queue.counts().unschedulable, 1U);
+  queue.activate("u-p");
+  try_while("p");
+  EXPECT_EQ(asked, 1);
+  EXPECT_EQ(queue.counts().backoff, 1U);
+}
+
 TEST_F(SchedulingQueueTest, WakesAPodOnlyForEventsItsRefusersAskedFor) {
   queue_.set(pod("{}"));
   pop();

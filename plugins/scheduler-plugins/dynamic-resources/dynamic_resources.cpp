@@ -270,26 +270,69 @@ class DynamicResources final : public Plugin,
   }
 
   std::vector<EventInterest> retry_on() const override {
-    return {{ClusterEvent::NodeAdded, {}},
-            {ClusterEvent::NodeLabelsChanged, {}},
-            {ClusterEvent::NodeTaintsChanged, {}},
-            {ClusterEvent::PodUpdated,
-             [this](const PodInfo&, const Object&, const Object& after) {
-               return !after || PodResourceClaims::read(PodInfo(after), cache_).problem.empty();
-             }},
-            {ClusterEvent::ResourceChanged, claim_change_helps, kResourceClaims},
-            {ClusterEvent::ResourceChanged, {}, kDeviceClasses},
-            {ClusterEvent::ResourceChanged, {}, kResourceSlices}};
+    std::vector<EventInterest> out = {
+        {ClusterEvent::NodeAdded, {}},
+        {ClusterEvent::NodeLabelsChanged, {}},
+        {ClusterEvent::NodeAllocatableChanged, {}},
+        {ClusterEvent::PodUpdated,
+         [this](const PodInfo&, const Object&, const Object& after) { return !after || has_claims(PodInfo(after)); }},
+        {ClusterEvent::ResourceChanged,
+         [this](const PodInfo& pod, const Object& before, const Object& after) {
+           return gives_back(before, after) ? has_claims(pod) : is_news_of_own_claim(pod, before, after);
+         },
+         kResourceClaims, claims_of_pod, claims_of_change},
+        {ClusterEvent::ResourceChanged, offers_others, kDeviceClasses},
+        // A slice that goes may be what made its pool invalid.
+        {ClusterEvent::ResourceChanged,
+         [](const PodInfo& pod, const Object& before, const Object& after) {
+           return !after || offers_others(pod, before, after);
+         },
+         kResourceSlices}};
+    if (arguments_.device_taint_rules) {
+      out.push_back({ClusterEvent::ResourceChanged,
+                     [](const PodInfo& pod, const Object& before, const Object& after) {
+                       return before && (!after || offers_others(pod, before, after));
+                     },
+                     kDeviceTaintRules});
+    }
+    return out;
   }
 
  private:
-  // Devices were given back, or the pod's own claim has come or changed in what counts.
-  static bool claim_change_helps(const PodInfo& pod, const Object& before, const Object& after) {
-    if (before && is_allocated(before) && (!after || !is_allocated(after))) return true;
+  bool has_claims(const PodInfo& pod) const { return PodResourceClaims::read(pod, cache_).problem.empty(); }
+
+  static bool offers_others(const PodInfo&, const Object& before, const Object& after) {
+    return after && (!before || !(before["spec"] == after["spec"]));
+  }
+
+  // Any pod may want the devices.
+  static bool gives_back(const Object& before, const Object& after) {
+    return before && is_allocated(before) && (!after || !is_allocated(after));
+  }
+
+  // It has come, or has changed in what counts.
+  static bool is_news_of_own_claim(const PodInfo& pod, const Object& before, const Object& after) {
     if (!after || after.ns() != pod.key().ns) return false;
-    // All waiting pods are asked for every claim: nothing here allocates.
     if (after.head().controller_uid != pod.uid() && !names_claim(pod, after.name())) return false;
     return !before || !(before["status"] == after["status"]);
+  }
+
+  // By name, or as the owner of claims that are made for it.
+  static std::vector<std::string> claims_of_pod(const PodInfo& pod) {
+    std::vector<std::string> out{pod.uid()};
+    for (const Value entry : pod.spec["resourceClaims"]) {
+      if (const auto name = entry["resourceClaimName"].string(); !name.empty())
+        out.push_back(pod.key().ns + "/" + std::string(name));
+    }
+    return out;
+  }
+
+  static std::optional<std::vector<std::string>> claims_of_change(const Object& before, const Object& after) {
+    if (gives_back(before, after)) return std::nullopt;
+    const Object& claim = after ? after : before;
+    std::vector<std::string> out{claim.ns() + "/" + claim.name()};
+    if (!claim.head().controller_uid.empty()) out.push_back(claim.head().controller_uid);
+    return out;
   }
 
   static bool reachable(const Object& claim, const NodeInfo& node) {

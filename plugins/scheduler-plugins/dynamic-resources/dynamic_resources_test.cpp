@@ -324,29 +324,70 @@ TEST_F(DynamicResourcesTest, ADeletedClaimsDevicesAreFree) {
   EXPECT_EQ(on("a", *uses({"c"})), "");
 }
 
-TEST_F(DynamicResourcesTest, IsWokenByItsOwnClaimsAndByDevicesGivenBack) {
+TEST_F(DynamicResourcesTest, IsWokenByWhatMayHelp) {
   claim("c");
   claim("d");
   start();
-  const auto waiting = uses({"c"});
-  const auto helps = [&](const api::Object& before, const api::Object& after) {
-    for (const auto& interest : plugin_->retry_on()) {
-      if (interest.resource == kResourceClaims) return interest.helps(*waiting, before, after);
-    }
-    return false;
-  };
   const auto changed = [](const api::Object& object, const char* status) {
     return *object.with([&](json& c) { c["status"] = json::parse(status); });
   };
+  const auto labeled = [](const api::Object& object) {
+    return *object.with([](json& c) { c["metadata"]["labels"]["x"] = "y"; });
+  };
+  const auto object = [](const std::string& spec) {
+    return *api::Object::parse(R"({"metadata":{"name":"x"},"spec":)" + spec + "}");
+  };
   const auto own = stored("c");
   const auto other = stored("d");
-  EXPECT_TRUE(helps({}, own));
-  EXPECT_FALSE(helps({}, other));
-  EXPECT_FALSE(helps(own, *own.with([](json& c) { c["metadata"]["labels"]["x"] = "y"; })));
-  EXPECT_TRUE(helps(own, changed(own, R"({"allocation":{}})")));
-  EXPECT_FALSE(helps(other, changed(other, R"({"allocation":{}})")));
-  EXPECT_TRUE(helps(changed(other, R"({"allocation":{}})"), other));
-  EXPECT_TRUE(helps(changed(other, R"({"allocation":{}})"), {}));
+  const auto other_held = changed(other, R"({"allocation":{}})");
+  const auto made_for_it = *api::Object::parse(R"({"metadata":{"namespace":"default","name":"p-x","ownerReferences":[
+      {"apiVersion":"v1","kind":"Pod","name":"p","uid":"u-p","controller":true}]}})");
+  const auto waiting = uses({"c"});
+  const auto templated =
+      pod(R"({"resourceClaims":[{"name":"x","resourceClaimTemplateName":"t"}]})");  // Its claim is not made yet.
+  struct Row {
+    const char* rule;
+    const api::Resource& resource;
+    std::shared_ptr<const PodInfo> pod;
+    api::Object before, after;
+    bool woken;
+  };
+  const std::vector<Row> rows = {
+      {"its claim came", kResourceClaims, waiting, {}, own, true},
+      {"another claim came", kResourceClaims, waiting, {}, other, false},
+      {"its claim has other labels", kResourceClaims, waiting, own, labeled(own), false},
+      {"its claim was allocated", kResourceClaims, waiting, own, changed(own, R"({"allocation":{}})"), true},
+      {"another claim was allocated", kResourceClaims, waiting, other, other_held, false},
+      {"devices were given back", kResourceClaims, waiting, other_held, other, true},
+      {"devices were given back with their claim", kResourceClaims, waiting, other_held, {}, true},
+      {"devices were given back, but its own claim is missing", kResourceClaims, templated, other_held, other, false},
+      {"the claim that is made for it came", kResourceClaims, templated, {}, made_for_it, true},
+      {"a claim that held nothing went", kResourceClaims, waiting, other, {}, false},
+      {"a class came", kDeviceClasses, waiting, {}, object("{}"), true},
+      {"a class selects others", kDeviceClasses, waiting, object("{}"), object(R"({"selectors":[]})"), true},
+      {"a class has other labels", kDeviceClasses, waiting, object("{}"), labeled(object("{}")), false},
+      {"a class went", kDeviceClasses, waiting, object("{}"), {}, false},
+      {"a slice came", kResourceSlices, waiting, {}, object("{}"), true},
+      {"a slice has other devices", kResourceSlices, waiting, object("{}"), object(R"({"devices":[]})"), true},
+      {"a slice has other labels", kResourceSlices, waiting, object("{}"), labeled(object("{}")), false},
+      {"a slice went, which its pool may have been too many with", kResourceSlices, waiting, object("{}"), {}, true},
+  };
+  for (const Row& row : rows) {
+    bool woken = false;
+    for (const auto& interest : plugin_->retry_on()) {
+      if (interest.event != scheduler::ClusterEvent::ResourceChanged || !(interest.resource == row.resource)) continue;
+      bool named = true;
+      if (interest.names_of_change) {
+        const auto names = interest.names_of_change(row.before, row.after);
+        const auto mine = interest.names_of_pod(*row.pod);
+        named = !names || std::ranges::find_first_of(mine, *names) != mine.end();
+        EXPECT_TRUE(named || !interest.helps(*row.pod, row.before, row.after)) << row.rule << ": would have helped";
+      }
+      woken = woken || (named && interest.helps(*row.pod, row.before, row.after));
+    }
+    EXPECT_EQ(woken, row.woken) << row.rule;
+  }
+  EXPECT_EQ(std::ranges::count(plugin_->retry_on(), kDeviceTaintRules, &scheduler::EventInterest::resource), 0);
 }
 
 // KEP-4816.
@@ -494,6 +535,15 @@ TEST_F(DynamicResourcesTest, DeviceTaintRulesCountWhenAskedFor) {
   EXPECT_EQ(on("a", *uses({"c"})), kNoDevices);
   EXPECT_EQ(on("b", *uses({"c"})), "");
   EXPECT_EQ(on("a", *uses({"tolerant"})), "");
+  const auto keeps_away = *cluster_.find(kDeviceTaintRules, {"", "r"});
+  const auto other = *keeps_away.with([](json& r) { r["spec"]["deviceSelector"]["pool"] = "b"; });
+  for (const auto& interest : plugin_->retry_on()) {
+    if (!(interest.resource == kDeviceTaintRules)) continue;
+    EXPECT_FALSE(interest.helps(*uses({"c"}), {}, keeps_away)) << "a rule that comes keeps pods away";
+    EXPECT_TRUE(interest.helps(*uses({"c"}), keeps_away, other));
+    EXPECT_TRUE(interest.helps(*uses({"c"}), keeps_away, {}));
+  }
+  EXPECT_EQ(std::ranges::count(plugin_->retry_on(), kDeviceTaintRules, &scheduler::EventInterest::resource), 1);
   cluster_.edit(kDeviceTaintRules, {"", "r"}, [](json& rule) { rule["spec"].erase("deviceSelector"); });
   executor_.run_all();
   EXPECT_EQ(on("a", *uses({"c"})), "") << "a rule without a selector is about no device";

@@ -86,7 +86,8 @@ class NodeVolumeLimits final : public Plugin, public PreFilter, public Filter {
             {ClusterEvent::PodDeleted, gave_up_volumes},
             {ClusterEvent::ResourceChanged, raises_a_limit, kCsiNodes},
             {ClusterEvent::ResourceChanged, detaches_one_like, kVolumeAttachments},
-            {ClusterEvent::ResourceChanged, adds_claim_of, api::resources::kPersistentVolumeClaims}};
+            {ClusterEvent::ResourceChanged, adds_claim_of, api::resources::kPersistentVolumeClaims, names_of_claims,
+             name_of_claim}};
   }
 
  private:

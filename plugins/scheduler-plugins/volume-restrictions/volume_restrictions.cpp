@@ -124,7 +124,8 @@ class VolumeRestrictions final : public Plugin, public PreFilter, public PreFilt
     };
     return {{ClusterEvent::PodDeleted, frees},
             {ClusterEvent::NodeAdded, {}},
-            {ClusterEvent::ResourceChanged, changes_claim_of, api::resources::kPersistentVolumeClaims}};
+            {ClusterEvent::ResourceChanged, changes_claim_of, api::resources::kPersistentVolumeClaims, names_of_claims,
+             name_of_claim}};
   }
 
  private:

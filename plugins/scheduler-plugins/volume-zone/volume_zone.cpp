@@ -91,7 +91,8 @@ class VolumeZone final : public Plugin, public PreFilter, public Filter {
   std::vector<EventInterest> retry_on() const override {
     return {{ClusterEvent::NodeAdded, {}},
             {ClusterEvent::NodeLabelsChanged, {}},
-            {ClusterEvent::ResourceChanged, changes_claim_of, api::resources::kPersistentVolumeClaims},
+            {ClusterEvent::ResourceChanged, changes_claim_of, api::resources::kPersistentVolumeClaims, names_of_claims,
+             name_of_claim},
             {ClusterEvent::ResourceChanged, {}, api::resources::kPersistentVolumes},
             {ClusterEvent::ResourceChanged, {}, kStorageClasses}};
   }

@@ -149,6 +149,16 @@ bool changes_claim_of(const PodInfo& pod, const api::Object& before, const api::
   return std::ranges::any_of(claims, [&](const PodClaim& c) { return c.key == claim.key(); });
 }
 
+std::vector<std::string> names_of_claims(const PodInfo& pod) {
+  std::vector<std::string> out;
+  for (const PodClaim& claim : claims_of(pod)) out.push_back(api::to_string(claim.key));
+  return out;
+}
+
+std::optional<std::vector<std::string>> name_of_claim(const api::Object& before, const api::Object& after) {
+  return std::vector{api::to_string((after ? after : before).key())};
+}
+
 void normalize_scores(std::span<std::int64_t> scores, bool reverse) {
   if (scores.empty()) return;
   const std::int64_t highest = *std::ranges::max_element(scores);

@@ -118,6 +118,12 @@ struct EventInterest {
   std::function<bool(const PodInfo& pod, const api::Object& before, const api::Object& after)> helps;
   /// With ResourceChanged: of what ("persistentvolumeclaims"). The scheduler then watches it.
   api::Resource resource = {};
+  /// With ResourceChanged, where most changes concern few pods: the names of what a pod waits for, and of what a change
+  /// is about. Only pods that share a name with the change are asked (`helps`), so that it costs nothing for the
+  /// others; a change without names (absent) may concern any pod. Both are set, or none. Threads: any.
+  std::function<std::vector<std::string>(const PodInfo& pod)> names_of_pod = {};
+  std::function<std::optional<std::vector<std::string>>(const api::Object& before, const api::Object& after)>
+      names_of_change = {};
 };
 
 /// The base of every scheduler plugin.

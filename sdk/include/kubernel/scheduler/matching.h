@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -79,6 +80,11 @@ struct PodClaim {
 KUBERNEL_EXPORT std::vector<PodClaim> claims_of(const PodInfo& pod);
 /// For hints: true when the PersistentVolumeClaim that changed is one the pod mounts.
 KUBERNEL_EXPORT bool changes_claim_of(const PodInfo& pod, const api::Object& before, const api::Object& after);
+
+/// For EventInterest::names_of_pod and names_of_change: PersistentVolumeClaims by namespace and name.
+KUBERNEL_EXPORT std::vector<std::string> names_of_claims(const PodInfo& pod);
+KUBERNEL_EXPORT std::optional<std::vector<std::string>> name_of_claim(const api::Object& before,
+                                                                      const api::Object& after);
 
 /// Scales scores so that the highest becomes kMaxNodeScore; with `reverse` the lowest does.
 KUBERNEL_EXPORT void normalize_scores(std::span<std::int64_t> scores, bool reverse);
