@@ -108,6 +108,20 @@ class BoundPods {
     }
   }
 
+  // Tells of each pod of the namespace that is bound from now on, for so long.
+  void tell(const std::string& ns, std::chrono::seconds time, const std::function<void(const api::ObjectKey&)>& told) {
+    const auto until = Steady::now() + time;
+    told_ = [&](const api::ObjectKey& key) {
+      if (key.ns == ns) told(key);
+    };
+    while (take(), Steady::now() < until) {
+      std::unique_lock lock(mutex_);
+      changed_.wait_until(lock, until, [&] { return ready_; });
+      ready_ = false;
+    }
+    told_ = nullptr;
+  }
+
  private:
   [[noreturn]] void give_up(std::size_t missing) {
     std::string why =
@@ -143,6 +157,7 @@ class BoundPods {
         if (event.type != client::EventType::Added) continue;
         ++counts_[event.object.ns()];
         last_ = Steady::now();
+        if (told_) told_(event.object.key());
       }
     }
   }
@@ -155,6 +170,7 @@ class BoundPods {
   std::int64_t version_ = 0;
   std::map<std::string, std::size_t> counts_;
   Steady::time_point last_;
+  std::function<void(const api::ObjectKey&)> told_;
 };
 
 class Run {
@@ -165,6 +181,8 @@ class Run {
     for (const Step& step : workload_.steps) {
       if (step.kind == Step::Kind::Create) {
         play(step);
+      } else if (step.kind == Step::Kind::Steady) {
+        play_steadily(step);
       } else {
         churns_.push_back({&step, 0});
       }
@@ -205,6 +223,36 @@ class Run {
     if (!step.measured) return;
     pods_ += step.count;
     wall_ += std::chrono::duration<double>(bound_.last() - began).count();
+    cpu_ += cpu_seconds() - cpu;
+  }
+
+  // As many as the step says are waiting to be bound at any time.
+  void play_steadily(const Step& step) {
+    const double cpu = cpu_seconds();
+    std::atomic<std::size_t> next = 0;
+    const auto submit = [this](std::function<void()> work) {
+      ++writing_;
+      const auto submitted = world_.blocking().submit([this, work = std::move(work)] {
+        work();
+        const std::lock_guard lock(mutex_);
+        if (--writing_ == 0) written_.notify_all();
+      });
+      if (!submitted) fail(submitted.error().message());
+    };
+    const auto one = [&] { make(resource_of(step), bench::numbered(step.object, next++)); };
+    for (std::size_t i = 0; i < step.count; ++i) submit(one);
+    std::size_t bound = 0;
+    bound_.tell(step.object.value("/metadata/namespace"_json_pointer, ""), std::chrono::seconds(step.seconds),
+                [&](const api::ObjectKey& key) {
+                  ++bound;
+                  submit([&, key] {
+                    remove(step, key);
+                    one();
+                  });
+                });
+    finish_writing();
+    pods_ += bound;
+    wall_ += step.seconds;
     cpu_ += cpu_seconds() - cpu;
   }
 
@@ -273,8 +321,10 @@ class Run {
 
   void remove(const Step& step, std::size_t index) {
     const json old = bench::numbered(step.object, index);
-    const api::ObjectKey key{old.value("/metadata/namespace"_json_pointer, ""),
-                             old.at("metadata").at("name").get<std::string>()};
+    remove(step, {old.value("/metadata/namespace"_json_pointer, ""), old.at("metadata").at("name").get<std::string>()});
+  }
+
+  void remove(const Step& step, const api::ObjectKey& key) {
     const auto removed = world_.api().remove({}, resource_of(step), key, {.grace_period_seconds = 0});
     if (!removed && removed.error().reason() != Reason::NotFound)
       fail("cannot delete " + key.name + ": " + removed.error().message());

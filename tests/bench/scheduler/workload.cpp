@@ -24,6 +24,9 @@ Step read_step(const json& entry, double scale) {
   } else if (entry.contains("remove")) {
     out.kind = Step::Kind::Remove;
     verb = "remove";
+  } else if (entry.contains("steady")) {
+    out.kind = Step::Kind::Steady;
+    verb = "steady";
   }
   out.resource = entry.at(verb).get<std::string>();
   const double count = entry.value("count", 1.0);
@@ -33,6 +36,7 @@ Step read_step(const json& entry, double scale) {
   out.bound = entry.value("bound", true);
   out.measured = entry.value("measured", false);
   out.keep = entry.value("keep", false);
+  out.seconds = std::max(1, static_cast<int>(entry.value("seconds", 1) * scale));
   out.every_milliseconds = entry.value("everyMilliseconds", 0);
   return out;
 }

@@ -12,7 +12,7 @@ namespace kubernel::bench {
 // One step of a workload: `count` copies of `object`, in whose strings $INDEX is the copy's number, and $INDEX%N that
 // number modulo N.
 struct Step {
-  enum class Kind : std::uint8_t { Create, Churn, Remove } kind = Kind::Create;
+  enum class Kind : std::uint8_t { Create, Churn, Remove, Steady } kind = Kind::Create;
   std::string resource;  // "nodes", "pods", "persistentvolumes", …
   std::size_t count = 0;
   nlohmann::json object;
@@ -22,6 +22,7 @@ struct Step {
   // copies made before is removed.
   int every_milliseconds = 0;
   bool keep = false;  // Churn: nothing is removed.
+  int seconds = 0;    // Steady, of pods, which is measured: so long, each that is bound gives way to the next.
 };
 
 // One of the files in workloads/.
