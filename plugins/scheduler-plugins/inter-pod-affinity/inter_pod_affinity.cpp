@@ -201,7 +201,9 @@ class InterPodAffinity final : public Plugin,
     return {{ClusterEvent::PodAssigned, [this](const PodInfo& pod, const Object& before,
                                                const Object& after) { return pod_came(pod, before, after); }},
             {ClusterEvent::PodDeleted,
-             [this](const PodInfo& pod, const Object& before, const Object&) { return pod_left(pod, before); }},
+             [this](const PodInfo& pod, const Object& before, const Object& after) {
+               return !after && pod_left(pod, before);  // A pod that needs less is there still.
+             }},
             {ClusterEvent::NodeAdded,
              [](const PodInfo& pod, const Object&, const Object& after) { return node_came(pod, after); }},
             {ClusterEvent::NodeLabelsChanged, {}},

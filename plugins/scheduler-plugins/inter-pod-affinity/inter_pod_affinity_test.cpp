@@ -215,6 +215,7 @@ TEST_F(InterPodAffinityTest, IsWokenOnlyByWhatCouldHelp) {
       EXPECT_TRUE(interest.helps(*apart, hostile, {}));
       EXPECT_FALSE(interest.helps(*apart, other, {}));
       EXPECT_FALSE(interest.helps(*together, web, {}));
+      EXPECT_FALSE(interest.helps(*apart, web, web)) << "it only needs less of something";
     } else if (interest.event == scheduler::ClusterEvent::NodeAdded) {
       EXPECT_TRUE(interest.helps(*together, {}, nodes_[0].object));
       EXPECT_FALSE(interest.helps(*together, {}, nodes_[3].object));

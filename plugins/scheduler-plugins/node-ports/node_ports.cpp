@@ -27,8 +27,8 @@ class NodePorts final : public Plugin, public PreFilter, public Filter {
   }
 
   std::vector<EventInterest> retry_on() const override {
-    const auto had_ports = [](const PodInfo& pod, const api::Object& before, const api::Object&) {
-      if (!before) return true;
+    const auto had_ports = [](const PodInfo& pod, const api::Object& before, const api::Object& after) {
+      if (!before || after) return !after;  // A pod that needs less has its ports still.
       const PodInfo gone(before);
       return std::ranges::any_of(gone.host_ports, [&](const HostPort& freed) {
         return std::ranges::any_of(pod.host_ports,

@@ -37,6 +37,7 @@ TEST_F(NodePortsTest, IsWokenOnlyByAPodThatFreesAWantedPort) {
     if (interest.event != scheduler::ClusterEvent::PodDeleted) continue;
     EXPECT_TRUE(interest.helps(*waiting, pod(with_port(R"({"hostPort":80})"))->object, {}));
     EXPECT_FALSE(interest.helps(*waiting, pod("{}")->object, {}));
+    EXPECT_FALSE(interest.helps(*waiting, waiting->object, waiting->object)) << "it only needs less of something";
   }
 }
 

@@ -16,6 +16,8 @@ namespace {
 
 using namespace scheduler;
 
+const api::Resource kDeviceClasses{"resource.k8s.io", "v1", "deviceclasses"};
+
 enum class Strategy : std::uint8_t { LeastAllocated, MostAllocated, RequestedToCapacityRatio };
 
 struct WeightedResource {
@@ -133,21 +135,70 @@ class NodeResourcesFit final : public Plugin, public Filter, public Score {
   void normalize(const PodInfo&, const CycleData*, std::span<std::int64_t>) const override {}
 
   std::vector<EventInterest> retry_on() const override {
-    const auto fits_now = [this](const PodInfo& pod, const api::Object&, const api::Object& after) {
-      if (!after) return true;
-      const Resources allocatable = NodeInfo(after).allocatable;
-      return pod.requests.milli_cpu <= allocatable.milli_cpu && pod.requests.memory <= allocatable.memory &&
-             std::ranges::all_of(pod.requests.scalars, [&](const auto& want) {
-               return want.second <= allocatable.amount(want.first) || left_to_devices(want.first, allocatable);
-             });
-    };
-    return {{ClusterEvent::PodDeleted, {}},
-            {ClusterEvent::NodeAdded, fits_now},
-            {ClusterEvent::NodeAllocatableChanged, fits_now},
-            {ClusterEvent::PodUpdated, {}}};
+    std::vector<EventInterest> out = {
+        {ClusterEvent::PodDeleted,
+         [](const PodInfo& pod, const api::Object& before, const api::Object& after) {
+           return !after || gains(pod.requests, requests_of(after), requests_of(before));
+         }},
+        {ClusterEvent::NodeAdded,
+         [this](const PodInfo& pod, const api::Object&, const api::Object& after) {
+           return fits_alone(pod, Resources::read(after.pointer("/status/allocatable")));
+         }},
+        {ClusterEvent::NodeAllocatableChanged,
+         [this](const PodInfo& pod, const api::Object& before, const api::Object& after) {
+           return has_grown_for(pod, Resources::read(before.pointer("/status/allocatable")),
+                                Resources::read(after.pointer("/status/allocatable")));
+         }},
+        {ClusterEvent::PodUpdated, [](const PodInfo&, const api::Object& before, const api::Object& after) {
+           const Resources was = requests_of(before);
+           return gains(was, requests_of(after), was);
+         }}};
+    if (devices_) out.push_back({ClusterEvent::ResourceChanged, stands_for_what_it_wants, kDeviceClasses});
+    return out;
   }
 
  private:
+  static Resources requests_of(const api::Object& pod) { return pod_requests(pod["spec"], pod["status"]); }
+
+  // Whether there is more of anything that is wanted.
+  static bool gains(const Resources& wanted, const Resources& before, const Resources& after) {
+    return (wanted.milli_cpu > 0 && after.milli_cpu > before.milli_cpu) ||
+           (wanted.memory > 0 && after.memory > before.memory) ||
+           (wanted.ephemeral_storage > 0 && after.ephemeral_storage > before.ephemeral_storage) ||
+           (wanted.pods > 0 && after.pods > before.pods) || std::ranges::any_of(wanted.scalars, [&](const auto& want) {
+             return want.second > 0 && after.amount(want.first) > before.amount(want.first);
+           });
+  }
+
+  // On a node without other pods.
+  bool fits_alone(const PodInfo& pod, const Resources& allocatable) const {
+    const Resources& wanted = pod.requests;
+    return wanted.pods <= allocatable.pods && wanted.milli_cpu <= allocatable.milli_cpu &&
+           wanted.memory <= allocatable.memory && wanted.ephemeral_storage <= allocatable.ephemeral_storage &&
+           std::ranges::all_of(wanted.scalars, [&](const auto& want) {
+             return want.second <= allocatable.amount(want.first) || ignores(arguments_, want.first) ||
+                    left_to_devices(want.first, allocatable);
+           });
+  }
+
+  bool has_grown_for(const PodInfo& pod, const Resources& before, const Resources& after) const {
+    return fits_alone(pod, after) &&
+           (gains(pod.requests, before, after) || std::ranges::any_of(pod.requests.scalars, [&](const auto& want) {
+              return want.second > 0 && left_to_devices(want.first, after);
+            }));
+  }
+
+  // A class that came, or that stands for another extended resource now.
+  static bool stands_for_what_it_wants(const PodInfo& pod, const api::Object& before, const api::Object& after) {
+    if (!after) return false;
+    const std::string_view name = after.pointer("/spec/extendedResourceName").string();
+    if (before && before.pointer("/spec/extendedResourceName").string() == name) return false;
+    const std::string own_name = before ? std::string() : "deviceclass.resource.kubernetes.io/" + after.name();
+    return std::ranges::any_of(pod.requests.scalars, [&](const auto& want) {
+      return !want.first.empty() && (want.first == name || want.first == own_name);
+    });
+  }
+
   // What the node has none of as a number it may have as devices: then the plugin that gives them out decides.
   bool left_to_devices(const std::string& resource, const Resources& allocatable) const {
     return devices_ && allocatable.amount(resource) == 0 && devices_->contains(resource);

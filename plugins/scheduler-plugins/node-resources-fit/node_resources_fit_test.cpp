@@ -2,6 +2,8 @@
 
 #include "node_resources_fit.h"
 
+#include <nlohmann/json.hpp>
+
 #include <kubernel/testing/scheduler.h>
 
 namespace kubernel::plugins {
@@ -159,6 +161,81 @@ TEST_F(NodeResourcesFitTest, AShapeMustRise) {
   EXPECT_FALSE(make_node_resources_fit(
       context(R"({"scoringStrategy":{"type":"RequestedToCapacityRatio","requestedToCapacityRatio":
       {"shape":[{"utilization":50,"score":0},{"utilization":50,"score":10}]}}})")));
+}
+
+TEST_F(NodeResourcesFitTest, IsWokenByWhatGivesRoom) {
+  using scheduler::ClusterEvent;
+  const auto containers = [](const std::string& requests) {
+    return R"({"containers":[{"name":"c","resources":{"requests":)" + requests + "}}]}";
+  };
+  const auto one_cpu = pod(containers(R"({"cpu":"1","example.com/gpu":"0"})"))->object;
+  const auto two_cpus = pod(containers(R"({"cpu":"2"})"))->object;
+  const auto one_cpu_in_use = *two_cpus.with([](nlohmann::json& p) {
+    p["status"] = nlohmann::json::parse(
+        R"({"conditions":[{"type":"PodResizePending","reason":"Infeasible"}],
+            "containerStatuses":[{"name":"c","resources":{"requests":{"cpu":"1"}}}]})");
+  });
+  const auto waiting = pod(containers(R"({"cpu":"2","example.com/gpu":"1"})"));
+  const auto wants_memory = pod(containers(R"({"memory":"1Gi"})"));
+  const auto has = [](const std::string& allocatable) {
+    return node("a", R"("status":{"allocatable":)" + allocatable + "}").object;
+  };
+  const auto none = has(R"({"cpu":"1","memory":"4Gi"})");
+  const auto large = has(R"({"pods":"9","cpu":"4","memory":"4Gi","example.com/gpu":"1"})");
+  const auto larger = has(R"({"pods":"9","cpu":"4","memory":"8Gi","example.com/gpu":"2"})");
+  const auto small = has(R"({"pods":"9","cpu":"1","memory":"4Gi","example.com/gpu":"1"})");
+  const auto no_slots = has(R"({"cpu":"4","memory":"4Gi","example.com/gpu":"1"})");
+  struct Row {
+    const char* rule;
+    ClusterEvent event;
+    std::shared_ptr<const scheduler::PodInfo> pod;
+    api::Object before, after;
+    bool woken;
+  };
+  const std::vector<Row> rows = {
+      {"a pod went", ClusterEvent::PodDeleted, waiting, one_cpu, {}, true},
+      {"a pod wants less", ClusterEvent::PodDeleted, waiting, two_cpus, one_cpu, true},
+      {"a pod uses less", ClusterEvent::PodDeleted, waiting, two_cpus, one_cpu_in_use, true},
+      {"a pod wants less of something else", ClusterEvent::PodDeleted, wants_memory, two_cpus, one_cpu, false},
+      {"a large node came", ClusterEvent::NodeAdded, waiting, {}, large, true},
+      {"a small node came", ClusterEvent::NodeAdded, waiting, {}, small, false},
+      {"a node without slots came", ClusterEvent::NodeAdded, waiting, {}, no_slots, false},
+      {"a node grew", ClusterEvent::NodeAllocatableChanged, waiting, none, large, true},
+      {"a node shrank", ClusterEvent::NodeAllocatableChanged, waiting, larger, small, false},
+      {"a node has less, but enough", ClusterEvent::NodeAllocatableChanged, waiting, larger, large, false},
+      {"a node has more of what it does not want", ClusterEvent::NodeAllocatableChanged, wants_memory, small, large,
+       false},
+      {"a node has slots now", ClusterEvent::NodeAllocatableChanged, waiting, no_slots, large, true},
+      {"it wants less itself", ClusterEvent::PodUpdated, waiting, two_cpus, one_cpu, true},
+      {"it wants more itself", ClusterEvent::PodUpdated, waiting, one_cpu, two_cpus, false},
+  };
+  const auto plugin = make(make_node_resources_fit);
+  for (const Row& row : rows)
+    EXPECT_EQ(wakes(*plugin, row.event, *row.pod, row.before, row.after), row.woken) << row.rule;
+}
+
+// KEP-5004.
+TEST_F(NodeResourcesFitTest, IsWokenByAClassThatStandsForWhatItWants) {
+  const auto plugin = make(make_node_resources_fit);
+  const auto wakened = [&](const scheduler::PodInfo& waiting, const api::Object& before, const api::Object& after) {
+    return wakes(*plugin, scheduler::ClusterEvent::ResourceChanged, waiting, before, after);
+  };
+  const auto wants = [](const std::string& name) {
+    return pod(R"({"containers":[{"resources":{"requests":{")" + name + R"(":"2"}}}]})");
+  };
+  const auto of_class = [](const std::string& spec) {
+    return *api::Object::parse(R"({"metadata":{"name":"gpus"},"spec":)" + spec + "}");
+  };
+  const auto gpu = wants("example.com/gpu");
+  const auto named = of_class(R"({"extendedResourceName":"example.com/gpu"})");
+  EXPECT_TRUE(wakened(*gpu, {}, named));
+  EXPECT_TRUE(wakened(*gpu, of_class("{}"), named));
+  EXPECT_FALSE(wakened(*gpu, named, named));
+  EXPECT_FALSE(wakened(*gpu, named, of_class("{}")));
+  EXPECT_FALSE(wakened(*gpu, named, {}));
+  EXPECT_FALSE(wakened(*wants("example.com/nic"), {}, named));
+  EXPECT_TRUE(wakened(*wants("deviceclass.resource.kubernetes.io/gpus"), {}, of_class("{}")));
+  EXPECT_FALSE(wakened(*wants("deviceclass.resource.kubernetes.io/gpus"), of_class("{}"), named));
 }
 
 // KEP-5004.

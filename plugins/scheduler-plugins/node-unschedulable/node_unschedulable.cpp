@@ -19,7 +19,13 @@ class NodeUnschedulable final : public Plugin, public Filter {
     const auto helps = [this](const PodInfo& pod, const api::Object& before, const api::Object& after) {
       return open_to(pod, NodeInfo(after)) && !(before && open_to(pod, NodeInfo(before)));
     };
-    return {{ClusterEvent::NodeAdded, helps}, {ClusterEvent::NodeTaintsChanged, helps}};
+    const auto tolerates_now = [this](const PodInfo& pod, const api::Object& before, const api::Object&) {
+      return tolerated(pod.spec["tolerations"], unschedulable_) &&
+             !(before && tolerated(before["spec"]["tolerations"], unschedulable_));
+    };
+    return {{ClusterEvent::NodeAdded, helps},
+            {ClusterEvent::NodeTaintsChanged, helps},
+            {ClusterEvent::PodUpdated, tolerates_now}};
   }
 
  private:

@@ -28,5 +28,16 @@ TEST_F(NodeUnschedulableTest, IsWokenOnlyByANodeThatIsUncordoned) {
   EXPECT_FALSE(wakes(*plugin, scheduler::ClusterEvent::NodeAdded, *pod("{}"), {}, cordoned.object));
 }
 
+TEST_F(NodeUnschedulableTest, IsWokenWhenThePodToleratesIt) {
+  const auto plugin = make(make_node_unschedulable);
+  const auto plain = pod("{}");
+  const auto tolerant = pod(R"({"tolerations":[{"operator":"Exists"}]})");
+  const auto other = pod(R"({"tolerations":[{"key":"k","operator":"Exists"}]})");
+  const auto updated = scheduler::ClusterEvent::PodUpdated;
+  EXPECT_TRUE(wakes(*plugin, updated, *tolerant, plain->object, tolerant->object));
+  EXPECT_FALSE(wakes(*plugin, updated, *other, plain->object, other->object));
+  EXPECT_FALSE(wakes(*plugin, updated, *tolerant, tolerant->object, tolerant->object));
+}
+
 }  // namespace
 }  // namespace kubernel::plugins

@@ -264,6 +264,9 @@ TEST_F(PodTopologySpreadTest, IsWokenOnlyByWhatCouldHelp) {
       EXPECT_FALSE(interest.helps(*waiting, {}, nodes_[4].object));
     }
   }
+  EXPECT_TRUE(wakes(*plugin_, scheduler::ClusterEvent::NodeDeleted, *waiting, nodes_[0].object, {}))
+      << "with it a domain that had too few may be gone";
+  EXPECT_FALSE(wakes(*plugin_, scheduler::ClusterEvent::NodeDeleted, *waiting, nodes_[4].object, {}));
 }
 
 }  // namespace

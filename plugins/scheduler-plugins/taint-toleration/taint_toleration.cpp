@@ -35,7 +35,12 @@ class TaintToleration final : public Plugin, public Filter, public Score {
     const auto helps = [](const PodInfo& pod, const api::Object& before, const api::Object& after) {
       return tolerates_all(pod, NodeInfo(after)) && !(before && tolerates_all(pod, NodeInfo(before)));
     };
-    return {{ClusterEvent::NodeAdded, helps}, {ClusterEvent::NodeTaintsChanged, helps}, {ClusterEvent::PodUpdated, {}}};
+    const auto tolerates_more = [](const PodInfo&, const api::Object& before, const api::Object& after) {
+      return !(before["spec"]["tolerations"] == after["spec"]["tolerations"]);
+    };
+    return {{ClusterEvent::NodeAdded, helps},
+            {ClusterEvent::NodeTaintsChanged, helps},
+            {ClusterEvent::PodUpdated, tolerates_more}};
   }
 
  private:

@@ -68,6 +68,10 @@ TEST_F(TaintTolerationTest, IsWokenOnlyByANodeWhoseTaintsItTolerates) {
   EXPECT_TRUE(wakes(*plugin, scheduler::ClusterEvent::NodeTaintsChanged, *pod("{}"), tainted.object, free.object));
   EXPECT_FALSE(wakes(*plugin, scheduler::ClusterEvent::NodeTaintsChanged, *pod("{}"), free.object, tainted.object));
   EXPECT_FALSE(wakes(*plugin, scheduler::ClusterEvent::NodeTaintsChanged, *pod("{}"), free.object, free.object));
+  const auto plain = pod("{}");
+  const auto tolerant = pod(R"({"tolerations":[{"operator":"Exists"}]})");
+  EXPECT_TRUE(wakes(*plugin, scheduler::ClusterEvent::PodUpdated, *tolerant, plain->object, tolerant->object));
+  EXPECT_FALSE(wakes(*plugin, scheduler::ClusterEvent::PodUpdated, *plain, plain->object, plain->object));
 }
 
 }  // namespace

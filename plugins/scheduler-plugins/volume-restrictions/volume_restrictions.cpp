@@ -115,8 +115,8 @@ class VolumeRestrictions final : public Plugin, public PreFilter, public PreFilt
   }
 
   std::vector<EventInterest> retry_on() const override {
-    const auto frees = [](const PodInfo& waiting, const api::Object& before, const api::Object&) {
-      if (!before) return true;
+    const auto frees = [](const PodInfo& waiting, const api::Object& before, const api::Object& after) {
+      if (!before || after) return !after;  // A pod that needs less has its volumes still.
       const PodInfo gone(before);
       if (any_same_disk(waiting, gone)) return true;
       const auto wanted = claims_of(waiting);

@@ -90,6 +90,15 @@ TEST_F(VolumeRestrictionsTest, EvictingTheUserOfAnExclusiveClaimHelps) {
   EXPECT_TRUE(dynamic_cast<scheduler::Filter&>(*plugin_).filter(*waiting, result->data.get(), busy)->ok());
 }
 
+TEST_F(VolumeRestrictionsTest, IsWokenByAPodThatGivesUpItsClaim) {
+  const auto waiting = pod(claim("mine"));
+  const auto user = pod(claim("mine"), "first")->object;
+  const auto other = pod(claim("shared"), "second")->object;
+  EXPECT_TRUE(wakes(*plugin_, scheduler::ClusterEvent::PodDeleted, *waiting, user, {}));
+  EXPECT_FALSE(wakes(*plugin_, scheduler::ClusterEvent::PodDeleted, *waiting, other, {}));
+  EXPECT_FALSE(wakes(*plugin_, scheduler::ClusterEvent::PodDeleted, *waiting, user, user)) << "it only needs less";
+}
+
 TEST_F(VolumeRestrictionsTest, AMissingClaimIsNamed) {
   EXPECT_EQ(filter(*plugin_, *pod(claim("absent")), node("a")), "persistentvolumeclaim \"absent\" not found");
 }

@@ -93,11 +93,24 @@ class VolumeZone final : public Plugin, public PreFilter, public Filter {
             {ClusterEvent::NodeLabelsChanged, {}},
             {ClusterEvent::ResourceChanged, changes_claim_of, api::resources::kPersistentVolumeClaims, names_of_claims,
              name_of_claim},
-            {ClusterEvent::ResourceChanged, {}, api::resources::kPersistentVolumes},
-            {ClusterEvent::ResourceChanged, {}, kStorageClasses}};
+            {ClusterEvent::ResourceChanged, has_other_zones, api::resources::kPersistentVolumes},
+            {ClusterEvent::ResourceChanged, binds_late_now, kStorageClasses}};
   }
 
  private:
+  static bool has_other_zones(const PodInfo&, const api::Object& before, const api::Object& after) {
+    if (!before || !after) return static_cast<bool>(after);
+    return std::ranges::any_of(kLabels, [&](const ZoneLabel& label) {
+      const Value was = before.labels()[label.name], is = after.labels()[label.name];
+      return bool{was} != bool{is} || was.string() != is.string();
+    });
+  }
+
+  // The mode of one that is there does not change.
+  static bool binds_late_now(const PodInfo&, const api::Object& before, const api::Object& after) {
+    return !before && after && after["volumeBindingMode"].string() == "WaitForFirstConsumer";
+  }
+
   // Returns why the pod cannot be placed at all, or nothing.
   std::string add_topology(const PodClaim& claim, std::vector<Topology>& out) const {
     const auto found = claims_->find(claim.key);

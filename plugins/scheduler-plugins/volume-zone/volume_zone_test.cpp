@@ -66,5 +66,46 @@ TEST_F(VolumeZoneTest, AnUnboundClaimOfAnotherClassKeepsThePodWaiting) {
   EXPECT_EQ(on("{}"), "PersistentVolume had no name");
 }
 
+TEST_F(VolumeZoneTest, IsWokenByWhatMayHelp) {
+  start("{}");
+  const auto object = [](const std::string& name, const std::string& labels, const std::string& more = "") {
+    return *api::Object::parse(R"({"metadata":{"namespace":"default","name":")" + name + R"(","labels":)" + labels +
+                               "}" + more + "}");
+  };
+  const api::Resource classes{"storage.k8s.io", "v1", "storageclasses"};
+  const auto in_a = object("x", R"({"topology.kubernetes.io/zone":"a"})");
+  const auto in_b = object("x", R"({"topology.kubernetes.io/zone":"b"})");
+  const auto labeled = object("x", R"({"topology.kubernetes.io/zone":"a","other":"label"})");
+  const auto late = object("x", "{}", R"(,"volumeBindingMode":"WaitForFirstConsumer")");
+  const auto soon = object("x", "{}", R"(,"volumeBindingMode":"Immediate")");
+  const auto& volumes = api::resources::kPersistentVolumes;
+  const auto& claims = api::resources::kPersistentVolumeClaims;
+  struct Row {
+    const char* rule;
+    const api::Resource& resource;
+    api::Object before, after;
+    bool woken;
+  };
+  const std::vector<Row> rows = {
+      {"its claim changed", claims, object("c", "{}"), object("c", "{}"), true},
+      {"another claim came", claims, {}, object("d", "{}"), false},
+      {"a volume came", volumes, {}, in_a, true},
+      {"a volume is in another zone", volumes, in_a, in_b, true},
+      {"a volume has other labels", volumes, in_a, labeled, false},
+      {"a volume went", volumes, in_a, {}, false},
+      {"a class that binds late came", classes, {}, late, true},
+      {"another class came", classes, {}, soon, false},
+      {"a class changed", classes, late, late, false},
+  };
+  for (const Row& row : rows) {
+    bool woken = false;
+    for (const auto& interest : plugin_->retry_on()) {
+      if (interest.event == scheduler::ClusterEvent::ResourceChanged && interest.resource == row.resource)
+        woken = woken || !interest.helps || interest.helps(*waiting_, row.before, row.after);
+    }
+    EXPECT_EQ(woken, row.woken) << row.rule;
+  }
+}
+
 }  // namespace
 }  // namespace kubernel::plugins
