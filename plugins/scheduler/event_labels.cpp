@@ -43,21 +43,31 @@ std::string_view kept(std::string label) {
   return *labels.insert(std::move(label)).first;
 }
 
-// A node that says nothing of resources leaves it to the spec what a pod needs.
-bool reports_resources(const Object& pod) {
-  const Value status = pod["status"];
-  if (status["resources"]) return true;
-  for (const char* list : {"containerStatuses", "initContainerStatuses"}) {
-    const Value containers = status[list];
-    if (std::any_of(containers.begin(), containers.end(),
-                    [](Value one) { return static_cast<bool>(one["resources"]); }))
-      return true;
+std::string_view resize_pending(Value status) {
+  for (const Value condition : status["conditions"]) {
+    if (condition["type"].string() == "PodResizePending") return condition["reason"].string();
   }
-  return false;
+  return {};
+}
+
+// Whether the node reports the same resources: most changes of a status are about something else.
+bool same_resources(Value before, Value after) {
+  const auto same = [](Value one, Value other) {
+    return one["resources"] == other["resources"] && one["allocatedResources"] == other["allocatedResources"];
+  };
+  if (!same(before, after) || resize_pending(before) != resize_pending(after)) return false;
+  for (const char* list : {"containerStatuses", "initContainerStatuses"}) {
+    const Value was = before[list], is = after[list];
+    const bool all = std::equal(was.begin(), was.end(), is.begin(), is.end(), [&](Value one, Value other) {
+      return one["name"].string() == other["name"].string() && same(one, other);
+    });
+    if (!all) return false;
+  }
+  return true;
 }
 
 bool needs_less(const Object& before, const Object& after, bool same_spec) {
-  if (same_spec && !reports_resources(before)) return false;
+  if (same_spec && same_resources(before["status"], after["status"])) return false;
   const scheduler::Resources was = scheduler::pod_requests(before["spec"], before["status"]);
   scheduler::Resources most = scheduler::pod_requests(after["spec"], after["status"]);
   const scheduler::Resources is = most;

@@ -70,6 +70,15 @@ TEST(EventLabels, TellWhatChangedOfAPod) {
        R"(},"status":{"containerStatuses":[{"name":"c","resources":{"requests":{"cpu":"1"}}}]},
           "spec":{"containers":[{"name":"c","resources":{"requests":{"cpu":"1"}}}]})",
        {"UnschedulablePodUpdatePodScaleDown"}},
+      {R"(},"status":{"containerStatuses":[{"name":"c","resources":{"requests":{"cpu":"1"}}}]},
+          "spec":{"containers":[{"name":"c","resources":{"requests":{"cpu":"2"}}}]})",
+       R"(},"status":{"containerStatuses":[{"name":"c","resources":{"requests":{"cpu":"1"}}}],
+              "conditions":[{"type":"PodResizePending","reason":"Infeasible"}]},
+          "spec":{"containers":[{"name":"c","resources":{"requests":{"cpu":"2"}}}]})",
+       {"UnschedulablePodUpdatePodScaleDown"}},
+      {R"(},"status":{"resources":{"requests":{"cpu":"2"}}},"spec":{"resources":{"requests":{"cpu":"1"}}})",
+       R"(},"status":{"resources":{"requests":{"cpu":"1"}}},"spec":{"resources":{"requests":{"cpu":"1"}}})",
+       {"UnschedulablePodUpdatePodScaleDown"}},
       {R"(})", R"(},"status":{"phase":"Pending"})", {"UnschedulablePodUpdate"}},
   };
   for (const Row& row : rows)
