@@ -206,8 +206,10 @@ class InterPodAffinity final : public Plugin,
              }},
             {ClusterEvent::NodeAdded,
              [](const PodInfo& pod, const Object&, const Object& after) { return node_came(pod, after); }},
-            {ClusterEvent::NodeLabelsChanged, {}},
-            {ClusterEvent::PodUpdated, {}}};
+            {ClusterEvent::NodeLabelsChanged, node_moved},
+            {ClusterEvent::PodUpdated, [](const PodInfo&, const Object& before, const Object& after) {
+               return !(before.labels() == after.labels());  // Others may have nothing against it any more.
+             }}};
   }
 
  private:
@@ -304,6 +306,18 @@ class InterPodAffinity final : public Plugin,
     const PodAffinity affinity = PodAffinity::read(waiting);
     return std::ranges::all_of(affinity.required,
                                [&](const AffinityTerm& term) { return bool{node.labels()[term.topology_key]}; });
+  }
+
+  // Into a domain, or out of one; a pod that others keep away does not know of which.
+  static bool node_moved(const PodInfo& waiting, const api::Object& before, const api::Object& after) {
+    const PodAffinity affinity = PodAffinity::read(waiting);
+    if (affinity.required.empty() && affinity.required_anti.empty()) return true;
+    const auto moved = [&](const AffinityTerm& term, const api::Object& must_have) {
+      const auto was = before.labels()[term.topology_key], is = after.labels()[term.topology_key];
+      return must_have.labels()[term.topology_key] && (bool{was} != bool{is} || was.string() != is.string());
+    };
+    return std::ranges::any_of(affinity.required, [&](const AffinityTerm& term) { return moved(term, after); }) ||
+           std::ranges::any_of(affinity.required_anti, [&](const AffinityTerm& term) { return moved(term, before); });
   }
 
   const Arguments arguments_;

@@ -221,6 +221,39 @@ TEST_F(InterPodAffinityTest, IsWokenOnlyByWhatCouldHelp) {
       EXPECT_FALSE(interest.helps(*together, {}, nodes_[3].object));
     }
   }
+  const auto updated = scheduler::ClusterEvent::PodUpdated;
+  EXPECT_TRUE(wakes(*plugin_, updated, *apart, together->object, apart->object)) << "it has other labels";
+  EXPECT_FALSE(wakes(*plugin_, updated, *apart, apart->object, apart->object));
+}
+
+TEST_F(InterPodAffinityTest, IsWokenByANodeThatMovesIntoADomainOrOut) {
+  const auto together = pod(spec(required(term("web"))));
+  const auto apart = pod(spec(anti(term("web"))));
+  const auto plain = pod("{}");
+  const auto in = [](const std::string& labels) { return node("n", R"("spec":{})", labels).object; };
+  const auto a = in(R"({"zone":"a"})"), b = in(R"({"zone":"b"})"), none = in("{}"),
+             other = in(R"({"zone":"a","x":"y"})");
+  struct Row {
+    const char* rule;
+    std::shared_ptr<const PodInfo> pod;
+    api::Object before, after;
+    bool woken;
+  };
+  const std::vector<Row> rows = {
+      {"affinity: into a domain", together, none, a, true},
+      {"affinity: into another", together, a, b, true},
+      {"affinity: out of one", together, a, none, false},
+      {"affinity: another label", together, a, other, false},
+      {"anti-affinity: out of a domain", apart, a, none, true},
+      {"anti-affinity: into another", apart, a, b, true},
+      {"anti-affinity: into one", apart, none, a, false},
+      {"anti-affinity: another label", apart, a, other, false},
+      {"others' anti-affinity: any", plain, a, other, true},
+  };
+  for (const Row& row : rows) {
+    EXPECT_EQ(wakes(*plugin_, scheduler::ClusterEvent::NodeLabelsChanged, *row.pod, row.before, row.after), row.woken)
+        << row.rule;
+  }
 }
 
 }  // namespace

@@ -225,7 +225,9 @@ class PodTopologySpread final : public Plugin,
             {ClusterEvent::NodeLabelsChanged, [this](const PodInfo& pod, const Object& before,
                                                      const Object& after) { return node_changed(pod, before, after); }},
             {ClusterEvent::NodeTaintsChanged, {}},
-            {ClusterEvent::PodUpdated, {}}};
+            {ClusterEvent::PodUpdated, [this](const PodInfo& pod, const Object& before, const Object& after) {
+               return pod_changed(pod, before, after) || tolerates_others(pod, before, after);
+             }}};
   }
 
  private:
@@ -286,6 +288,12 @@ class PodTopologySpread final : public Plugin,
       const bool is = after && c.selector.matches(after.labels());
       return was != is || (is && before.head().deleting != after.head().deleting);
     });
+  }
+
+  // Where nodes count by their taints.
+  bool tolerates_others(const PodInfo& waiting, const api::Object& before, const api::Object& after) const {
+    return !(before["spec"]["tolerations"] == after["spec"]["tolerations"]) &&
+           std::ranges::any_of(constraints_of(waiting, true), &SpreadConstraint::honor_taints);
   }
 
   bool node_changed(const PodInfo& waiting, const api::Object& before, const api::Object& after) const {

@@ -267,6 +267,16 @@ TEST_F(PodTopologySpreadTest, IsWokenOnlyByWhatCouldHelp) {
   EXPECT_TRUE(wakes(*plugin_, scheduler::ClusterEvent::NodeDeleted, *waiting, nodes_[0].object, {}))
       << "with it a domain that had too few may be gone";
   EXPECT_FALSE(wakes(*plugin_, scheduler::ClusterEvent::NodeDeleted, *waiting, nodes_[4].object, {}));
+  const auto updated = scheduler::ClusterEvent::PodUpdated;
+  const auto tolerant = [](const std::string& more) {
+    return labeled_pod("p", R"({"app":"web"})", spec(constraint(more), R"(,"tolerations":[{"operator":"Exists"}])"));
+  };
+  EXPECT_TRUE(wakes(*plugin_, updated, *waiting, labeled_pod("p", "{}")->object, waiting->object))
+      << "it counts itself";
+  EXPECT_FALSE(wakes(*plugin_, updated, *waiting, waiting->object, waiting->object));
+  EXPECT_FALSE(wakes(*plugin_, updated, *tolerant(""), waiting->object, tolerant("")->object));
+  const auto honoring = tolerant(R"(,"nodeTaintsPolicy":"Honor")");
+  EXPECT_TRUE(wakes(*plugin_, updated, *honoring, waiting->object, honoring->object)) << "other nodes count";
 }
 
 }  // namespace
