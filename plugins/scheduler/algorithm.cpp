@@ -6,6 +6,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "parallel.h"
 
@@ -83,6 +84,8 @@ void Algorithm::begin(Cycle& cycle) const {
   cycle.data.resize(profile_.plugins().size());
   cycle.skip_filter.assign(profile_.plugins().size(), false);
   cycle.skip_score.assign(profile_.plugins().size(), false);
+  cycle.data_follows_pods = true;
+  cycle.signature.clear();
 }
 
 Result<Decision> Algorithm::decide(const CallContext& ctx, Cycle& cycle) {
@@ -92,7 +95,10 @@ Result<Decision> Algorithm::decide(const CallContext& ctx, Cycle& cycle) {
   begin(cycle);
   KUBERNEL_TRY(const Nodes fitting, find_fitting(ctx, cycle, decision));
   decision.feasible = fitting.size();
-  if (fitting.empty()) return decision;
+  if (fitting.empty()) {
+    cycle.signature = signature(cycle);
+    return decision;
+  }
   if (fitting.size() == 1) {
     decision.node = fitting.front()->name;
     return decision;
@@ -197,6 +203,10 @@ Result<Algorithm::Candidates> Algorithm::run_pre_filters(const CallContext& ctx,
     return Candidates{};
   }
 
+  cycle.data_follows_pods = std::ranges::any_of(profile_.pre_filter, [&](const auto& at) {
+    return at.plugin->extensions != nullptr && cycle.data[at.plugin->index] != nullptr &&
+           !skips(cycle.skip_filter, *at.plugin);
+  });
   Candidates out;
   if (!only) {
     out.all = cycle.snapshot->nodes();
@@ -218,42 +228,83 @@ std::vector<Algorithm::Judge> Algorithm::judges(const Cycle& cycle) const {
   return out;
 }
 
+Result<Verdict> Algorithm::ask(const Judge& judge, const PodInfo& pod, const NodeInfo& node) {
+  try {
+    auto verdict = judge.filter->filter(pod, judge.data, node);
+    if (!verdict) return of_plugin(std::move(verdict).error(), *judge.plugin);
+    return verdict;
+  } catch (const std::exception& e) {
+    return of_plugin(Error(Reason::Internal, std::string("filter: ") + e.what()), *judge.plugin);
+  }
+}
+
 Result<NodeVerdict> Algorithm::filter_once(const PodInfo& pod, std::span<const Judge> judges, const NodeInfo& node) {
   for (const Judge& judge : judges) {
-    try {
-      auto verdict = judge.filter->filter(pod, judge.data, node);
-      if (!verdict) return of_plugin(std::move(verdict).error(), *judge.plugin);
-      if (!verdict->ok()) return NodeVerdict{&node, judge.plugin->name, *std::move(verdict)};
-    } catch (const std::exception& e) {
-      return of_plugin(Error(Reason::Internal, std::string("filter: ") + e.what()), *judge.plugin);
-    }
+    KUBERNEL_TRY(Verdict verdict, ask(judge, pod, node));
+    if (!verdict.ok()) return NodeVerdict{&node, judge.plugin->name, std::move(verdict)};
   }
   return NodeVerdict{&node, {}, Verdict::fits()};
 }
 
 Result<NodeVerdict> Algorithm::filter_node(const Cycle& cycle, const NodeInfo& node) const {
-  return filter_node(cycle, judges(cycle), node);
+  return filter_node(cycle, judges(cycle), node, nullptr);
 }
 
-Result<NodeVerdict> Algorithm::filter_node(const Cycle& cycle, std::span<const Judge> known,
-                                           const NodeInfo& node) const {
+// Of every filter that has something to say of the pod, what the pod is to it.
+std::string Algorithm::signature(const Cycle& cycle) const {
+  std::string out = std::to_string(cycle.pod->priority);
+  for (const auto& [point, plugin] : profile_.filter) {
+    if (skips(cycle.skip_filter, *plugin)) continue;
+    out += '\n' + plugin->name + ' ';
+    if (plugin->local == nullptr || !plugin->local->sign(*cycle.pod, out)) return {};
+  }
+  return out;
+}
+
+Algorithm::Crowd* Algorithm::Crowds::of(const NodeInfo& node) {
+  return node.generation != 0 && node.slot < known.size() && node.name != own ? &known[node.slot] : nullptr;
+}
+
+// Nodes in whose room others already count are those that fit at first sight, pass after pass, and cost the most.
+void Algorithm::prepare_crowds(const Cycle& cycle) {
+  std::string now = nominator_.empty() ? std::string() : signature(cycle);
+  if (now.empty() || now != crowds_.signature) crowds_.known.clear();
+  crowds_.signature = std::move(now);
+  if (crowds_.signature.empty()) return;
+  crowds_.own = nominator_.node_of(cycle.pod->uid());
+  crowds_.known.resize(std::max(crowds_.known.size(), cycle.snapshot->nodes().size()));
+}
+
+Result<NodeVerdict> Algorithm::filter_node(const Cycle& cycle, std::span<const Judge> known, const NodeInfo& node,
+                                           Crowds* crowds) const {
   // As it is first: most nodes say no already, and only the others are worth imagining with the pods that are expected
   // there.
   KUBERNEL_TRY(NodeVerdict without, filter_once(*cycle.pod, known, node));
   if (!without.verdict.ok() || nominator_.empty()) return without;
-  std::vector<std::shared_ptr<const PodInfo>> expected = nominator_.on(node.name);
-  std::erase_if(expected,
-                [&](const auto& pod) { return pod->priority < cycle.pod->priority || pod->uid() == cycle.pod->uid(); });
-  if (expected.empty()) return without;
-  Cycle imagined = cycle.clone();
+  const std::uint64_t nominations = nominator_.version(node.name);
+  if (nominations == 0) return without;
+  Crowd* const crowd = crowds == nullptr ? nullptr : crowds->of(node);
+  if (crowd != nullptr && crowd->generation == node.generation && crowd->nominations == nominations)
+    return NodeVerdict{&node, crowd->plugin, crowd->verdict};
+  KUBERNEL_TRY(NodeVerdict with, filter_crowded(cycle, known, node));
+  with.node = &node;
+  if (crowd != nullptr) *crowd = {node.generation, nominations, with.plugin, with.verdict};
+  return with;
+}
+
+Result<NodeVerdict> Algorithm::filter_crowded(const Cycle& cycle, std::span<const Judge> known,
+                                              const NodeInfo& node) const {
   NodeInfo crowded = node;
-  for (const auto& pod : expected) {
+  if (!cycle.data_follows_pods) {
+    for (const auto& pod : nominator_.ahead_of(*cycle.pod, node.name)) crowded.add_pod(pod);
+    return filter_once(*cycle.pod, known, crowded);
+  }
+  Cycle imagined = cycle.clone();
+  for (const auto& pod : nominator_.ahead_of(*cycle.pod, node.name)) {
     crowded.add_pod(pod);
     pod_added(imagined, *pod, crowded);
   }
-  KUBERNEL_TRY(NodeVerdict with, filter_once(*cycle.pod, judges(imagined), crowded));
-  with.node = &node;
-  return with;
+  return filter_once(*cycle.pod, judges(imagined), crowded);
 }
 
 void Algorithm::pod_added(Cycle& cycle, const PodInfo& pod, const NodeInfo& node) const {
@@ -296,6 +347,7 @@ Result<Algorithm::Nodes> Algorithm::feasible(const Cycle& cycle, const Candidate
   const std::size_t count = candidates.size();
   const std::size_t start = next_start_ % count;
   const std::vector<Judge> known = judges(cycle);
+  prepare_crowds(cycle);
   for (const Judge& judge : known) metrics_.evaluated(Point::Filter, judge.plugin->index);
   if (sampling_) time_filters(cycle, known, candidates[start]);
   std::mutex mutex;  // Guards the three below; taken once a piece, not once a node.
@@ -316,7 +368,7 @@ Result<Algorithm::Nodes> Algorithm::feasible(const Cycle& cycle, const Candidate
     // which thread was faster.
     for (std::size_t i = first; i < last && good.size() < wanted; ++i) {
       if (i + kAhead < last) prefetch(candidates[wrapped(start + i + kAhead, count)]);
-      auto verdict = filter_node(cycle, known, candidates[wrapped(start + i, count)]);
+      auto verdict = filter_node(cycle, known, candidates[wrapped(start + i, count)], &crowds_);
       if (!verdict) {
         error = std::move(verdict).error();
         break;
@@ -344,7 +396,8 @@ Result<Algorithm::Nodes> Algorithm::feasible(const Cycle& cycle, const Candidate
 
   // In node order, and no further than the last node that was wanted: the same seed gives the same decision.
   if (!std::ranges::is_sorted(fitting)) std::ranges::sort(fitting);
-  std::ranges::sort(refused, {}, [](const auto& one) { return one.first; });
+  const auto position = [](const auto& one) { return one.first; };
+  if (!std::ranges::is_sorted(refused, {}, position)) std::ranges::sort(refused, {}, position);
   if (fitting.size() >= wanted) {
     fitting.resize(wanted);
     std::erase_if(refused, [&](const auto& one) { return one.first > fitting.back(); });
@@ -356,9 +409,13 @@ Result<Algorithm::Nodes> Algorithm::feasible(const Cycle& cycle, const Candidate
   for (const std::size_t i : fitting) out.push_back(&candidates[(start + i) % candidates.size()]);
   // Only extenders can still refuse those that fit; without them, who fits nowhere else is of no interest.
   if (!out.empty() && extenders_.empty()) return out;
+  decision.refusals.nodes.reserve(decision.refusals.nodes.size() + refused.size());
+  const char* last = nullptr;  // Whose refusal was counted last: mostly one plugin refuses many nodes.
   for (auto& [i, verdict] : refused) {
-    const auto plugin = std::ranges::find(profile_.plugins(), verdict.plugin, &ProfilePlugin::name);
-    add_once(decision.rejected_by, plugin->index);
+    if (std::exchange(last, verdict.plugin.data()) != verdict.plugin.data()) {
+      const auto plugin = std::ranges::find(profile_.plugins(), verdict.plugin, &ProfilePlugin::name);
+      add_once(decision.rejected_by, plugin->index);
+    }
     decision.refusals.nodes.push_back(std::move(verdict));
   }
   return out;

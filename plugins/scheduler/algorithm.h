@@ -92,6 +92,7 @@ class Algorithm {
   };
 
   void begin(scheduler::Cycle& cycle) const;
+  std::string signature(const scheduler::Cycle& cycle) const;
   // A refusal of the pod as such goes into `decision`.
   Result<Candidates> pre_filter(const CallContext& ctx, scheduler::Cycle& cycle, Decision& decision);
   // A filter that has something to say of the pod, with what it remembers.
@@ -101,10 +102,30 @@ class Algorithm {
     const ProfilePlugin* plugin;
   };
   std::vector<Judge> judges(const scheduler::Cycle& cycle) const;
+  static Result<scheduler::Verdict> ask(const Judge& judge, const scheduler::PodInfo& pod,
+                                        const scheduler::NodeInfo& node);
   static Result<scheduler::NodeVerdict> filter_once(const scheduler::PodInfo& pod, std::span<const Judge> judges,
                                                     const scheduler::NodeInfo& node);
+  // What the filters said of a node with the pods that are nominated to it: for pods of one signature, by slot.
+  struct Crowd {
+    std::uint64_t generation = 0;  // Of the node.
+    std::uint64_t nominations = 0;
+    std::string_view plugin;
+    scheduler::Verdict verdict = scheduler::Verdict::fits();
+  };
+  struct Crowds {
+    std::string signature;
+    std::string own;  // Where the pod in hand is nominated itself: there it does not count, so nothing is kept.
+    std::vector<Crowd> known;
+
+    Crowd* of(const scheduler::NodeInfo& node);
+  };
+  void prepare_crowds(const scheduler::Cycle& cycle);
+  // `crowds`: null when the node is not as in the snapshot.
   Result<scheduler::NodeVerdict> filter_node(const scheduler::Cycle& cycle, std::span<const Judge> judges,
-                                             const scheduler::NodeInfo& node) const;
+                                             const scheduler::NodeInfo& node, Crowds* crowds) const;
+  Result<scheduler::NodeVerdict> filter_crowded(const scheduler::Cycle& cycle, std::span<const Judge> judges,
+                                                const scheduler::NodeInfo& node) const;
   Result<Candidates> run_pre_filters(const CallContext& ctx, scheduler::Cycle& cycle, Decision& decision) const;
   Result<std::vector<Explanation::Filtered>> explain_filters(const scheduler::Cycle& cycle,
                                                              const scheduler::NodeInfo& node) const;
@@ -154,6 +175,7 @@ class Algorithm {
   }
 
   std::size_t decisions_ = 0;
+  Crowds crowds_;
   bool sampling_ = false;
   std::size_t next_start_ = 0;  // Where the next pass begins, so that all nodes get their turn.
   mutable double filter_cost_ = 0, score_cost_ = 0;

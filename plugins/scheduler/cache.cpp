@@ -42,6 +42,7 @@ void SchedulerCache::set_node(const api::Object& node) {
     }
     homeless_.erase(waiting);
   }
+  info->generation = next_generation_++;
   const std::string name = info->name;
   nodes_.insert_or_assign(name, Node{std::move(info)});
   forget_snapshot();
@@ -161,6 +162,7 @@ void SchedulerCache::catch_up(Node& node, long ours) {
     }
   }
   node.ahead.clear();
+  node.info->generation = next_generation_++;
 }
 
 void SchedulerCache::place(Placed placed) {

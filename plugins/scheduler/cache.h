@@ -68,7 +68,7 @@ class SchedulerCache {
   Node* find(std::string_view name);
   void add(Node& node, Step step);
   // Takes the steps, on a copy when more than `ours` hold the info.
-  static void catch_up(Node& node, long ours);
+  void catch_up(Node& node, long ours);
   std::uint32_t take_slot();
   void place(Placed placed);
   void displace(std::string_view uid);
@@ -83,6 +83,7 @@ class SchedulerCache {
   // What plugins that keep counts of their own read between two snapshots.
   const std::shared_ptr<scheduler::ChangeLog> log_ = std::make_shared<scheduler::ChangeLog>();
   std::uint32_t next_slot_ = 0;
+  std::uint64_t next_generation_ = 1;
   std::vector<std::uint32_t> free_slots_;
   std::shared_ptr<scheduler::Snapshot> current_;  // Null when nodes changed.
   std::vector<Node*> changed_;                    // Whose pods changed since.

@@ -2,6 +2,7 @@
 #include "cache.h"
 
 #include <map>
+#include <set>
 
 #include <kubernel/testing/scheduler.h>
 
@@ -120,6 +121,27 @@ TEST_F(SchedulerCacheTest, NodesAreLookedAtZoneByZone) {
   for (const auto& info : cache_.snapshot()->nodes()) order += info->name + " ";
   EXPECT_EQ(order, "a1 b1 a2 a3 ");
   EXPECT_EQ(cache_.snapshot()->find("b1")->name, "b1");
+}
+
+TEST_F(SchedulerCacheTest, AChangedNodeIsOfAnotherGeneration) {
+  cache_.set_node(node("n1").object);
+  cache_.set_node(node("n2").object);
+  const auto generation = [&](const char* name) { return cache_.snapshot()->find(name)->generation; };
+  std::set<std::uint64_t> seen{0};
+  const auto another = [&](const char* name) { return seen.insert(generation(name)).second; };
+  EXPECT_TRUE(another("n1"));
+  EXPECT_TRUE(another("n2"));
+  EXPECT_FALSE(another("n1"));
+  cache_.set_pod(bound("a", "n1"));
+  EXPECT_TRUE(another("n1"));
+  EXPECT_FALSE(another("n2"));
+  cache_.set_node(node("n1", R"("spec":{"unschedulable":true})").object);
+  EXPECT_TRUE(another("n1"));
+  cache_.remove_pod("u-a");
+  EXPECT_TRUE(another("n1"));
+  cache_.remove_node("n1");
+  cache_.set_node(node("n1").object);
+  EXPECT_TRUE(another("n1"));
 }
 
 TEST_F(SchedulerCacheTest, AConfirmationIsNoNewsForThoseWhoCount) {

@@ -2,8 +2,9 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
-#include <mutex>
+#include <shared_mutex>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -24,6 +25,11 @@ class Nominator {
   // "" when the pod is not nominated.
   std::string node_of(std::string_view uid) const;
   std::vector<std::shared_ptr<const scheduler::PodInfo>> on(std::string_view node) const;
+  // Those on the node that count when `pod` is looked at there: of no lower priority, and not itself.
+  std::vector<std::shared_ptr<const scheduler::PodInfo>> ahead_of(const scheduler::PodInfo& pod,
+                                                                  std::string_view node) const;
+  // Another number whenever the pods on that node change; 0 when there are none.
+  std::uint64_t version(std::string_view node) const;
   bool empty() const noexcept { return count_.load(std::memory_order_acquire) == 0; }
 
  private:
@@ -34,10 +40,16 @@ class Nominator {
   template <class T>
   using ByText = std::unordered_map<std::string, T, TextHash, std::equal_to<>>;
 
+  struct OnNode {
+    std::vector<std::shared_ptr<const scheduler::PodInfo>> pods;
+    std::uint64_t version = 0;
+  };
+
   void erase(std::string_view uid);
 
-  mutable std::mutex mutex_;
-  ByText<std::vector<std::shared_ptr<const scheduler::PodInfo>>> by_node_;
+  mutable std::shared_mutex mutex_;  // Read for many nodes at once.
+  ByText<OnNode> by_node_;
+  std::uint64_t last_version_ = 0;
   ByText<std::string> nodes_;  // By uid.
   std::atomic<std::size_t> count_ = 0;
 };

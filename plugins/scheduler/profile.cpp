@@ -181,6 +181,7 @@ class ProfileMaker {
     if (!made) return std::move(made).error().wrap("scheduler plugin " + name);
     out.plugin = *std::move(made);
     out.extensions = dynamic_cast<const scheduler::PreFilterExtensions*>(out.plugin.get());
+    out.local = dynamic_cast<const scheduler::LocalFilter*>(out.plugin.get());
     plugins.push_back(std::move(out));
     profile_->arguments_.push_back(std::move(arguments));
     return {};

@@ -18,6 +18,7 @@ struct ProfilePlugin {
   std::size_t index = 0;
   std::unique_ptr<scheduler::Plugin> plugin;
   const scheduler::PreFilterExtensions* extensions = nullptr;
+  const scheduler::LocalFilter* local = nullptr;
 };
 
 template <class T>

@@ -45,13 +45,14 @@ SchedulingQueue::SchedulingQueue(const Clock& clock, const scheduler::QueueSort&
                                  std::vector<QueueProfile> profiles, QueueOptions options)
     : clock_(clock), profiles_(std::move(profiles)), options_(options), active_(ActiveOrder{&sort}) {
   listeners_.resize(kEvents);
+  knowing_.resize(kEvents);
   for (std::size_t profile = 0; profile < profiles_.size(); ++profile) {
     const auto& interests = profiles_[profile].interests;
     sleepers_.emplace_back(interests.size());
     named_.emplace_back(interests.size());
     for (std::size_t plugin = 0; plugin < interests.size(); ++plugin) {
       for (const EventInterest& interest : interests[plugin]) {
-        auto& listeners = listeners_[static_cast<std::size_t>(interest.event)];
+        auto& listeners = (interest.whom ? knowing_ : listeners_)[static_cast<std::size_t>(interest.event)];
         if (listeners.empty() || listeners.back() != std::pair(profile, plugin))
           listeners.emplace_back(profile, plugin);
       }
@@ -190,6 +191,8 @@ bool SchedulingQueue::on_event(const Happened& happened) {
       if (helps(*entry, plugin, happened)) woken.push_back(entry);
     }
   }
+  for (const auto& [profile, plugin] : knowing_[static_cast<std::size_t>(happened.event)])
+    ask_whom(profile, plugin, happened, woken);
   // In the order they came, whatever the hash says: the same seed gives the same decisions.
   std::ranges::sort(woken, {}, [](const Entry* entry) { return entry->sequence; });
   woken.erase(std::unique(woken.begin(), woken.end()), woken.end());  // Several plugins may agree.
@@ -217,6 +220,22 @@ const SchedulingQueue::Sleepers& SchedulingQueue::concerned(std::size_t profile,
     }
   }
   return some;
+}
+
+void SchedulingQueue::ask_whom(std::size_t profile, std::size_t plugin, const Happened& happened,
+                               std::vector<Entry*>& woken) {
+  for (const EventInterest& interest : profiles_[profile].interests[plugin]) {
+    if (!interest.whom || !is_about(interest, happened)) continue;
+    const auto began = clock_.now();
+    const std::vector<std::string> uids = interest.whom(happened.before, happened.after);
+    if (hinted_) hinted_(profile, plugin, label_of(happened), !uids.empty(), clock_.now() - began);
+    for (const std::string& uid : uids) {
+      Entry* const entry = find(uid);
+      const bool sleeps = entry != nullptr && (entry->place == Place::Unschedulable || entry->place == Place::Gated);
+      if (!sleeps || entry->profile != profile || happened.released_by == uid) continue;
+      if (std::ranges::count(entry->rejected_by, plugin) > 0) woken.push_back(entry);
+    }
+  }
 }
 
 bool SchedulingQueue::activate(std::string_view uid) {
@@ -375,6 +394,10 @@ bool SchedulingQueue::helps(const Entry& entry, std::size_t plugin, const Happen
   if (!happened.released_by.empty() && happened.released_by == entry.queued.pod->uid()) return false;
   for (const EventInterest& interest : profiles_[entry.profile].interests[plugin]) {
     if (!is_about(interest, happened)) continue;
+    if (interest.whom) {
+      if (std::ranges::count(interest.whom(happened.before, happened.after), entry.queued.pod->uid()) > 0) return true;
+      continue;
+    }
     if (!interest.helps) return true;
     const auto began = clock_.now();
     const bool helped = interest.helps(*entry.queued.pod, happened.before, happened.after);

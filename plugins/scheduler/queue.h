@@ -134,6 +134,7 @@ class SchedulingQueue {
   bool concerns(const Entry& entry, std::size_t plugin, const Happened& happened) const;
   bool helps(const Entry& entry, const Happened& happened) const;
   bool helps(const Entry& entry, std::size_t plugin, const Happened& happened) const;
+  void ask_whom(std::size_t profile, std::size_t plugin, const Happened& happened, std::vector<Entry*>& woken);
   void drop_old_events();
   Clock::TimePoint backoff_end(const Entry& entry) const;
   Entry* find(std::string_view uid);
@@ -155,7 +156,9 @@ class SchedulingQueue {
   std::vector<std::vector<std::unordered_map<std::string, Sleepers>>> named_;
   Sleepers light_sleepers_;
   // By event: the profiles and plugins that asked for it.
-  std::vector<std::vector<std::pair<std::size_t, std::size_t>>> listeners_;
+  using Listeners = std::vector<std::vector<std::pair<std::size_t, std::size_t>>>;
+  Listeners listeners_;
+  Listeners knowing_;                       // Those who say themselves whom it helps.
   std::multiset<std::uint64_t> in_flight_;  // Their events_seen.
   std::size_t backoff_count_ = 0, gated_count_ = 0, unschedulable_count_ = 0;
   std::size_t error_count_ = 0;    // Of those in back-off, after an error.

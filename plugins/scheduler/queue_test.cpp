@@ -202,6 +202,48 @@ TEST_F(SchedulingQueueTest, AnEventIsOnlyHeldAgainstThoseItMayHelp) {
   EXPECT_EQ(queue.counts().unschedulable, 2U);
 }
 
+// A plugin that knows whom an event helps is asked once, however many sleep because of it.
+TEST_F(SchedulingQueueTest, WhoeverKnowsWhomAnEventHelpsIsAskedOnce) {
+  int asked = 0;
+  std::vector<std::string> helped = {"u-b", "u-stranger", "u-c"};
+  const auto whom = [&](const api::Object&, const api::Object&) {
+    ++asked;
+    return helped;
+  };
+  const std::vector<std::vector<scheduler::EventInterest>> interests = {
+      {{.event = ClusterEvent::PodDeleted, .whom = whom}}, {{ClusterEvent::NodeAdded, {}}}};
+  SchedulingQueue queue(clock_, sort_, {{interests, {}}}, {});
+  const auto sleep = [&](const std::string& name, std::size_t because_of) {
+    queue.set(pod("{}", name));
+    const auto popped = queue.pop();
+    ASSERT_EQ(popped->queued.pod->key().name, name);
+    queue.requeue_unschedulable(popped->queued.pod->uid(), {because_of});
+  };
+  for (const char* name : {"a", "b", "d", "e"}) sleep(name, 0);
+  sleep("c", 1);  // Another plugin's.
+  asked = 0;
+  EXPECT_TRUE(queue.on_event({ClusterEvent::PodDeleted, {}, {}, {}, {}}));
+  EXPECT_EQ(asked, 1);
+  EXPECT_EQ(queue.counts().unschedulable, 4U);
+  EXPECT_EQ(queue.pop()->queued.pod->key().name, "b");
+  helped = {"u-a"};
+  EXPECT_FALSE(queue.on_event({ClusterEvent::PodDeleted, {}, {}, {}, "u-a"}));  // What it gave back itself.
+}
+
+TEST_F(SchedulingQueueTest, WhomAnEventHelpsIsAskedAlsoOfOneDuringTheAttempt) {
+  const auto whom = [](const api::Object&, const api::Object&) { return std::vector<std::string>{"u-a"}; };
+  SchedulingQueue queue(clock_, sort_, {{{{{.event = ClusterEvent::PodDeleted, .whom = whom}}}, {}}}, {});
+  queue.set(pod("{}", "a"));
+  queue.set(pod("{}", "b"));
+  ASSERT_TRUE(queue.pop());
+  ASSERT_TRUE(queue.pop());
+  queue.on_event({ClusterEvent::PodDeleted, {}, {}, {}, {}});
+  queue.requeue_unschedulable("u-a", {0});
+  queue.requeue_unschedulable("u-b", {0});
+  EXPECT_EQ(queue.counts().backoff, 1U);
+  EXPECT_EQ(queue.counts().unschedulable, 1U);
+}
+
 TEST_F(SchedulingQueueTest, APodThatTwoPluginsRefusedWakesOnce) {
   const std::vector<std::vector<scheduler::EventInterest>> interests = {{{ClusterEvent::NodeAdded, {}}},
                                                                         {{ClusterEvent::NodeAdded, {}}}};

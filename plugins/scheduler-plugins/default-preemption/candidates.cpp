@@ -2,10 +2,8 @@
 #include "candidates.h"
 
 #include <algorithm>
-#include <functional>
 #include <limits>
-
-#include <kubernel/api/time.h>
+#include <tuple>
 
 namespace kubernel::plugins {
 
@@ -16,23 +14,32 @@ using scheduler::Verdict;
 
 namespace {
 
-Clock::WallTime started(const PodInfo& pod, Clock::WallTime now) {
-  return api::read_time(pod.object.pointer("/status/startTime")).value_or(now);
+using Positions = std::vector<std::uint32_t>;
+
+// Most important first.
+void sort_by_importance(Positions& positions, const Pods& pods, Clock::WallTime now) {
+  std::ranges::stable_sort(positions,
+                           [&](std::uint32_t a, std::uint32_t b) { return more_important(*pods[a], *pods[b], now); });
 }
 
 // Splits the pods, in their order, into those whose eviction would break a budget and the others.
-std::pair<Pods, Pods> split_by_budget(const Pods& pods, const std::vector<Budget>& budgets) {
+std::pair<Positions, Positions> split_by_budget(Positions positions, const Pods& pods,
+                                                const std::vector<Budget>& budgets) {
+  std::pair<Positions, Positions> out;
+  if (budgets.empty()) {
+    out.second = std::move(positions);
+    return out;
+  }
   std::vector<std::int64_t> left;
   for (const Budget& budget : budgets) left.push_back(budget.allowed);
-  std::pair<Pods, Pods> out;
-  for (const auto& pod : pods) {
+  for (const std::uint32_t at : positions) {
     bool violates = false;
     for (std::size_t i = 0; i < budgets.size(); ++i) {
-      if (!budgets[i].covers(*pod)) continue;
+      if (!budgets[i].covers(*pods[at])) continue;
       --left[i];
       violates = violates || left[i] < 0;
     }
-    (violates ? out.first : out.second).push_back(pod);
+    (violates ? out.first : out.second).push_back(at);
   }
   return out;
 }
@@ -41,69 +48,38 @@ std::pair<Pods, Pods> split_by_budget(const Pods& pods, const std::vector<Budget
 class Imagined {
  public:
   Imagined(scheduler::Handle& handle, const Cycle& cycle, const NodeInfo& node)
-      : handle_(handle), cycle_(cycle.clone()), node_(node) {}
+      : handle_(handle), cycle_(cycle), node_(node) {
+    if (cycle.data_follows_pods) own_ = cycle.clone();
+  }
 
   void remove(const PodInfo& pod) {
-    node_.remove_pod(pod.uid());
-    handle_.pod_removed(cycle_, pod, node_);
+    node_.remove_pod(pod);
+    if (own_) handle_.pod_removed(*own_, pod, node_);
   }
   void add(const std::shared_ptr<const PodInfo>& pod) {
     node_.add_pod(pod);
-    handle_.pod_added(cycle_, *pod, node_);
+    if (own_) handle_.pod_added(*own_, *pod, node_);
   }
-  Result<Verdict> verdict() { return handle_.run_filters(cycle_, node_); }
+  Result<Verdict> verdict() { return handle_.run_filters(own_ ? *own_ : cycle_, node_); }
 
  private:
   scheduler::Handle& handle_;
-  Cycle cycle_;
+  const Cycle& cycle_;
+  std::optional<Cycle> own_;
   NodeInfo node_;
 };
 
-// Keeps the candidates for which `measure` is smallest.
-template <class F>
-void keep_smallest(std::vector<const Candidate*>& candidates, F&& measure) {
-  if (candidates.size() <= 1) return;
-  std::vector<decltype(measure(*candidates.front()))> measured;
-  for (const Candidate* candidate : candidates) measured.push_back(measure(*candidate));
-  const auto smallest = *std::ranges::min_element(measured);
-  std::size_t kept = 0;
-  for (std::size_t i = 0; i < candidates.size(); ++i) {
-    if (measured[i] == smallest) candidates[kept++] = candidates[i];
-  }
-  candidates.resize(kept);
+Clock::WallTime earliest_start(const Rank& rank, Clock::WallTime now) {
+  return rank.unstarted ? std::min(rank.started, now) : rank.started;
 }
 
-// Most important first. When each started is read once: it is a text.
-void sort_by_importance(Pods& pods, Clock::WallTime now) {
-  std::vector<std::pair<Clock::WallTime, std::shared_ptr<const PodInfo>>> keyed;
-  keyed.reserve(pods.size());
-  for (auto& pod : pods) {
-    const auto start = started(*pod, now);
-    keyed.emplace_back(start, std::move(pod));
-  }
-  std::ranges::stable_sort(keyed, [](const auto& a, const auto& b) {
-    return a.second->priority != b.second->priority ? a.second->priority > b.second->priority : a.first < b.first;
-  });
-  for (std::size_t i = 0; i < pods.size(); ++i) pods[i] = std::move(keyed[i].second);
-}
-
-std::int64_t priority_sum(const Candidate& candidate) {
-  std::int64_t sum = 0;
-  // Shifted, so that many pods of negative priority do not weigh less than few.
-  for (const auto& pod : candidate.pods)
-    sum += pod->priority + std::int64_t{std::numeric_limits<std::int32_t>::max()} + 1;
-  return sum;
-}
-
-// When the first of the victims of highest priority started.
-Clock::WallTime earliest_start(const Candidate& candidate, Clock::WallTime now) {
-  const std::int64_t highest =
-      (*std::ranges::max_element(candidate.pods, {}, [](const auto& pod) { return pod->priority; }))->priority;
-  Clock::WallTime earliest = Clock::WallTime::max();
-  for (const auto& pod : candidate.pods) {
-    if (pod->priority == highest) earliest = std::min(earliest, started(*pod, now));
-  }
-  return earliest;
+// Whether `a` is the better choice.
+bool better(const Rank& a, const Rank& b, Clock::WallTime now) {
+  const auto measures = [](const Rank& rank) {
+    return std::tuple(rank.budget_violations, rank.highest_priority, rank.priority_sum, rank.count);
+  };
+  if (measures(a) != measures(b)) return measures(a) < measures(b);
+  return earliest_start(a, now) > earliest_start(b, now);
 }
 
 }  // namespace
@@ -123,53 +99,74 @@ bool Budget::covers(const PodInfo& pod) const {
 
 bool more_important(const PodInfo& a, const PodInfo& b, Clock::WallTime now) {
   if (a.priority != b.priority) return a.priority > b.priority;
-  return started(a, now) < started(b, now);
+  return a.started.value_or(now) < b.started.value_or(now);
 }
 
-Result<NodeVictims> select_victims(scheduler::Handle& handle, const Cycle& cycle, const NodeInfo& node,
-                                   const std::vector<Budget>& budgets, Clock::WallTime now) {
-  NodeVictims out;
-  out.candidate.node = node.name;
-  Pods potential;
-  for (const auto& pod : node.pods) {
-    if (pod->priority < cycle.pod->priority) potential.push_back(pod);
+Rank rank_of(const Pods& pods, std::int64_t budget_violations) {
+  Rank out;
+  out.budget_violations = budget_violations;
+  out.count = pods.size();
+  out.highest_priority = (*std::ranges::max_element(pods, {}, [](const auto& pod) { return pod->priority; }))->priority;
+  for (const auto& pod : pods) {
+    // Shifted, so that many pods of negative priority do not weigh less than few.
+    out.priority_sum += pod->priority + std::int64_t{std::numeric_limits<std::int32_t>::max()} + 1;
+    if (pod->priority != out.highest_priority) continue;
+    out.unstarted = out.unstarted || !pod->started;
+    out.started = std::min(out.started, pod->started.value_or(out.started));
   }
-  if (potential.empty()) {
-    out.verdict = Verdict::unresolvable("No preemption victims found for incoming pod");
-    return out;
-  }
-  Imagined imagined(handle, cycle, node);
-  for (const auto& pod : potential) imagined.remove(*pod);
-  KUBERNEL_TRY(out.verdict, imagined.verdict());
-  if (!out.verdict.ok()) return out;
-
-  sort_by_importance(potential, now);
-  const auto [violating, others] = split_by_budget(potential, budgets);
-  Pods& victims = out.candidate.pods;
-  for (const Pods* group : {&violating, &others}) {
-    for (const auto& pod : *group) {
-      imagined.add(pod);
-      KUBERNEL_TRY(const Verdict still, imagined.verdict());
-      if (still.ok()) continue;
-      imagined.remove(*pod);
-      victims.push_back(pod);
-      if (group == &violating) ++out.candidate.budget_violations;
-    }
-  }
-  sort_by_importance(victims, now);
-  if (victims.empty()) return Error(Reason::Internal, "expected at least one victim pod on node \"" + node.name + "\"");
   return out;
 }
 
-const Candidate& pick_one(const std::vector<Candidate>& candidates, Clock::WallTime now) {
-  std::vector<const Candidate*> left;
-  for (const Candidate& candidate : candidates) left.push_back(&candidate);
-  keep_smallest(left, [](const Candidate& c) { return c.budget_violations; });
-  keep_smallest(left, [](const Candidate& c) { return c.pods.front()->priority; });
-  keep_smallest(left, priority_sum);
-  keep_smallest(left, [](const Candidate& c) { return c.pods.size(); });
-  keep_smallest(left, [now](const Candidate& c) { return -earliest_start(c, now).time_since_epoch().count(); });
-  return *left.front();
+const Victims& Victims::none() {
+  static const Victims kNone{Verdict::unresolvable("No preemption victims found for incoming pod"), {}, {}};
+  return kNone;
+}
+
+Candidate NodeVictims::candidate() const {
+  Candidate out{node->name, {}, victims->rank.budget_violations};
+  for (const std::uint32_t at : victims->positions) out.pods.push_back(node->pods[at]);
+  return out;
+}
+
+Result<Victims> select_victims(scheduler::Handle& handle, const Cycle& cycle, const NodeInfo& node,
+                               const std::vector<Budget>& budgets, Clock::WallTime now) {
+  if (!node.has_pods_below(cycle.pod->priority)) return Victims::none();
+  Positions potential;
+  for (std::uint32_t at = 0; at < node.pods.size(); ++at) {
+    if (node.pods[at]->priority < cycle.pod->priority) potential.push_back(at);
+  }
+  Victims out;
+  Imagined imagined(handle, cycle, node);
+  for (const std::uint32_t at : potential) imagined.remove(*node.pods[at]);
+  KUBERNEL_TRY(out.verdict, imagined.verdict());
+  if (!out.verdict.ok()) return out;
+
+  sort_by_importance(potential, node.pods, now);
+  const auto [violating, others] = split_by_budget(std::move(potential), node.pods, budgets);
+  std::int64_t violations = 0;
+  for (const Positions* group : {&violating, &others}) {
+    for (const std::uint32_t at : *group) {
+      imagined.add(node.pods[at]);
+      KUBERNEL_TRY(const Verdict still, imagined.verdict());
+      if (still.ok()) continue;
+      imagined.remove(*node.pods[at]);
+      out.positions.push_back(at);
+      if (group == &violating) ++violations;
+    }
+  }
+  if (out.positions.empty())
+    return Error(Reason::Internal, "expected at least one victim pod on node \"" + node.name + "\"");
+  sort_by_importance(out.positions, node.pods, now);
+  out.rank = rank_of(NodeVictims{&node, &out}.candidate().pods, violations);
+  return out;
+}
+
+std::size_t pick_one(std::span<const Rank> ranks, Clock::WallTime now) {
+  std::size_t best = 0;
+  for (std::size_t i = 1; i < ranks.size(); ++i) {
+    if (better(ranks[i], ranks[best], now)) best = i;
+  }
+  return best;
 }
 
 }  // namespace kubernel::plugins

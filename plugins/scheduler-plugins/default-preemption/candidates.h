@@ -3,7 +3,11 @@
 // Which pods would have to go, and from which node it is best.
 #pragma once
 
+#include <compare>
+#include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -33,19 +37,44 @@ using Candidate = scheduler::PreemptExtender::Victims;
 // started.
 bool more_important(const scheduler::PodInfo& a, const scheduler::PodInfo& b, Clock::WallTime now);
 
-// The victims on one node; a verdict that says why there are none.
-struct NodeVictims {
+// What upstream's pickOneNodeForPreemption looks at.
+struct Rank {
+  std::int64_t budget_violations = 0;
+  std::int64_t highest_priority = 0;
+  std::int64_t priority_sum = 0;
+  std::size_t count = 0;
+  // When the first of the pods of the highest priority started; and whether one of them has not: that one counts as
+  // started now.
+  Clock::WallTime started = Clock::WallTime::max();
+  bool unstarted = false;
+};
+// Precondition: `pods` is not empty.
+Rank rank_of(const Pods& pods, std::int64_t budget_violations);
+
+// The victims on one node as it was then; a verdict that says why there are none.
+struct Victims {
   scheduler::Verdict verdict = scheduler::Verdict::fits();
-  Candidate candidate;
+  std::vector<std::uint32_t> positions;  // In NodeInfo::pods, most important first.
+  Rank rank;
+
+  // Of a node without pods of lower priority.
+  static const Victims& none();
+};
+
+struct NodeVictims {
+  const scheduler::NodeInfo* node = nullptr;
+  const Victims* victims = nullptr;
+
+  Candidate candidate() const;
 };
 
 // Imagines pods of lower priority gone from `node`, then brings back as many as leave room. Threads: any.
 // Errors: of filters.
-Result<NodeVictims> select_victims(scheduler::Handle& handle, const scheduler::Cycle& cycle,
-                                   const scheduler::NodeInfo& node, const std::vector<Budget>& budgets,
-                                   Clock::WallTime now);
+Result<Victims> select_victims(scheduler::Handle& handle, const scheduler::Cycle& cycle,
+                               const scheduler::NodeInfo& node, const std::vector<Budget>& budgets,
+                               Clock::WallTime now);
 
-// Upstream's pickOneNodeForPreemption. Precondition: not empty, each with at least one victim.
-const Candidate& pick_one(const std::vector<Candidate>& candidates, Clock::WallTime now);
+// Upstream's pickOneNodeForPreemption: the position of the best, the first of several. Precondition: not empty.
+std::size_t pick_one(std::span<const Rank> ranks, Clock::WallTime now);
 
 }  // namespace kubernel::plugins

@@ -6,6 +6,8 @@
 namespace kubernel::plugins {
 namespace {
 
+using scheduler::NodeInfo;
+
 class CandidatesTest : public PreemptionTest {
  protected:
   Candidate victims(const std::string& node_name, const std::vector<std::pair<int, std::string>>& priorities_and_starts,
@@ -16,7 +18,14 @@ class CandidatesTest : public PreemptionTest {
       out.pods.push_back(running(node_name + std::to_string(n++), priority, "1", start));
     return out;
   }
-  std::string picked(const std::vector<Candidate>& candidates) { return pick_one(candidates, clock_.wall_now()).node; }
+  std::string picked(const std::vector<Candidate>& candidates) {
+    std::vector<Rank> ranks;
+    for (const Candidate& one : candidates) ranks.push_back(rank_of(one.pods, one.budget_violations));
+    return candidates[pick_one(ranks, clock_.wall_now())].node;
+  }
+  static Pods victims_on(const NodeInfo& node, const Result<Victims>& found) {
+    return NodeVictims{&node, &*found}.candidate().pods;
+  }
 };
 
 // Each row names upstream's criterion; only that one differs.
@@ -35,6 +44,10 @@ TEST_F(CandidatesTest, ManyVictimsOfNegativePriorityWeighMoreThanFew) {
 TEST_F(CandidatesTest, ThenTheLatestStartOfTheMostImportantVictims) {
   EXPECT_EQ(picked({victims("a", {{5, "2025-01-01T00:00:00Z"}}), victims("b", {{5, "2025-06-01T00:00:00Z"}})}), "b");
 }
+TEST_F(CandidatesTest, OneThatHasNotStartedIsTheLatest) {
+  EXPECT_EQ(picked({victims("a", {{5, "2025-01-01T00:00:00Z"}}), victims("b", {{5, ""}})}), "b");
+  EXPECT_EQ(picked({victims("a", {{5, "2025-01-01T00:00:00Z"}, {5, ""}}), victims("b", {{5, ""}, {5, ""}})}), "b");
+}
 TEST_F(CandidatesTest, ThenTheFirst) {
   EXPECT_EQ(picked({victims("a", {{5, ""}}), victims("b", {{5, ""}})}), "a");
 }
@@ -46,7 +59,7 @@ TEST_F(CandidatesTest, BringsBackTheMostImportantPodsThatLeaveRoom) {
   full.add_pod(running("lowest", 0, "1"));
   const auto found = select_victims(handle_, wanting(10, "2"), full, {}, clock_.wall_now());
   ASSERT_TRUE(found);
-  EXPECT_EQ(names(found->candidate.pods), "low");  // Middle and lowest fit beside it again.
+  EXPECT_EQ(names(victims_on(full, found)), "low");  // Middle and lowest fit beside it again.
 }
 
 TEST_F(CandidatesTest, SparesThoseWhoseBudgetIsSpent) {
@@ -56,11 +69,11 @@ TEST_F(CandidatesTest, SparesThoseWhoseBudgetIsSpent) {
   const std::vector<Budget> budgets{Budget(budget(0, "guarded"))};
   const auto found = select_victims(handle_, wanting(10, "1"), full, budgets, clock_.wall_now());
   ASSERT_TRUE(found);
-  EXPECT_EQ(names(found->candidate.pods), "other");  // More important, but nothing protects it.
-  EXPECT_EQ(found->candidate.budget_violations, 0);
+  EXPECT_EQ(names(victims_on(full, found)), "other");  // More important, but nothing protects it.
+  EXPECT_EQ(found->rank.budget_violations, 0);
   const auto both = select_victims(handle_, wanting(10, "2"), full, budgets, clock_.wall_now());
-  EXPECT_EQ(names(both->candidate.pods), "other guarded");
-  EXPECT_EQ(both->candidate.budget_violations, 1);
+  EXPECT_EQ(names(victims_on(full, both)), "other guarded");
+  EXPECT_EQ(both->rank.budget_violations, 1);
 }
 
 TEST_F(CandidatesTest, ABudgetThatAllowsOneIsBrokenByTheSecond) {
@@ -68,7 +81,7 @@ TEST_F(CandidatesTest, ABudgetThatAllowsOneIsBrokenByTheSecond) {
   full.add_pod(running("x", 1, "1", "", R"({"app":"guarded"})"));
   full.add_pod(running("y", 1, "1", "", R"({"app":"guarded"})"));
   const auto found = select_victims(handle_, wanting(10, "2"), full, {Budget(budget(1, "guarded"))}, clock_.wall_now());
-  EXPECT_EQ(found->candidate.budget_violations, 1);
+  EXPECT_EQ(found->rank.budget_violations, 1);
 }
 
 TEST_F(CandidatesTest, SaysWhyThereAreNone) {
@@ -95,12 +108,13 @@ TEST_F(CandidatesTest, OnAnyNodeTheVictimsAreEnoughAndNoneIsNeedless) {
     const auto found = select_victims(handle_, cycle, node, {}, clock_.wall_now());
     ASSERT_TRUE(found) << found.error().message();
     if (!found->verdict.ok()) continue;
-    for (const auto& victim : found->candidate.pods) {
+    const Pods gone = victims_on(node, found);
+    for (const auto& victim : gone) {
       EXPECT_LT(victim->priority, 6);
       node.remove_pod(victim->uid());
     }
     EXPECT_TRUE(handle_.run_filters(cycle, node)->ok());
-    for (const auto& victim : found->candidate.pods) {
+    for (const auto& victim : gone) {
       auto with = node;
       with.add_pod(victim);
       EXPECT_FALSE(handle_.run_filters(cycle, with)->ok()) << victim->key().name << " could have stayed";

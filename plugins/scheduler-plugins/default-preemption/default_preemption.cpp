@@ -4,15 +4,15 @@
 
 #include <algorithm>
 #include <array>
-#include <mutex>
 #include <optional>
 #include <string>
-#include <unordered_set>
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
 #include "eviction.h"
+#include "preempting.h"
+#include "search.h"
 
 namespace kubernel::plugins {
 namespace {
@@ -46,27 +46,6 @@ bool terminating_by_preemption(const PodInfo& pod) {
   return false;
 }
 
-// Pods whose victims are being deleted.
-class Preempting {
- public:
-  void add(const std::string& uid) {
-    const std::lock_guard lock(mutex_);
-    uids_.insert(uid);
-  }
-  void remove(const std::string& uid) {
-    const std::lock_guard lock(mutex_);
-    uids_.erase(uid);
-  }
-  bool contains(const std::string& uid) const {
-    const std::lock_guard lock(mutex_);
-    return uids_.contains(uid);
-  }
-
- private:
-  mutable std::mutex mutex_;
-  std::unordered_set<std::string> uids_;
-};
-
 // The victims are deleted beside the scheduling (KEP-4832). Until the last but one is gone their preemptor is kept out
 // of the queue; the deletion of the last wakes it.
 class DefaultPreemption final : public Plugin, public PreEnqueue, public PostFilter {
@@ -83,16 +62,23 @@ class DefaultPreemption final : public Plugin, public PreEnqueue, public PostFil
   Result<PostFilterResult> post_filter(const CallContext& ctx, const Cycle& cycle, const Refusals& refusals) override {
     attempts_.add(1);
     if (const std::string why = ineligible(cycle, refusals); !why.empty()) return refused(why, std::nullopt);
-    KUBERNEL_TRY(Search search, find_candidates(cycle, refusals));
-    if (search.candidates.empty()) {
+    std::vector<Budget> budgets;
+    for (const api::Object& budget : budgets_->list("", api::LabelSelector::everything())) budgets.emplace_back(budget);
+    const std::vector<const NodeInfo*> nodes = refusals.preemptable(*cycle.snapshot);
+    VictimSearch search(context_.handle, cycle, budgets, known_, terms(nodes.size()));
+    remember(cycle, nodes, budgets);
+    KUBERNEL_CHECK_OK(search.run(nodes));
+    if (search.candidates().empty()) {
+      Refusals why;
+      why.others = Verdict::unresolvable("Preemption is not helpful for scheduling");
+      why.nodes = search.take_refusals();
       // Nothing to hope for from an earlier nomination either.
-      return refused(search.refusals.message(cycle.snapshot->nodes().size()), "");
+      return refused(why.message(cycle.snapshot->nodes().size()), "");
     }
-    KUBERNEL_TRY(const auto agreed, ask_extenders(ctx, cycle, std::move(search.candidates)));
-    if (agreed.empty()) return refused("no candidate node for preemption", std::nullopt);
-    const Candidate& chosen = pick_one(agreed, context_.clock.wall_now());
+    KUBERNEL_TRY(const Candidate chosen, choose(ctx, cycle, search.candidates()));
+    if (chosen.pods.empty()) return refused("no candidate node for preemption", std::nullopt);
     victims_.observe(static_cast<double>(chosen.pods.size()));
-    preempting_.add(cycle.pod->uid());
+    preempting_.begin(cycle.pod->uid(), chosen.pods);
     context_.handle.run_in_background(
         [this, pod = cycle.pod, chosen](const CallContext& background) { make_room(background, *pod, chosen); });
     return PostFilterResult{Verdict::fits(), chosen.node};
@@ -103,24 +89,27 @@ class DefaultPreemption final : public Plugin, public PreEnqueue, public PostFil
   }
 
   std::vector<EventInterest> retry_on() const override {
-    return {{ClusterEvent::PodDeleted, [this](const PodInfo& pod, const api::Object&, const api::Object&) {
-               return !preempting_.contains(pod.uid());
-             }}};
+    const auto lets_in = [this](const PodInfo& pod, const api::Object&, const api::Object&) {
+      return !preempting_.contains(pod.uid());
+    };
+    const auto whom = [this](const api::Object& before, const api::Object& after) {
+      return after ? preempting_.waiting() : preempting_.helped_by_end_of(before.uid());
+    };
+    return {{.event = ClusterEvent::PodDeleted, .whom = whom},
+            {ClusterEvent::NodeAdded, lets_in},
+            {ClusterEvent::NodeAllocatableChanged, lets_in},
+            {ClusterEvent::NodeLabelsChanged, lets_in},
+            {ClusterEvent::NodeTaintsChanged, lets_in}};
   }
 
  private:
-  struct Search {
-    std::vector<Candidate> candidates;
-    Refusals refusals;
-  };
-
   static PostFilterResult refused(const std::string& why, std::optional<std::string> nominated) {
     return {Verdict::unschedulable("preemption: " + why), std::move(nominated)};
   }
 
   void make_room(const CallContext& ctx, const PodInfo& pod, const Candidate& chosen) {
     const auto began = context_.clock.now();
-    const auto evicted = evict(ctx, context_, pod, chosen, [&] { preempting_.remove(pod.uid()); });
+    const auto evicted = evict(ctx, context_, pod, chosen, preempting_);
     if (!evicted)
       log_error(context_.log, "preemption failed",
                 {{"pod", api::to_string(pod.key())}, {"node", chosen.node}, {"error", evicted.error()}});
@@ -132,9 +121,9 @@ class DefaultPreemption final : public Plugin, public PreEnqueue, public PostFil
         .histogram("scheduler_preemption_goroutines_duration_seconds",
                    "Duration in seconds for running goroutines for the preemption.", kDurationBuckets, result)
         .observe(std::chrono::duration<double>(context_.clock.now() - began).count());
-    if (evicted && *evicted) return;
+    if (evicted && preempting_.told(pod.uid())) return;
     // Nothing is going to happen that would wake it.
-    preempting_.remove(pod.uid());
+    preempting_.forget(pod.uid());
     context_.handle.activate(pod.uid());
   }
 
@@ -152,49 +141,42 @@ class DefaultPreemption final : public Plugin, public PreEnqueue, public PostFil
     return on_its_way ? "not eligible due to a terminating pod on the nominated node." : "";
   }
 
-  std::size_t enough(std::size_t nodes) const {
+  VictimSearch::Terms terms(std::size_t nodes) const {
+    if (nodes == 0) return {};
     const auto share = static_cast<std::int64_t>(nodes) * arguments_.percentage / 100;
-    return std::min(nodes, static_cast<std::size_t>(std::max(share, arguments_.absolute)));
+    return {std::min(nodes, static_cast<std::size_t>(std::max(share, arguments_.absolute))),
+            static_cast<std::size_t>(random_below(context_.random, nodes)), context_.clock.wall_now()};
   }
 
-  // The dry run, beginning at a random node, so that not always the same ones suffer. Stops once there are enough
-  // candidates and one of them breaks no budget.
-  Result<Search> find_candidates(const Cycle& cycle, const Refusals& refusals) const {
-    Search out;
-    out.refusals.others = Verdict::unresolvable("Preemption is not helpful for scheduling");
-    const std::vector<const NodeInfo*> nodes = refusals.preemptable(*cycle.snapshot);
-    if (nodes.empty()) return out;
-    std::vector<Budget> budgets;
-    for (const api::Object& budget : budgets_->list("", api::LabelSelector::everything())) budgets.emplace_back(budget);
-
-    const std::size_t wanted = enough(nodes.size());
-    const std::size_t offset = random_below(context_.random, nodes.size());
-    const auto now = context_.clock.wall_now();
-    // In rounds, so that the outcome does not depend on which thread was faster.
-    for (std::size_t done = 0; done < nodes.size();) {
-      const std::size_t round =
-          std::min(nodes.size() - done, std::max<std::size_t>(wanted - std::min(wanted, out.candidates.size()), 1));
-      std::vector<std::optional<Result<NodeVictims>>> found(round);
-      context_.handle.parallel_for(round, [&](std::size_t i) {
-        found[i] = catch_as_error("filter", [&] {
-          return select_victims(context_.handle, cycle, *nodes[(offset + done + i) % nodes.size()], budgets, now);
-        });
-      });
-      for (std::size_t i = 0; i < round; ++i) {
-        auto& victims = *found[i];
-        if (!victims) return std::move(victims).error();
-        if (victims->verdict.ok()) {
-          out.candidates.push_back(std::move(victims->candidate));
-        } else {
-          out.refusals.nodes.push_back({nodes[(offset + done + i) % nodes.size()], {}, std::move(victims->verdict)});
-        }
-      }
-      done += round;
-      const bool harmless =
-          std::ranges::any_of(out.candidates, [](const Candidate& c) { return c.budget_violations == 0; });
-      if (harmless && out.candidates.size() >= wanted) break;
+  // What is known of a node holds for pods like this one and while the budgets are the same.
+  void remember(const Cycle& cycle, const std::vector<const NodeInfo*>& nodes, const std::vector<Budget>& budgets) {
+    std::string signature = cycle.signature;
+    if (!signature.empty()) {
+      for (const Budget& budget : budgets)
+        signature += '\n' + budget.object.uid() + ' ' + std::to_string(budget.object.head().resource_version);
     }
-    return out;
+    std::size_t slots = 0;
+    for (const NodeInfo* node : nodes) {
+      if (node->slot != kNoSlot) slots = std::max<std::size_t>(slots, node->slot + std::size_t{1});
+    }
+    known_.begin(std::move(signature), slots);
+  }
+
+  // Without a victim: none that the extenders agree with.
+  Result<Candidate> choose(const CallContext& ctx, const Cycle& cycle, const std::vector<NodeVictims>& found) {
+    std::vector<Rank> ranks;
+    const bool asked = std::ranges::any_of(context_.handle.preempt_extenders(),
+                                           [&](const auto* extender) { return extender->interested_in(*cycle.pod); });
+    if (!asked) {
+      for (const NodeVictims& one : found) ranks.push_back(one.victims->rank);
+      return found[pick_one(ranks, context_.clock.wall_now())].candidate();
+    }
+    std::vector<Candidate> candidates;
+    for (const NodeVictims& one : found) candidates.push_back(one.candidate());
+    KUBERNEL_TRY(candidates, ask_extenders(ctx, cycle, std::move(candidates)));
+    if (candidates.empty()) return Candidate{};
+    for (const Candidate& one : candidates) ranks.push_back(rank_of(one.pods, one.budget_violations));
+    return std::move(candidates[pick_one(ranks, context_.clock.wall_now())]);
   }
 
   Result<std::vector<Candidate>> ask_extenders(const CallContext& ctx, const Cycle& cycle,
@@ -223,7 +205,8 @@ class DefaultPreemption final : public Plugin, public PreEnqueue, public PostFil
   const PluginContext context_;
   const Arguments arguments_;
   const std::shared_ptr<client::Informer> budgets_;
-  Preempting preempting_;
+  mutable Preempting preempting_;  // retry_on() hands out functions that tell it who is gone.
+  KnownVictims known_;
   Counter& attempts_;
   Histogram& victims_;
 };

@@ -149,7 +149,10 @@ TEST_F(DefaultPreemptionTest, NobodyWaitsWhileVictimsAreDeleted) {
   EXPECT_TRUE(exists("humble"));
   EXPECT_EQ(gate(*preemptor), "waiting for the preemption for this pod to be finished");
   const api::Object victim = *cluster_.find(kPods, {"default", "humble"});
-  EXPECT_FALSE(wakes(*plugin_, scheduler::ClusterEvent::PodDeleted, *preemptor, victim, {}));
+  const api::Object last = *cluster_.find(kPods, {"default", "humbler"});
+  const api::Object stranger = running("stranger", 1, "1")->object;
+  EXPECT_FALSE(wakes(*plugin_, scheduler::ClusterEvent::PodDeleted, *preemptor, stranger, {}));
+  EXPECT_FALSE(wakes(*plugin_, scheduler::ClusterEvent::NodeAdded, *preemptor, {}, a.object));
   std::string at_the_last = "not asked";
   cluster_.on_call([&](std::string_view verb, const api::Resource&, const api::ObjectKey& key) -> Result<void> {
     if (verb == "delete" && key.name == "humbler") at_the_last = gate(*preemptor);
@@ -160,8 +163,31 @@ TEST_F(DefaultPreemptionTest, NobodyWaitsWhileVictimsAreDeleted) {
   EXPECT_FALSE(exists("humble"));
   EXPECT_FALSE(exists("humbler"));
   EXPECT_EQ(at_the_last, "");  // Its deletion is the event that wakes the preemptor.
-  EXPECT_TRUE(wakes(*plugin_, scheduler::ClusterEvent::PodDeleted, *preemptor, victim, {}));
+  EXPECT_FALSE(wakes(*plugin_, scheduler::ClusterEvent::PodDeleted, *preemptor, victim, {}));
+  // Whatever else happens may open another way.
+  EXPECT_TRUE(wakes(*plugin_, scheduler::ClusterEvent::PodDeleted, *preemptor, stranger, {}));
+  EXPECT_TRUE(wakes(*plugin_, scheduler::ClusterEvent::NodeAdded, *preemptor, {}, a.object));
+  EXPECT_TRUE(wakes(*plugin_, scheduler::ClusterEvent::PodDeleted, *preemptor, last, {}));
   EXPECT_TRUE(handle_.activated.empty());
+}
+
+TEST_F(DefaultPreemptionTest, AVictimThatIsGoingAlreadyIsNotToldAgain) {
+  auto a = cpu_node("a", "2");
+  const auto leaving = *api::Object::parse(
+      R"({"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"default","name":"leaving","uid":"u-leaving",
+      "deletionTimestamp":"2026-01-01T00:00:00Z"},"spec":{"priority":1,"containers":[{"resources":{"requests":{"cpu":"2"}}}]}})");
+  a.add_pod(std::make_shared<const scheduler::PodInfo>(leaving));
+  bool called = false;
+  cluster_.on_call([&](std::string_view verb, const api::Resource&, const api::ObjectKey&) -> Result<void> {
+    called = called || verb == "delete" || verb == "patch";
+    return {};
+  });
+  const auto cycle = wanting(10, "1");
+  EXPECT_EQ(preempt({a}, cycle.clone()).nominated_node, "a");
+  EXPECT_FALSE(called);
+  EXPECT_EQ(gate(*cycle.pod), "");
+  EXPECT_TRUE(handle_.activated.empty());
+  EXPECT_TRUE(wakes(*plugin_, scheduler::ClusterEvent::PodDeleted, *cycle.pod, leaving, {}));
 }
 
 TEST_F(DefaultPreemptionTest, WhenNoDeletionWillBeHeardOfItWakesThePreemptorItself) {

@@ -76,19 +76,21 @@ void clear_lesser_nominations(const CallContext& ctx, const PluginContext& conte
 
 }  // namespace
 
-Result<bool> evict(const CallContext& ctx, const PluginContext& context, const PodInfo& preemptor,
-                   const Candidate& chosen, const std::function<void()>& before_last) {
-  bool last_existed = false;
-  for (const auto& victim : chosen.pods) {
-    if (victim == chosen.pods.back()) {
+Result<void> evict(const CallContext& ctx, const PluginContext& context, const PodInfo& preemptor,
+                   const Candidate& chosen, Preempting& preempting) {
+  Pods untold = chosen.pods;
+  std::erase_if(untold, [](const auto& victim) { return victim->object.head().deleting; });
+  if (untold.empty()) clear_lesser_nominations(ctx, context, preemptor, chosen.node);
+  for (const auto& victim : untold) {
+    if (victim == untold.back()) {
       clear_lesser_nominations(ctx, context, preemptor, chosen.node);
-      before_last();
+      preempting.let_in(preemptor.uid());
     }
-    auto evicted = evict_one(ctx, context, preemptor, *victim, chosen.node);
-    if (!evicted) return std::move(evicted).error().wrap("preempting pod " + api::to_string(victim->key()));
-    last_existed = *evicted;
+    const auto existed = evict_one(ctx, context, preemptor, *victim, chosen.node);
+    if (!existed) return Error(existed.error()).wrap("preempting pod " + api::to_string(victim->key()));
+    if (!*existed) preempting.gone(preemptor.uid(), victim->uid());
   }
-  return last_existed;
+  return {};
 }
 
 }  // namespace kubernel::plugins

@@ -13,6 +13,7 @@ class PreemptionTest : public testing::SchedulerPluginTest {
    public:
     using NoHandle::NoHandle;
     Result<scheduler::Verdict> run_filters(const scheduler::Cycle& cycle, const scheduler::NodeInfo& node) override {
+      ++questions;
       return node.requested.milli_cpu + cycle.pod->requests.milli_cpu <= node.allocatable.milli_cpu
                  ? scheduler::Verdict::fits()
                  : scheduler::Verdict::unschedulable("Insufficient cpu");
@@ -32,6 +33,7 @@ class PreemptionTest : public testing::SchedulerPluginTest {
     }
 
     bool hold_back = false;
+    int questions = 0;
     std::vector<std::function<void(const CallContext&)>> held_back;
     std::vector<std::string> activated;
     std::vector<std::shared_ptr<const scheduler::PodInfo>> nominated;

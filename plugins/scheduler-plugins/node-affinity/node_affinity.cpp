@@ -47,7 +47,12 @@ struct Wanted final : CycleData {
   std::vector<std::pair<std::int64_t, NodeTerm>> preferences;  // Weight and term; from PreScore on.
 };
 
-class NodeAffinity final : public Plugin, public PreFilter, public Filter, public PreScore, public Score {
+class NodeAffinity final : public Plugin,
+                           public PreFilter,
+                           public Filter,
+                           public LocalFilter,
+                           public PreScore,
+                           public Score {
  public:
   explicit NodeAffinity(api::Object added) : added_(std::move(added)) {}
 
@@ -82,6 +87,11 @@ class NodeAffinity final : public Plugin, public PreFilter, public Filter, publi
     const auto* const wanted = static_cast<const Wanted*>(data);
     const bool match = wanted == nullptr ? matches_required_node_affinity(pod.spec, node) : wanted->nodes.matches(node);
     return match ? Verdict::fits() : refusal_;
+  }
+
+  bool sign(const PodInfo& pod, std::string& signature) const override {
+    signature += pod.spec["nodeSelector"].dump() + required(pod).dump();
+    return true;
   }
 
   Result<PreScoreResult> pre_score(const CallContext&, const PodInfo& pod, const Snapshot&,

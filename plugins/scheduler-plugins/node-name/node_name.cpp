@@ -7,7 +7,7 @@ namespace {
 
 using namespace scheduler;
 
-class NodeName final : public Plugin, public PreFilter, public Filter {
+class NodeName final : public Plugin, public PreFilter, public Filter, public LocalFilter {
  public:
   // Nearly no pod in the queue names its node.
   Result<PreFilterResult> pre_filter(const CallContext&, const PodInfo& pod, const Snapshot&) override {
@@ -18,6 +18,11 @@ class NodeName final : public Plugin, public PreFilter, public Filter {
 
   Result<Verdict> filter(const PodInfo& pod, const CycleData*, const NodeInfo& node) const override {
     return pod.node_name.empty() || pod.node_name == node.name ? Verdict::fits() : refusal_;
+  }
+
+  bool sign(const PodInfo& pod, std::string& signature) const override {
+    signature += pod.node_name;
+    return true;
   }
 
   std::vector<EventInterest> retry_on() const override {

@@ -9,7 +9,7 @@ namespace {
 
 using namespace scheduler;
 
-class NodePorts final : public Plugin, public PreFilter, public Filter {
+class NodePorts final : public Plugin, public PreFilter, public Filter, public LocalFilter {
  public:
   Result<PreFilterResult> pre_filter(const CallContext&, const PodInfo& pod, const Snapshot&) override {
     PreFilterResult result;
@@ -24,6 +24,12 @@ class NodePorts final : public Plugin, public PreFilter, public Filter {
       if (taken) return Verdict::unschedulable("node(s) didn't have free ports for the requested pod ports");
     }
     return Verdict::fits();
+  }
+
+  bool sign(const PodInfo& pod, std::string& signature) const override {
+    for (const HostPort& port : pod.host_ports)
+      signature += port.ip + ' ' + port.protocol + ' ' + std::to_string(port.port) + ';';
+    return true;
   }
 
   std::vector<EventInterest> retry_on() const override {

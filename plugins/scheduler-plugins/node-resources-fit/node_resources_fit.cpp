@@ -84,7 +84,7 @@ class KnownRefusals {
   std::vector<Verdict> made_;
 };
 
-class NodeResourcesFit final : public Plugin, public Filter, public Score {
+class NodeResourcesFit final : public Plugin, public Filter, public LocalFilter, public Score {
  public:
   NodeResourcesFit(Arguments arguments, std::shared_ptr<const DeviceResources> devices)
       : arguments_(std::move(arguments)), devices_(std::move(devices)) {
@@ -110,6 +110,14 @@ class NodeResourcesFit final : public Plugin, public Filter, public Score {
     }
     if (!more.empty()) return KnownRefusals::make(shortage, more);
     return shortage == 0 ? Verdict::fits() : refusals_.of(shortage);
+  }
+
+  // Which extended resources are devices is not the node's to say.
+  bool sign(const PodInfo& pod, std::string& signature) const override {
+    const Resources& wanted = pod.requests;
+    for (const std::int64_t amount : {wanted.milli_cpu, wanted.memory, wanted.ephemeral_storage, wanted.pods})
+      signature += std::to_string(amount) + ' ';
+    return wanted.scalars.empty();
   }
 
   Result<std::int64_t> score(const PodInfo& pod, const CycleData*, const NodeInfo& node,

@@ -9,10 +9,15 @@ namespace {
 
 using namespace scheduler;
 
-class NodeUnschedulable final : public Plugin, public Filter {
+class NodeUnschedulable final : public Plugin, public Filter, public LocalFilter {
  public:
   Result<Verdict> filter(const PodInfo& pod, const CycleData*, const NodeInfo& node) const override {
     return open_to(pod, node) ? Verdict::fits() : refusal_;
+  }
+
+  bool sign(const PodInfo& pod, std::string& signature) const override {
+    signature += pod.spec["tolerations"].dump();
+    return true;
   }
 
   std::vector<EventInterest> retry_on() const override {

@@ -11,7 +11,7 @@ namespace {
 
 using namespace scheduler;
 
-class TaintToleration final : public Plugin, public Filter, public Score {
+class TaintToleration final : public Plugin, public Filter, public LocalFilter, public Score {
  public:
   Result<Verdict> filter(const PodInfo& pod, const CycleData*, const NodeInfo& node) const override {
     return tolerates_all(pod, node) ? Verdict::fits() : refusal_;
@@ -29,6 +29,11 @@ class TaintToleration final : public Plugin, public Filter, public Score {
 
   void normalize(const PodInfo&, const CycleData*, std::span<std::int64_t> scores) const override {
     normalize_scores(scores, true);
+  }
+
+  bool sign(const PodInfo& pod, std::string& signature) const override {
+    signature += pod.spec["tolerations"].dump();
+    return true;
   }
 
   std::vector<EventInterest> retry_on() const override {

@@ -15,6 +15,7 @@ QueueSort::~QueueSort() = default;
 PreFilter::~PreFilter() = default;
 PreFilterExtensions::~PreFilterExtensions() = default;
 Filter::~Filter() = default;
+LocalFilter::~LocalFilter() = default;
 PostFilter::~PostFilter() = default;
 PreScore::~PreScore() = default;
 Score::~Score() = default;
@@ -33,7 +34,7 @@ const std::vector<std::string>& Verdict::reasons() const noexcept {
 }
 
 Cycle Cycle::clone() const {
-  Cycle out{pod, snapshot, {}, skip_filter, skip_score};
+  Cycle out{pod, snapshot, {}, skip_filter, skip_score, data_follows_pods, signature};
   out.data.reserve(data.size());
   for (const auto& one : data) out.data.push_back(one == nullptr ? nullptr : one->clone());
   return out;

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <map>
 
+#include <kubernel/api/time.h>
+
 namespace kubernel::scheduler {
 namespace {
 
@@ -77,7 +79,8 @@ PodInfo::PodInfo(api::Object pod)
       requests(pod_requests(spec, object.body()["status"])),
       scoring_requests(pod_requests_for_scoring(spec, object.body()["status"])),
       priority(spec["priority"].integer()),
-      node_name(spec["nodeName"].string()) {
+      node_name(spec["nodeName"].string()),
+      started(api::read_time(object.pointer("/status/startTime"))) {
   const bool host_network = spec["hostNetwork"].boolean();
   collect_ports(spec["containers"], false, host_network, host_ports);
   collect_ports(spec["initContainers"], true, host_network, host_ports);
@@ -103,6 +106,13 @@ NodeInfo::NodeInfo(api::Object node)
 }
 
 void NodeInfo::add_pod(std::shared_ptr<const PodInfo> pod) {
+  generation = 0;
+  const auto at = std::ranges::lower_bound(priorities, pod->priority, {}, &std::pair<std::int64_t, std::size_t>::first);
+  if (at != priorities.end() && at->first == pod->priority) {
+    ++at->second;
+  } else {
+    priorities.insert(at, {pod->priority, 1});
+  }
   requested += pod->requests;
   scoring_requested += pod->scoring_requests;
   used_ports.insert(used_ports.end(), pod->host_ports.begin(), pod->host_ports.end());
@@ -127,12 +137,17 @@ bool NodeInfo::replace_pod(const PodInfo& before, std::shared_ptr<const PodInfo>
   const auto found = find_last(pods, before);
   if (found == pods.end()) return false;
   *found = std::move(now);
+  generation = 0;
   return true;
 }
 
 void NodeInfo::take_out(std::vector<std::shared_ptr<const PodInfo>>::iterator at) {
   const auto pod = std::move(*at);
   pods.erase(at);
+  generation = 0;
+  const auto alike =
+      std::ranges::lower_bound(priorities, pod->priority, {}, &std::pair<std::int64_t, std::size_t>::first);
+  if (--alike->second == 0) priorities.erase(alike);
   requested -= pod->requests;
   scoring_requested -= pod->scoring_requests;
   for (const HostPort& port : pod->host_ports) {

@@ -166,6 +166,44 @@ TEST(NodeInfo, RemovingAPodUndoesAddingIt) {
   EXPECT_TRUE(info.used_ports.empty());
 }
 
+TEST(NodeInfo, KnowsTheLowestPriorityOfItsPods) {
+  NodeInfo info = node(R"("spec":{})");
+  EXPECT_FALSE(info.has_pods_below(1'000'000));
+  info.add_pod(pod("a", R"({"priority":5})"));
+  info.add_pod(pod("b", R"({"priority":-3})"));
+  info.add_pod(pod("c", R"({"priority":-3})"));
+  EXPECT_TRUE(info.has_pods_below(-2));
+  EXPECT_FALSE(info.has_pods_below(-3));
+  info.remove_pod("u-b");
+  EXPECT_TRUE(info.has_pods_below(-2));
+  info.remove_pod("u-c");
+  EXPECT_FALSE(info.has_pods_below(5));
+  EXPECT_TRUE(info.has_pods_below(6));
+  info.replace_pod(*info.pods.front(), pod("a", R"({"priority":5})"));
+  EXPECT_EQ(info.priorities, (std::vector<std::pair<std::int64_t, std::size_t>>{{5, 1}}));
+  info.remove_pod("u-a");
+  EXPECT_TRUE(info.priorities.empty());
+}
+
+TEST(NodeInfo, IsNoLongerTheCachesOnceItsPodsAreImagined) {
+  NodeInfo info = node(R"("spec":{})");
+  info.generation = 7;
+  NodeInfo imagined = info;
+  EXPECT_EQ(imagined.generation, 7U);
+  imagined.add_pod(pod("a", "{}"));
+  EXPECT_EQ(imagined.generation, 0U);
+  imagined.generation = 8;
+  imagined.remove_pod("u-a");
+  EXPECT_EQ(imagined.generation, 0U);
+}
+
+TEST(PodInfo, KnowsWhenItStarted) {
+  const auto object = api::Object::parse(
+      R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"},"status":{"startTime":"1970-01-01T00:00:02Z"}})");
+  EXPECT_EQ(PodInfo(*object).started, Clock::WallTime(std::chrono::seconds(2)));
+  EXPECT_FALSE(pod("a", "{}")->started);
+}
+
 TEST(HostPort, ConflictsWithTheWildcardAddress) {
   EXPECT_TRUE(ports_conflict({"0.0.0.0", "TCP", 80}, {"127.0.0.1", "TCP", 80}));
   EXPECT_FALSE(ports_conflict({"127.0.0.2", "TCP", 80}, {"127.0.0.1", "TCP", 80}));

@@ -92,6 +92,11 @@ struct KUBERNEL_EXPORT Cycle {
   std::vector<std::unique_ptr<CycleData>> data;  ///< One slot per plugin, at PluginContext::index.
   std::vector<bool> skip_filter;                 ///< Per plugin: its PreFilter said Skip. Empty: none did.
   std::vector<bool> skip_score;                  ///< Per plugin: its PreScore said Skip. Empty: none did.
+  /// False when no plugin's data changes with the pods that are imagined on a node: then nobody needs a clone for that.
+  bool data_follows_pods = true;
+  /// Pods with the same one get the same answers from the filters of one profile for one NodeInfo with the same pods
+  /// nominated to it. Set when no node fits; empty when some answer depends on more than that.
+  std::string signature = {};
 
   /// A copy whose data may be changed (CycleData::clone()): for imagining other pods on a node.
   Cycle clone() const;
@@ -124,6 +129,9 @@ struct EventInterest {
   std::function<std::vector<std::string>(const PodInfo& pod)> names_of_pod = {};
   std::function<std::optional<std::vector<std::string>>(const api::Object& before, const api::Object& after)>
       names_of_change = {};
+  /// In the place of `helps`, by a plugin that knows whom a change helps: their uids. Then an event costs nothing for
+  /// all others, however many wait. Threads: any.
+  std::function<std::vector<std::string>(const api::Object& before, const api::Object& after)> whom = {};
 };
 
 /// The base of every scheduler plugin.
@@ -189,6 +197,15 @@ class KUBERNEL_EXPORT Filter {
   virtual ~Filter();
   /// `data`: what this plugin's pre_filter gave; null when it gave none.
   virtual Result<Verdict> filter(const PodInfo& pod, const CycleData* data, const NodeInfo& node) const = 0;
+};
+
+/// For a Filter whose answers depend on nothing but the pod and the NodeInfo: on no other node, no other object of the
+/// API, not on the time. What it said of a node then holds until the node changes, also for pods like this one.
+class KUBERNEL_EXPORT LocalFilter {
+ public:
+  virtual ~LocalFilter();
+  /// Appends all of the pod that the answers depend on. False: for this pod they depend on more than it and the node.
+  virtual bool sign(const PodInfo& pod, std::string& signature) const = 0;
 };
 
 struct NodeVerdict {

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include <kubernel/api/object.h>
+#include <kubernel/base/clock.h>
 #include <kubernel/base/export.h>
 #include <kubernel/scheduler/resources.h>
 
@@ -48,7 +49,8 @@ struct KUBERNEL_EXPORT PodInfo {
   Resources scoring_requests;
   std::vector<HostPort> host_ports;
   std::int64_t priority = 0;
-  std::string node_name;  ///< spec.nodeName; empty while unbound.
+  std::string node_name;                   ///< spec.nodeName; empty while unbound.
+  std::optional<Clock::WallTime> started;  ///< status.startTime.
 
   const api::ObjectKey& key() const noexcept { return object.key(); }
   const std::string& uid() const noexcept { return object.uid(); }
@@ -74,6 +76,9 @@ struct KUBERNEL_EXPORT NodeInfo {
   std::string name;
   std::uint32_t slot =
       kNoSlot;  ///< Its number in tables by node: small, its own while it exists, used again afterwards.
+  /// Another one whenever the node or its pods have changed, never used twice; 0 for a NodeInfo that is not as a cache
+  /// made it.
+  std::uint64_t generation = 0;
   Resources allocatable;
   Resources requested;
   Resources scoring_requested;
@@ -83,8 +88,14 @@ struct KUBERNEL_EXPORT NodeInfo {
   /// Name as the node reports it and bytes, sorted by name. Never null; shared by all states of the node.
   std::shared_ptr<const std::vector<std::pair<std::string, std::int64_t>>> images;
   std::vector<std::shared_ptr<const PodInfo>> pods;
+  /// How many of the pods have which priority, lowest first.
+  std::vector<std::pair<std::int64_t, std::size_t>> priorities;
 
   api::Value labels() const { return object.labels(); }
+  /// True when a pod of that priority could evict somebody here.
+  bool has_pods_below(std::int64_t priority) const noexcept {
+    return !priorities.empty() && priorities.front().first < priority;
+  }
 
   void add_pod(std::shared_ptr<const PodInfo> pod);
   /// Does nothing when no pod with that uid is there. Returns whether one was.

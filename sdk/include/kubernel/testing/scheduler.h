@@ -134,7 +134,9 @@ class SchedulerPluginTest : public ::testing::Test {
                     const api::Object& before, const api::Object& after) {
     const auto interests = plugin.retry_on();
     return std::any_of(interests.begin(), interests.end(), [&](const scheduler::EventInterest& interest) {
-      return interest.event == event && (!interest.helps || interest.helps(pod, before, after));
+      if (interest.event != event) return false;
+      if (interest.whom) return std::ranges::count(interest.whom(before, after), pod.uid()) > 0;
+      return !interest.helps || interest.helps(pod, before, after);
     });
   }
 
