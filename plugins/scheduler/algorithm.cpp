@@ -286,21 +286,23 @@ Result<NodeVerdict> Algorithm::filter_node(const Cycle& cycle, std::span<const J
   Crowd* const crowd = crowds == nullptr ? nullptr : crowds->of(node);
   if (crowd != nullptr && crowd->generation == node.generation && crowd->nominations == nominations)
     return NodeVerdict{&node, crowd->plugin, crowd->verdict};
-  KUBERNEL_TRY(NodeVerdict with, filter_crowded(cycle, known, node));
+  const auto ahead = nominator_.ahead_of(*cycle.pod, node.name);
+  if (ahead.empty()) return without;
+  KUBERNEL_TRY(NodeVerdict with, filter_crowded(cycle, known, node, ahead));
   with.node = &node;
   if (crowd != nullptr) *crowd = {node.generation, nominations, with.plugin, with.verdict};
   return with;
 }
 
-Result<NodeVerdict> Algorithm::filter_crowded(const Cycle& cycle, std::span<const Judge> known,
-                                              const NodeInfo& node) const {
+Result<NodeVerdict> Algorithm::filter_crowded(const Cycle& cycle, std::span<const Judge> known, const NodeInfo& node,
+                                              std::span<const std::shared_ptr<const PodInfo>> ahead) const {
   NodeInfo crowded = node;
   if (!cycle.data_follows_pods) {
-    for (const auto& pod : nominator_.ahead_of(*cycle.pod, node.name)) crowded.add_pod(pod);
+    for (const auto& pod : ahead) crowded.add_pod(pod);
     return filter_once(*cycle.pod, known, crowded);
   }
   Cycle imagined = cycle.clone();
-  for (const auto& pod : nominator_.ahead_of(*cycle.pod, node.name)) {
+  for (const auto& pod : ahead) {
     crowded.add_pod(pod);
     pod_added(imagined, *pod, crowded);
   }

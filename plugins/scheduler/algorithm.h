@@ -125,7 +125,8 @@ class Algorithm {
   Result<scheduler::NodeVerdict> filter_node(const scheduler::Cycle& cycle, std::span<const Judge> judges,
                                              const scheduler::NodeInfo& node, Crowds* crowds) const;
   Result<scheduler::NodeVerdict> filter_crowded(const scheduler::Cycle& cycle, std::span<const Judge> judges,
-                                                const scheduler::NodeInfo& node) const;
+                                                const scheduler::NodeInfo& node,
+                                                std::span<const std::shared_ptr<const scheduler::PodInfo>> ahead) const;
   Result<Candidates> run_pre_filters(const CallContext& ctx, scheduler::Cycle& cycle, Decision& decision) const;
   Result<std::vector<Explanation::Filtered>> explain_filters(const scheduler::Cycle& cycle,
                                                              const scheduler::NodeInfo& node) const;

@@ -100,6 +100,15 @@ Result<std::unique_ptr<Plugin>> make_binder(const PluginContext& context) {
   return std::make_unique<Binder>(context.api);
 }
 
+// Keeps pods with gates out of the queue.
+class Held final : public Plugin, public scheduler::PreEnqueue {
+ public:
+  Verdict pre_enqueue(const scheduler::PodInfo& pod) const override {
+    return pod.spec["schedulingGates"].empty() ? Verdict::fits() : Verdict::unschedulable("held");
+  }
+  std::vector<scheduler::EventInterest> retry_on() const override { return {}; }
+};
+
 class SchedulerTest : public testing::SchedulerPluginTest {
  protected:
   SchedulerTest() {
@@ -307,6 +316,53 @@ TEST_F(SchedulerTest, ANominatedNodeIsInTheStatusAndKeptFromLesserPods) {
   settle();  // The lesser pod is tried first, but the room is promised.
   EXPECT_EQ(node_of("low"), "");
   EXPECT_EQ(node_of("high"), "a");
+}
+
+// One pod a node, and says so of the node alone. Counts how often it is asked.
+class Counting final : public Plugin, public scheduler::Filter, public scheduler::LocalFilter {
+ public:
+  static inline int asked = 0;
+  Result<Verdict> filter(const scheduler::PodInfo&, const scheduler::CycleData*,
+                         const scheduler::NodeInfo& node) const override {
+    ++asked;
+    return node.pods.empty() ? Verdict::fits() : Verdict::unschedulable("Too many pods");
+  }
+  bool sign(const scheduler::PodInfo&, std::string&) const override { return true; }
+  std::vector<scheduler::EventInterest> retry_on() const override { return {}; }
+};
+
+// Nodes whose room is promised fit at first sight: only there the promise is looked at, and once for pods alike.
+TEST_F(SchedulerTest, APromisedNodeIsLookedAtWithThePromiseOnceForPodsAlike) {
+  specs_.erase(specs_.begin() + 1);  // Labels does not sign.
+  extensions_.erase(extensions_.begin() + 1);
+  provide("Counting", make_plugin<Counting>);
+  constexpr int kCount = 20;
+  for (int i = 0; i < kCount; ++i) put_node("n" + std::to_string(i), "{}");
+  for (int i = 0; i < kCount; ++i) {
+    cluster_.put_text(
+        kPods, R"({"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"default","name":"promised)" +
+                   std::to_string(i) +
+                   R"("},"spec":{"schedulerName":"default-scheduler","priority":10,"schedulingGates":[{"name":"x"}]},
+                                 "status":{"phase":"Pending","nominatedNodeName":"n)" +
+                   std::to_string(i) + R"("}})");
+  }
+  provide("Held", make_plugin<Held>);
+  ASSERT_TRUE(start());
+  const auto asked_for = [&](const std::string& name, int priority) {
+    Counting::asked = 0;
+    put_pod(name, R"({"schedulerName":"default-scheduler","priority":)" + std::to_string(priority) + "}");
+    settle();
+    return Counting::asked;
+  };
+  EXPECT_EQ(asked_for("first", 1), 2 * kCount + 1);  // And once for the clock, as one decision of ten.
+  EXPECT_EQ(asked_for("second", 1), kCount);
+  EXPECT_EQ(node_of("first") + node_of("second"), "");
+  cluster_.erase(kPods, {"default", "promised7"});
+  settle();
+  EXPECT_LE(asked_for("third", 1), kCount);  // Known of all others.
+  EXPECT_EQ(node_of("third"), "n7");
+  EXPECT_EQ(asked_for("high", 11), 1);  // Promises to lesser pods do not bind it: the first node is as good as any.
+  EXPECT_NE(node_of("high"), "");
 }
 
 // Between the refusal and its report the pod is bound.
