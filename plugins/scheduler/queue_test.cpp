@@ -213,14 +213,14 @@ TEST_F(SchedulingQueueTest, WhoeverKnowsWhomAnEventHelpsIsAskedOnce) {
   const std::vector<std::vector<scheduler::EventInterest>> interests = {
       {{.event = ClusterEvent::PodDeleted, .whom = whom}}, {{ClusterEvent::NodeAdded, {}}}};
   SchedulingQueue queue(clock_, sort_, {{interests, {}}}, {});
-  const auto sleep = [&](const std::string& name, std::size_t because_of) {
+  const auto refused = [&](const std::string& name, std::size_t because_of) {
     queue.set(pod("{}", name));
     const auto popped = queue.pop();
     ASSERT_EQ(popped->queued.pod->key().name, name);
     queue.requeue_unschedulable(popped->queued.pod->uid(), {because_of});
   };
-  for (const char* name : {"a", "b", "d", "e"}) sleep(name, 0);
-  sleep("c", 1);  // Another plugin's.
+  for (const char* name : {"a", "b", "d", "e"}) refused(name, 0);
+  refused("c", 1);  // Another plugin's.
   asked = 0;
   EXPECT_TRUE(queue.on_event({ClusterEvent::PodDeleted, {}, {}, {}, {}}));
   EXPECT_EQ(asked, 1);
