@@ -60,9 +60,9 @@ class Search {
         states_(claims.size()) {
     for (std::size_t p = 0; p < pools.size(); ++p) {
       has_incomplete_ = has_incomplete_ || pools[p].pool->incomplete;
-      has_invalid_ = has_invalid_ || pools[p].pool->invalid;
+      has_invalid_ = has_invalid_ || pools[p].invalid;
       for (const Device* device : pools[p].devices)
-        candidates_.push_back({device, p, allocated.contains(device->id), device->shared(), 0, {}});
+        candidates_.push_back({device, p, allocated.contains(device->id), device->shared(), 0, {}, {}});
     }
     for (std::size_t c = 0; c < claims.size(); ++c) states_[c].resize(claims[c].constraints.size());
   }
@@ -80,8 +80,9 @@ class Search {
     std::size_t pool;
     bool allocated;
     bool shared;
-    std::size_t taken;  // By this search: how often.
-    Amounts amounts;    // Of a shared one, by this search.
+    std::size_t taken;                 // By this search: how often.
+    Amounts amounts;                   // Of a shared one, by this search.
+    std::vector<std::size_t> holders;  // The claims that have it, also with admin access; of one that is not shared.
   };
   // What the devices chosen so far have in common, of one constraint.
   struct ConstraintState {
@@ -158,10 +159,11 @@ class Search {
     return requests.empty() || consumption(device, requests).has_value();
   }
 
+  // Admin access does not mind who else has a device, unless it is its own claim. Without it, whoever got the device in
+  // this search is in the way.
   bool free(const Place& place, const Candidate& candidate) const {
-    if (alternative(place).admin) return true;
-    if (candidate.allocated) return false;
-    return candidate.shared || candidate.taken == 0;
+    if (alternative(place).admin) return std::ranges::count(candidate.holders, place.claim) == 0;
+    return !candidate.allocated && candidate.holders.empty();
   }
 
   // Of a shared device: adds the request's amounts, or says that they are not left.
@@ -183,10 +185,10 @@ class Search {
     Candidate& candidate = candidates_[index];
     const Alternative& wanted = alternative(place);
     auto& chosen = allocations_[place.claim].devices;
-    const DevicePool& pool = *pools_[candidate.pool].pool;
+    const Inventory::Reachable& pool = pools_[candidate.pool];
     if (!free(place, candidate)) return false;
     if (tries_left_ == 0 || --tries_left_ == 0) return false;
-    if (chosen.size() >= kMaxDevicesOfClaim || pool.incomplete || pool.invalid) return false;
+    if (chosen.size() >= kMaxDevicesOfClaim || pool.pool->incomplete || pool.invalid) return false;
     if (!matches(place, index) || !taints_tolerated(*candidate.device, wanted.body["tolerations"])) return false;
     if (!constrain(place, *candidate.device)) return false;
     if (!wanted.admin && !consume(place, candidate)) {
@@ -194,12 +196,14 @@ class Search {
       return false;
     }
     chosen.push_back({candidate.device, place.request, place.alternative});
+    if (!candidate.shared) candidate.holders.push_back(place.claim);
     return true;
   }
 
   void give_back(const Place& place, std::size_t index) {
     Candidate& candidate = candidates_[index];
     allocations_[place.claim].devices.pop_back();
+    if (!candidate.shared) candidate.holders.pop_back();
     if (!alternative(place).admin) {
       --candidate.taken;
       if (candidate.shared) give_back_share(place, candidate);

@@ -211,8 +211,40 @@ TEST(AllocatedDevices, AreThoseWithMoreGivenThanTaken) {
 TEST(Allocator, AdminAccessUsesDevicesOfOthers) {
   EXPECT_EQ(gets({claim(requests(one(R"("adminAccess":true,"allocationMode":"All")")))}, {slice(kDevices)}, {"a", "b"}),
             "r=p/a r=p/b r=p/c");
-  EXPECT_EQ(gets({claim(requests(one(R"("adminAccess":true)", "x") + "," + one("", "y")))}, {slice(kDevices)}),
-            "x=p/a y=p/a");
+}
+
+TEST(Allocator, WithinAClaimAdminAccessGetsDevicesOfItsOwn) {
+  const std::string admin = one(R"("adminAccess":true)", "x");
+  EXPECT_EQ(gets({claim(requests(admin + "," + one("", "y")))}, {slice(kDevices)}), "x=p/a y=p/b");
+  EXPECT_EQ(gets({claim(requests(one("", "y") + "," + admin))}, {slice(kDevices)}), "y=p/a x=p/b");
+  EXPECT_EQ(gets({claim(requests(admin + "," + one(R"("adminAccess":true,"count":3)", "y")))}, {slice(kDevices)}),
+            "nothing");
+}
+
+TEST(Allocator, AcrossClaimsAdminAccessIsInTheWayOfThoseWhoComeLater) {
+  const Object with_access = claim(requests(one(R"("adminAccess":true)", "x")));
+  const Object without = claim(requests(one("", "y")), "e");
+  EXPECT_EQ(gets({with_access, without}, {slice(kDevices)}), "x=p/a y=p/b");
+  EXPECT_EQ(gets({without, with_access}, {slice(kDevices)}), "y=p/a x=p/a");
+}
+
+TEST(Allocator, DevicesOfOtherNodesMayBearTheSameNames) {
+  const std::string device = R"([{"name":"a"}])";
+  const Object here = slice(device, R"("nodeName":"n")", "p", 1, 2, "s");
+  EXPECT_EQ(gets({claim(requests(one()))}, {here, slice(device, R"("nodeName":"m")", "p", 1, 2, "t")}), "r=p/a");
+  EXPECT_EQ(gets({claim(requests(one()))}, {here, slice(device, R"("nodeName":"n")", "p", 1, 2, "t")}), "nothing");
+}
+
+TEST(Allocator, HowManyAllAreIsUnknownWhileAPoolOfTheNodeIsIncomplete) {
+  const auto all = {claim(requests(one(R"("allocationMode":"All")")))};
+  EXPECT_EQ(gets(all, {slice(kDevices), slice("[]", R"("nodeName":"n")", "q", 1, 2, "t")}), "nothing");
+  EXPECT_EQ(gets(all, {slice(kDevices), slice("[]", R"("nodeName":"m")", "q", 1, 2, "t")}), "r=p/a r=p/b r=p/c");
+}
+
+TEST(Allocator, DevicesThatAreBoundLaterAreTakenLast) {
+  const Object late = slice(R"([{"name":"a","bindingConditions":["ready"]},{"name":"b"}])");
+  const Object soon = slice(R"([{"name":"x"}])", R"("allNodes":true)", "q", 1, 1, "t");
+  EXPECT_EQ(gets({claim(requests(one(R"("count":2)")))}, {late, soon}), "r=q/x r=p/a");
 }
 
 TEST(Allocator, AnEarlierChoiceIsTakenBackForALaterNeed) {
@@ -437,7 +469,7 @@ TEST(Allocator, WritesWhatWasChosenWhereItCanBeUsedAndItsSettings) {
   const json everywhere = written(R"("allNodes":true)");
   EXPECT_EQ(everywhere, json::parse(R"({"devices":{
       "results":[{"request":"g","driver":"d","pool":"p","device":"a","adminAccess":true,"tolerations":[{"operator":"Exists"}]},
-                 {"request":"n/y","driver":"d","pool":"p","device":"a"}],
+                 {"request":"n/y","driver":"d","pool":"p","device":"b"}],
       "config":[{"source":"FromClass","requests":["g"],"opaque":{"driver":"d","parameters":{"from":"class"}}},
                 {"source":"FromClaim","requests":["n"],"opaque":{"driver":"d","parameters":{"from":"claim"}}}]}})"))
       << everywhere.dump(1);
@@ -459,7 +491,7 @@ class BruteForce {
       for (const DeviceRequest& request : claims[c].requests) wanted_.push_back({&claims[c], &request});
     }
   }
-  bool possible() { return place(0, 0); }
+  bool possible() { return place(0); }
 
  private:
   struct Wanted {
@@ -475,23 +507,32 @@ class BruteForce {
     return std::ranges::all_of(wanted.selectors,
                                [&](const auto& selector) { return *(**selector.compiled).matches(device); });
   }
-  bool fits(const Alternative& wanted, unsigned set, unsigned used) const {
+  // What those before got: all of them, or those of the same claim.
+  unsigned held(std::size_t index, bool same_claim) const {
+    unsigned out = 0;
+    for (std::size_t k = 0; k < index; ++k) {
+      if (!same_claim || wanted_[k].claim == wanted_[index].claim) out |= choices_[k].set;
+    }
+    return out;
+  }
+  bool fits(const Alternative& wanted, unsigned set, std::size_t index) const {
     unsigned matching = 0;
-    unsigned busy = used;
+    unsigned busy = 0;
     for (std::size_t i = 0; i < devices_.size(); ++i) {
       if (matches(wanted, *devices_[i])) matching |= 1U << i;
       if (allocated_.contains(devices_[i]->id)) busy |= 1U << i;
     }
     if ((set & ~matching) != 0 || (!wanted.admin && (set & busy) != 0)) return false;
+    if ((set & held(index, wanted.admin)) != 0) return false;
     return wanted.all ? set == matching && set != 0 : std::popcount(set) == wanted.count;
   }
-  bool place(std::size_t index, unsigned used) {
+  bool place(std::size_t index) {
     if (index == wanted_.size()) return constraints_hold();
     for (const Alternative& alternative : wanted_[index].request->alternatives) {
       for (unsigned set = 0; set < (1U << devices_.size()); ++set) {
-        if (!fits(alternative, set, used)) continue;
+        if (!fits(alternative, set, index)) continue;
         choices_.push_back({&alternative, set});
-        if (place(index + 1, alternative.admin ? used : used | set)) return true;
+        if (place(index + 1)) return true;
         choices_.pop_back();
       }
     }

@@ -3,6 +3,7 @@
 #include "inventory.h"
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 
 namespace kubernel::plugins {
@@ -20,7 +21,8 @@ void fill(DevicePool& pool) {
   for (std::size_t i = 0; i < pool.slices.size(); ++i) {
     const Value spec = pool.slices[i]["spec"];
     for (const Value device : spec["devices"]) {
-      pool.invalid = !names.insert(device["name"].string()).second || pool.invalid;
+      pool.repeats = !names.insert(device["name"].string()).second || pool.repeats;
+      pool.binding_conditions = pool.binding_conditions || !device["bindingConditions"].empty();
       pool.devices.push_back({{std::string(spec["driver"].string()), std::string(spec["pool"]["name"].string()),
                                std::string(device["name"].string())},
                               device,
@@ -126,15 +128,39 @@ std::vector<Inventory::Reachable> Inventory::on(const scheduler::NodeInfo& node)
     indexes.erase(repeated.begin(), repeated.end());
   }
   std::vector<Reachable> out;
+  std::vector<Reachable> last;
   for (const std::size_t index : indexes) {
-    Reachable reachable{&pools_[index], {}};
-    std::vector<bool> covered;
-    for (const Object& slice : pools_[index].slices) covered.push_back(covers(slice["spec"], node));
-    for (const Device& device : pools_[index].devices) {
-      if (covered[device.slice] || (device.slice_spec["perDeviceNodeSelection"].boolean() && covers(device.body, node)))
-        reachable.devices.push_back(&device);
-    }
-    if (!reachable.devices.empty()) out.push_back(std::move(reachable));
+    bool concerned = false;
+    bool late = false;
+    Reachable reachable = of(pools_[index], node, concerned, late);
+    if (!reachable.devices.empty() || (concerned && pools_[index].incomplete))
+      (late ? last : out).push_back(std::move(reachable));
+  }
+  out.insert(out.end(), std::make_move_iterator(last.begin()), std::make_move_iterator(last.end()));
+  return out;
+}
+
+// A slice whose devices say themselves which nodes they are for concerns the node as a whole when one of them is for
+// it.
+Inventory::Reachable Inventory::of(const DevicePool& pool, const scheduler::NodeInfo& node, bool& concerned,
+                                   bool& late) const {
+  Reachable out{&pool, {}};
+  std::vector<bool> concerns;
+  for (const Object& slice : pool.slices) concerns.push_back(covers(slice["spec"], node));
+  for (const Device& device : pool.devices) {
+    const bool for_it = device.slice_spec["perDeviceNodeSelection"].boolean() ? covers(device.body, node)
+                                                                              : bool(concerns[device.slice]);
+    if (!for_it) continue;
+    out.devices.push_back(&device);
+    concerns[device.slice] = true;
+  }
+  concerned = std::ranges::find(concerns, true) != concerns.end();
+  if (!pool.repeats && !pool.binding_conditions) return out;
+  std::set<std::string_view> names;
+  for (const Device& device : pool.devices) {
+    if (!concerns[device.slice]) continue;
+    out.invalid = !names.insert(device.id.device).second || out.invalid;
+    late = late || !device.body["bindingConditions"].empty();
   }
   return out;
 }

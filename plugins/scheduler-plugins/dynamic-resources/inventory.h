@@ -40,8 +40,9 @@ using Amounts = std::map<std::string, api::Quantity, std::less<>>;
 struct DevicePool {
   std::vector<api::Object> slices;
   std::vector<Device> devices;
-  bool incomplete = false;  // Slices are missing.
-  bool invalid = false;     // Two devices have one name.
+  bool incomplete = false;          // Slices are missing.
+  bool repeats = false;             // Two devices have one name.
+  bool binding_conditions = false;  // Of some device.
 };
 
 // The devices of a cluster as its ResourceSlices tell. Threads: immutable.
@@ -52,12 +53,15 @@ class Inventory {
   struct Reachable {
     const DevicePool* pool = nullptr;
     std::vector<const Device*> devices;
+    bool invalid = false;  // In the slices that concern the node two devices have one name.
   };
-  // What pods on the node can use, by driver and pool. A pool of which nothing is reachable is left out.
+  // What pods on the node can use, by driver and pool, those with binding conditions last. A pool of which nothing is
+  // reachable is left out, unless more of it may still come: it is incomplete, and a slice of it concerns the node.
   std::vector<Reachable> on(const scheduler::NodeInfo& node) const;
 
  private:
   void taint();
+  Reachable of(const DevicePool& pool, const scheduler::NodeInfo& node, bool& concerned, bool& late) const;
 
   std::vector<api::Object> taint_rules_;
   std::vector<DevicePool> pools_;
