@@ -45,14 +45,13 @@ SchedulingQueue::SchedulingQueue(const Clock& clock, const scheduler::QueueSort&
                                  std::vector<QueueProfile> profiles, QueueOptions options)
     : clock_(clock), profiles_(std::move(profiles)), options_(options), active_(ActiveOrder{&sort}) {
   listeners_.resize(kEvents);
-  knowing_.resize(kEvents);
   for (std::size_t profile = 0; profile < profiles_.size(); ++profile) {
     const auto& interests = profiles_[profile].interests;
     sleepers_.emplace_back(interests.size());
     named_.emplace_back(interests.size());
     for (std::size_t plugin = 0; plugin < interests.size(); ++plugin) {
       for (const EventInterest& interest : interests[plugin]) {
-        auto& listeners = (interest.whom ? knowing_ : listeners_)[static_cast<std::size_t>(interest.event)];
+        auto& listeners = listeners_[static_cast<std::size_t>(interest.event)];
         if (listeners.empty() || listeners.back() != std::pair(profile, plugin))
           listeners.emplace_back(profile, plugin);
       }
@@ -94,7 +93,7 @@ void SchedulingQueue::set(std::shared_ptr<const PodInfo> pod, std::size_t profil
   updated.label = PodChanges::between(updated.before, updated.after).event_labels(false).front();
   if (place == Place::InFlight) {
     entry.changes.push_back(updated);
-  } else if (sleeps && helps(entry, updated)) {
+  } else if (sleeps && helps(entry, Event{updated, {}})) {
     leave(entry);
     wait_or_enter(entry, updated.label);
   }
@@ -150,8 +149,9 @@ void SchedulingQueue::requeue_unschedulable(std::string_view uid, std::vector<st
   entry->after_error = false;
   entry->backoff_until = backoff_end(*entry);
 
-  bool hope = entry->wanted ||
-              std::ranges::any_of(entry->changes, [&](const Happened& change) { return helps(*entry, change); });
+  bool hope = entry->wanted || std::ranges::any_of(entry->changes, [&](const Happened& change) {
+                return helps(*entry, Event{change, {}});
+              });
   for (std::uint64_t i = std::max(entry->events_seen, first_event_); !hope && i < first_event_ + events_.size(); ++i) {
     hope = helps(*entry, events_[i - first_event_]);
   }
@@ -181,18 +181,17 @@ void SchedulingQueue::requeue_after_error(std::string_view uid) {
 bool SchedulingQueue::on_event(const Happened& happened) {
   const std::lock_guard lock(mutex_);
   bool moved = false;
+  Event event = asked(happened);
   std::vector<Entry*> woken;
   for (Entry* entry : light_sleepers_) {
-    if (helps(*entry, happened)) woken.push_back(entry);
+    if (helps(*entry, event)) woken.push_back(entry);
   }
   for (const auto& [profile, plugin] : listeners_[static_cast<std::size_t>(happened.event)]) {
     Sleepers some;
-    for (Entry* entry : concerned(profile, plugin, happened, some)) {
-      if (helps(*entry, plugin, happened)) woken.push_back(entry);
+    for (Entry* entry : concerned(profile, plugin, event, some)) {
+      if (helps(*entry, plugin, event)) woken.push_back(entry);
     }
   }
-  for (const auto& [profile, plugin] : knowing_[static_cast<std::size_t>(happened.event)])
-    ask_whom(profile, plugin, happened, woken);
   // In the order they came, whatever the hash says: the same seed gives the same decisions.
   std::ranges::sort(woken, {}, [](const Entry* entry) { return entry->sequence; });
   woken.erase(std::unique(woken.begin(), woken.end()), woken.end());  // Several plugins may agree.
@@ -201,41 +200,41 @@ bool SchedulingQueue::on_event(const Happened& happened) {
     wait_or_enter(*entry, label_of(happened));
     moved = moved || entry->place != Place::Gated;
   }
-  if (!in_flight_.empty()) events_.push_back(happened);
+  if (!in_flight_.empty()) events_.push_back(std::move(event));
   return moved;
 }
 
-const SchedulingQueue::Sleepers& SchedulingQueue::concerned(std::size_t profile, std::size_t plugin,
-                                                            const Happened& happened, Sleepers& some) const {
+const std::vector<std::string>* SchedulingQueue::Event::names(const EventInterest& interest) const {
+  const auto found = std::ranges::find(about, &interest, &About::interest);
+  return found == about.end() ? nullptr : &found->names;
+}
+
+SchedulingQueue::Event SchedulingQueue::asked(const Happened& happened) const {
+  Event event{happened, {}};
+  for (const auto& [profile, plugin] : listeners_[static_cast<std::size_t>(happened.event)]) {
+    for (const EventInterest& interest : profiles_[profile].interests[plugin]) {
+      if (!interest.names_of_change || !is_about(interest, happened)) continue;
+      if (auto names = interest.names_of_change(happened.before, happened.after))
+        event.about.push_back({&interest, *std::move(names)});
+    }
+  }
+  return event;
+}
+
+const SchedulingQueue::Sleepers& SchedulingQueue::concerned(std::size_t profile, std::size_t plugin, const Event& event,
+                                                            Sleepers& some) const {
   const Sleepers& all = sleepers_[profile][plugin];
   if (all.empty()) return all;
   for (const EventInterest& interest : profiles_[profile].interests[plugin]) {
-    if (!is_about(interest, happened)) continue;
-    const auto names =
-        interest.names_of_change ? interest.names_of_change(happened.before, happened.after) : std::nullopt;
-    if (!names) return all;
+    if (!is_about(interest, event.happened)) continue;
+    const std::vector<std::string>* const names = event.names(interest);
+    if (names == nullptr) return all;
     for (const std::string& name : *names) {
       const auto found = named_[profile][plugin].find(name);
       if (found != named_[profile][plugin].end()) some.insert(found->second.begin(), found->second.end());
     }
   }
   return some;
-}
-
-void SchedulingQueue::ask_whom(std::size_t profile, std::size_t plugin, const Happened& happened,
-                               std::vector<Entry*>& woken) {
-  for (const EventInterest& interest : profiles_[profile].interests[plugin]) {
-    if (!interest.whom || !is_about(interest, happened)) continue;
-    const auto began = clock_.now();
-    const std::vector<std::string> uids = interest.whom(happened.before, happened.after);
-    if (hinted_) hinted_(profile, plugin, label_of(happened), !uids.empty(), clock_.now() - began);
-    for (const std::string& uid : uids) {
-      Entry* const entry = find(uid);
-      const bool sleeps = entry != nullptr && (entry->place == Place::Unschedulable || entry->place == Place::Gated);
-      if (!sleeps || entry->profile != profile || happened.released_by == uid) continue;
-      if (std::ranges::count(entry->rejected_by, plugin) > 0) woken.push_back(entry);
-    }
-  }
 }
 
 bool SchedulingQueue::activate(std::string_view uid) {
@@ -370,37 +369,25 @@ void SchedulingQueue::get_up(Entry& entry) {
   }
 }
 
-// As concerned(), of one pod that does not sleep.
-bool SchedulingQueue::concerns(const Entry& entry, std::size_t plugin, const Happened& happened) const {
-  for (const EventInterest& interest : profiles_[entry.profile].interests[plugin]) {
-    if (!is_about(interest, happened)) continue;
-    const auto names =
-        interest.names_of_change ? interest.names_of_change(happened.before, happened.after) : std::nullopt;
-    if (!names) return true;
-    const auto mine = interest.names_of_pod(*entry.queued.pod);
-    if (std::ranges::find_first_of(mine, *names) != mine.end()) return true;
-  }
-  return false;
+bool SchedulingQueue::helps(const Entry& entry, const Event& event) const {
+  const std::string& released_by = event.happened.released_by;
+  if (entry.rejected_by.empty()) return released_by.empty() || released_by != entry.queued.pod->uid();
+  return std::ranges::any_of(entry.rejected_by, [&](std::size_t plugin) { return helps(entry, plugin, event); });
 }
 
-bool SchedulingQueue::helps(const Entry& entry, const Happened& happened) const {
-  if (entry.rejected_by.empty()) return happened.released_by.empty() || happened.released_by != entry.queued.pod->uid();
-  return std::ranges::any_of(entry.rejected_by, [&](std::size_t plugin) {
-    return concerns(entry, plugin, happened) && helps(entry, plugin, happened);
-  });
-}
-
-bool SchedulingQueue::helps(const Entry& entry, std::size_t plugin, const Happened& happened) const {
-  if (!happened.released_by.empty() && happened.released_by == entry.queued.pod->uid()) return false;
+bool SchedulingQueue::helps(const Entry& entry, std::size_t plugin, const Event& event) const {
+  const Happened& happened = event.happened;
+  const PodInfo& pod = *entry.queued.pod;
+  if (!happened.released_by.empty() && happened.released_by == pod.uid()) return false;
   for (const EventInterest& interest : profiles_[entry.profile].interests[plugin]) {
     if (!is_about(interest, happened)) continue;
-    if (interest.whom) {
-      if (std::ranges::count(interest.whom(happened.before, happened.after), entry.queued.pod->uid()) > 0) return true;
-      continue;
+    if (const auto* const names = event.names(interest)) {
+      const auto mine = interest.names_of_pod(pod);
+      if (std::ranges::find_first_of(mine, *names) == mine.end()) continue;
     }
     if (!interest.helps) return true;
     const auto began = clock_.now();
-    const bool helped = interest.helps(*entry.queued.pod, happened.before, happened.after);
+    const bool helped = interest.helps(pod, happened.before, happened.after);
     if (hinted_) hinted_(entry.profile, plugin, label_of(happened), helped, clock_.now() - began);
     if (helped) return true;
   }

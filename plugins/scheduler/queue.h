@@ -129,12 +129,23 @@ class SchedulingQueue {
   void fall_asleep(Entry& entry);
   void get_up(Entry& entry);
   using Sleepers = std::unordered_set<Entry*>;
+  // An event, and what plugins said it is about (EventInterest::names_of_change), once for all pods.
+  struct Event {
+    Happened happened;
+    struct About {
+      const scheduler::EventInterest* interest;
+      std::vector<std::string> names;
+    };
+    std::vector<About> about;
+
+    // Null: about anything.
+    const std::vector<std::string>* names(const scheduler::EventInterest& interest) const;
+  };
+  Event asked(const Happened& happened) const;
   // Of the pods that sleep because of the plugin, those the event may concern; `some` is where a selection is kept.
-  const Sleepers& concerned(std::size_t profile, std::size_t plugin, const Happened& happened, Sleepers& some) const;
-  bool concerns(const Entry& entry, std::size_t plugin, const Happened& happened) const;
-  bool helps(const Entry& entry, const Happened& happened) const;
-  bool helps(const Entry& entry, std::size_t plugin, const Happened& happened) const;
-  void ask_whom(std::size_t profile, std::size_t plugin, const Happened& happened, std::vector<Entry*>& woken);
+  const Sleepers& concerned(std::size_t profile, std::size_t plugin, const Event& event, Sleepers& some) const;
+  bool helps(const Entry& entry, const Event& event) const;
+  bool helps(const Entry& entry, std::size_t plugin, const Event& event) const;
   void drop_old_events();
   Clock::TimePoint backoff_end(const Entry& entry) const;
   Entry* find(std::string_view uid);
@@ -158,11 +169,10 @@ class SchedulingQueue {
   // By event: the profiles and plugins that asked for it.
   using Listeners = std::vector<std::vector<std::pair<std::size_t, std::size_t>>>;
   Listeners listeners_;
-  Listeners knowing_;                       // Those who say themselves whom it helps.
   std::multiset<std::uint64_t> in_flight_;  // Their events_seen.
   std::size_t backoff_count_ = 0, gated_count_ = 0, unschedulable_count_ = 0;
   std::size_t error_count_ = 0;    // Of those in back-off, after an error.
-  std::deque<Happened> events_;    // Since the oldest pod in flight was popped.
+  std::deque<Event> events_;       // Since the oldest pod in flight was popped.
   std::uint64_t first_event_ = 0;  // Number of events_.front().
   std::uint64_t next_sequence_ = 0;
 };

@@ -202,17 +202,24 @@ TEST_F(SchedulingQueueTest, AnEventIsOnlyHeldAgainstThoseItMayHelp) {
   EXPECT_EQ(queue.counts().unschedulable, 2U);
 }
 
+std::vector<std::string> own_uid(const scheduler::PodInfo& pod) {
+  return {pod.uid()};
+}
+
 // A plugin that knows whom an event helps is asked once, however many sleep because of it.
 TEST_F(SchedulingQueueTest, WhoeverKnowsWhomAnEventHelpsIsAskedOnce) {
   int asked = 0;
   std::vector<std::string> helped = {"u-b", "u-stranger", "u-c"};
   const auto whom = [&](const api::Object&, const api::Object&) {
     ++asked;
-    return helped;
+    return std::optional(helped);
   };
   const std::vector<std::vector<scheduler::EventInterest>> interests = {
-      {{.event = ClusterEvent::PodDeleted, .whom = whom}}, {{ClusterEvent::NodeAdded, {}}}};
+      {{.event = ClusterEvent::PodDeleted, .names_of_pod = own_uid, .names_of_change = whom}},
+      {{ClusterEvent::NodeAdded, {}}}};
   SchedulingQueue queue(clock_, sort_, {{interests, {}}}, {});
+  queue.on_event({ClusterEvent::PodDeleted, {}, {}, {}, {}});
+  EXPECT_EQ(asked, 1) << "it may have to know, though nobody sleeps";
   const auto refused = [&](const std::string& name, std::size_t because_of) {
     queue.set(pod("{}", name));
     const auto popped = queue.pop();
@@ -230,9 +237,15 @@ TEST_F(SchedulingQueueTest, WhoeverKnowsWhomAnEventHelpsIsAskedOnce) {
   EXPECT_FALSE(queue.on_event({ClusterEvent::PodDeleted, {}, {}, {}, "u-a"}));  // What it gave back itself.
 }
 
-TEST_F(SchedulingQueueTest, WhomAnEventHelpsIsAskedAlsoOfOneDuringTheAttempt) {
-  const auto whom = [](const api::Object&, const api::Object&) { return std::vector<std::string>{"u-a"}; };
-  SchedulingQueue queue(clock_, sort_, {{{{{.event = ClusterEvent::PodDeleted, .whom = whom}}}, {}}}, {});
+// What a plugin says of an event holds for pods that were being tried when it happened; later it would say otherwise.
+TEST_F(SchedulingQueueTest, WhomAnEventHelpsIsRememberedForThoseBeingTried) {
+  int asked = 0;
+  const auto whom = [&](const api::Object&, const api::Object&) {
+    return std::optional(asked++ == 0 ? std::vector<std::string>{"u-a"} : std::vector<std::string>{});
+  };
+  SchedulingQueue queue(
+      clock_, sort_, {{{{{.event = ClusterEvent::PodDeleted, .names_of_pod = own_uid, .names_of_change = whom}}}, {}}},
+      {});
   queue.set(pod("{}", "a"));
   queue.set(pod("{}", "b"));
   ASSERT_TRUE(queue.pop());
@@ -240,6 +253,7 @@ TEST_F(SchedulingQueueTest, WhomAnEventHelpsIsAskedAlsoOfOneDuringTheAttempt) {
   queue.on_event({ClusterEvent::PodDeleted, {}, {}, {}, {}});
   queue.requeue_unschedulable("u-a", {0});
   queue.requeue_unschedulable("u-b", {0});
+  EXPECT_EQ(asked, 1);
   EXPECT_EQ(queue.counts().backoff, 1U);
   EXPECT_EQ(queue.counts().unschedulable, 1U);
 }

@@ -92,10 +92,11 @@ class DefaultPreemption final : public Plugin, public PreEnqueue, public PostFil
     const auto lets_in = [this](const PodInfo& pod, const api::Object&, const api::Object&) {
       return !preempting_.contains(pod.uid());
     };
-    const auto whom = [this](const api::Object& before, const api::Object& after) {
-      return after ? preempting_.waiting() : preempting_.helped_by_end_of(before.uid());
+    const auto own_uid = [](const PodInfo& pod) { return std::vector<std::string>{pod.uid()}; };
+    const auto helped = [this](const api::Object& before, const api::Object& after) {
+      return std::optional(after ? preempting_.waiting() : preempting_.helped_by_end_of(before.uid()));
     };
-    return {{.event = ClusterEvent::PodDeleted, .whom = whom},
+    return {{.event = ClusterEvent::PodDeleted, .names_of_pod = own_uid, .names_of_change = helped},
             {ClusterEvent::NodeAdded, lets_in},
             {ClusterEvent::NodeAllocatableChanged, lets_in},
             {ClusterEvent::NodeLabelsChanged, lets_in},

@@ -123,15 +123,13 @@ struct EventInterest {
   std::function<bool(const PodInfo& pod, const api::Object& before, const api::Object& after)> helps;
   /// With ResourceChanged: of what ("persistentvolumeclaims"). The scheduler then watches it.
   api::Resource resource = {};
-  /// With ResourceChanged, where most changes concern few pods: the names of what a pod waits for, and of what a change
-  /// is about. Only pods that share a name with the change are asked (`helps`), so that it costs nothing for the
-  /// others; a change without names (absent) may concern any pod. Both are set, or none. Threads: any.
+  /// Where most changes concern few pods: the names of what a pod waits for, and of what a change is about. Only pods
+  /// that share a name with the change are asked (`helps`), so that it costs nothing for the others; a change without
+  /// names (absent) may concern any pod. A plugin that knows whom a change helps takes uids of pods for names. Both are
+  /// set, or none; names_of_change is called once for each event, in their order. Threads: any.
   std::function<std::vector<std::string>(const PodInfo& pod)> names_of_pod = {};
   std::function<std::optional<std::vector<std::string>>(const api::Object& before, const api::Object& after)>
       names_of_change = {};
-  /// In the place of `helps`, by a plugin that knows whom a change helps: their uids. Then an event costs nothing for
-  /// all others, however many wait. Threads: any.
-  std::function<std::vector<std::string>(const api::Object& before, const api::Object& after)> whom = {};
 };
 
 /// The base of every scheduler plugin.

@@ -135,7 +135,10 @@ class SchedulerPluginTest : public ::testing::Test {
     const auto interests = plugin.retry_on();
     return std::any_of(interests.begin(), interests.end(), [&](const scheduler::EventInterest& interest) {
       if (interest.event != event) return false;
-      if (interest.whom) return std::ranges::count(interest.whom(before, after), pod.uid()) > 0;
+      if (const auto names = interest.names_of_change ? interest.names_of_change(before, after) : std::nullopt) {
+        const auto mine = interest.names_of_pod(pod);
+        if (std::ranges::find_first_of(mine, *names) == mine.end()) return false;
+      }
       return !interest.helps || interest.helps(pod, before, after);
     });
   }
