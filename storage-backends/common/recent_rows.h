@@ -16,6 +16,10 @@
 
 namespace kubernel::storage_common {
 
+/// What a writer of a store may remember: the keys of some thousand objects. Keys that are written in turn, like the
+/// leases of nodes, are either all remembered or none.
+constexpr std::size_t kRecentRowsBytes = 8U << 20U;
+
 /// For the one who writes the store: what is remembered is what was committed. Threads: one at a time.
 class RecentRows {
  public:

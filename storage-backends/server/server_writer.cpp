@@ -31,14 +31,12 @@ constexpr char kSweepDeletedKeys[] =
     " (SELECT name FROM kubernel_log WHERE id >= ? AND id < ? AND deleted = 1)";
 constexpr char kSweepDeletions[] = "DELETE FROM kubernel_log WHERE id >= ? AND id < ? AND deleted = 1";
 
-constexpr std::size_t kRecentBytes = 4U << 20U;
-
 using Found = Result<std::optional<Row>>;
 
 }  // namespace
 
 ServerWriter::ServerWriter(Dialer& dialer)
-    : dialer_(dialer), dialect_(dialer.server().dialect()), recent_(kRecentBytes) {}
+    : dialer_(dialer), dialect_(dialer.server().dialect()), recent_(storage_common::kRecentRowsBytes) {}
 
 Result<Marks> ServerWriter::begin() {
   auto marks = begin_or_reconnect();

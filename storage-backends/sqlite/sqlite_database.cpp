@@ -22,8 +22,8 @@ using storage_common::damaged;
 using storage_common::KeyRange;
 using storage_common::LeaseRecord;
 using storage_common::Marks;
-using storage_common::revision_of;
 using storage_common::RecentRows;
+using storage_common::revision_of;
 using storage_common::Row;
 using storage_common::row_id;
 using storage_common::RowId;
@@ -32,8 +32,6 @@ namespace {
 
 // How many rows a read looks at between two looks at its deadline.
 constexpr std::size_t kCheckEvery = 1024;
-// What is remembered of the keys that were written last.
-constexpr std::size_t kRecentBytes = 4U << 20U;
 // Connections kept open for the next reader.
 constexpr std::size_t kIdleReaders = 4;
 // How many revisions a watch's look into the log covers before it goes on with a new query.
@@ -403,7 +401,7 @@ class SqliteDatabase::SqliteWriter final : public storage_common::Writer {
   bool known_ = false;
   Marks marks_;    // As committed, once known.
   Marks changed_;  // As the transaction leaves it.
-  RecentRows recent_{kRecentBytes};
+  RecentRows recent_{storage_common::kRecentRowsBytes};
   std::vector<Row> appended_;  // In this transaction.
   Checkpointer checkpointer_;
 };
