@@ -228,20 +228,16 @@ std::vector<Algorithm::Judge> Algorithm::judges(const Cycle& cycle) const {
   return out;
 }
 
-Result<Verdict> Algorithm::ask(const Judge& judge, const PodInfo& pod, const NodeInfo& node) {
-  try {
-    auto verdict = judge.filter->filter(pod, judge.data, node);
-    if (!verdict) return of_plugin(std::move(verdict).error(), *judge.plugin);
-    return verdict;
-  } catch (const std::exception& e) {
-    return of_plugin(Error(Reason::Internal, std::string("filter: ") + e.what()), *judge.plugin);
-  }
-}
-
+// For each node and filter: what says "yes" is looked at where it is, not handed on.
 Result<NodeVerdict> Algorithm::filter_once(const PodInfo& pod, std::span<const Judge> judges, const NodeInfo& node) {
   for (const Judge& judge : judges) {
-    KUBERNEL_TRY(Verdict verdict, ask(judge, pod, node));
-    if (!verdict.ok()) return NodeVerdict{&node, judge.plugin->name, std::move(verdict)};
+    try {
+      auto verdict = judge.filter->filter(pod, judge.data, node);
+      if (!verdict) return of_plugin(std::move(verdict).error(), *judge.plugin);
+      if (!verdict->ok()) return NodeVerdict{&node, judge.plugin->name, *std::move(verdict)};
+    } catch (const std::exception& e) {
+      return of_plugin(Error(Reason::Internal, std::string("filter: ") + e.what()), *judge.plugin);
+    }
   }
   return NodeVerdict{&node, {}, Verdict::fits()};
 }

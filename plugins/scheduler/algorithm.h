@@ -102,8 +102,6 @@ class Algorithm {
     const ProfilePlugin* plugin;
   };
   std::vector<Judge> judges(const scheduler::Cycle& cycle) const;
-  static Result<scheduler::Verdict> ask(const Judge& judge, const scheduler::PodInfo& pod,
-                                        const scheduler::NodeInfo& node);
   static Result<scheduler::NodeVerdict> filter_once(const scheduler::PodInfo& pod, std::span<const Judge> judges,
                                                     const scheduler::NodeInfo& node);
   // What the filters said of a node with the pods that are nominated to it: for pods of one signature, by slot.
