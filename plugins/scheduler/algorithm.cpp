@@ -275,8 +275,8 @@ Result<NodeVerdict> Algorithm::filter_node(const Cycle& cycle, std::span<const J
                                            Crowds* crowds) const {
   // As it is first: most nodes say no already, and only the others are worth imagining with the pods that are expected
   // there.
-  KUBERNEL_TRY(NodeVerdict without, filter_once(*cycle.pod, known, node));
-  if (!without.verdict.ok() || nominator_.empty()) return without;
+  Result<NodeVerdict> without = filter_once(*cycle.pod, known, node);
+  if (!without || !without->verdict.ok() || nominator_.empty()) return without;
   const std::uint64_t nominations = nominator_.version(node.name);
   if (nominations == 0) return without;
   Crowd* const crowd = crowds == nullptr ? nullptr : crowds->of(node);

@@ -127,14 +127,19 @@ def client_cpu():
     return spent.ru_utime + spent.ru_stime
 
 
-def processes_of(pid):
-    """It and what it started: PostgreSQL has a process for each connection."""
-    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *map(int, children)]
+def ticks_of(pid, own):
+    """CPU of a process, or (not `own`) of those it has waited for; 0 when it has ended."""
+    try:
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return 0
+    return sum(map(int, fields[11:13] if own else fields[13:15]))
 
 
 def cpu_of(pid):
-    return sum(usage_of(process)[0] for process in processes_of(pid))
+    """Seconds of a server and of what it started: PostgreSQL has a process for each connection, and some that come and go."""
+    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return (sum(ticks_of(process, True) for process in [pid, *children]) + ticks_of(pid, False)) / os.sysconf("SC_CLK_TCK")
 
 
 def one_round(load, url, pid, database=None):
