@@ -230,15 +230,6 @@ class Run {
   void play_steadily(const Step& step) {
     const double cpu = cpu_seconds();
     std::atomic<std::size_t> next = 0;
-    const auto submit = [this](std::function<void()> work) {
-      ++writing_;
-      const auto submitted = world_.blocking().submit([this, work = std::move(work)] {
-        work();
-        const std::lock_guard lock(mutex_);
-        if (--writing_ == 0) written_.notify_all();
-      });
-      if (!submitted) fail(submitted.error().message());
-    };
     const auto one = [&] { make(resource_of(step), bench::numbered(step.object, next++)); };
     for (std::size_t i = 0; i < step.count; ++i) submit(one);
     std::size_t bound = 0;
@@ -265,16 +256,23 @@ class Run {
     const auto next = std::make_shared<std::atomic<std::size_t>>(0);
     const int writers = static_cast<int>(std::min<std::size_t>(kWriters / 2, step.count));
     for (int i = 0; i < writers; ++i) {
-      ++writing_;
-      const auto submitted = world_.blocking().submit([this, &step, resource, first, next] {
+      submit([this, &step, resource, first, next] {
         for (std::size_t n = (*next)++; n < step.count; n = (*next)++)
           make(resource, bench::numbered(step.object, first + n));
-        const std::lock_guard lock(mutex_);
-        if (--writing_ == 0) written_.notify_all();
       });
-      if (!submitted) fail(submitted.error().message());
     }
     if (step.resource != "pods" || !step.bound) finish_writing();
+  }
+
+  // finish_writing() waits for it.
+  void submit(std::function<void()> work) {
+    ++writing_;
+    const auto submitted = world_.blocking().submit([this, work = std::move(work)] {
+      work();
+      const std::lock_guard lock(mutex_);
+      if (--writing_ == 0) written_.notify_all();
+    });
+    if (!submitted) fail(submitted.error().message());
   }
 
   void finish_writing() {
