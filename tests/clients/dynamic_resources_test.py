@@ -86,7 +86,7 @@ class DynamicResources:
         self.run("create", "-f", "-", stdin=DEVICES)
 
     def wait_for(self, path, wanted, what):
-        kubectl.wait_for([*self.kubectl, "get", what], self.environment, path, wanted)
+        kubectl.wait_for([*self.kubectl, "get"], what, self.environment, path, wanted)
 
     def run(self, *words, stdin=None):
         done = subprocess.run([*self.kubectl, *words], input=stdin, capture_output=True, text=True, timeout=60, check=False,

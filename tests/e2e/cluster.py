@@ -65,7 +65,7 @@ class Cluster:
         return done
 
     def wait_for(self, what, path, wanted=None, seconds=30):
-        kubectl.wait_for(["kubectl", "get", what], self.environment, path, wanted, seconds)
+        kubectl.wait_for(["kubectl", "get"], what, self.environment, path, wanted, seconds)
 
     def get(self, *words):
         return json.loads(self.kubectl("get", *words, "-o", "json").stdout)
