@@ -11,10 +11,10 @@ constexpr int kBusyMilliseconds = 5000;
 
 }  // namespace
 
-Result<std::unique_ptr<Connection>> Connection::open(const std::string& path, bool writer) {
+Result<std::unique_ptr<Connection>> Connection::open(const std::string& path, bool writer, const char* vfs) {
   sqlite3* raw = nullptr;
   const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
-  const int opened = sqlite3_open_v2(path.c_str(), &raw, flags, nullptr);
+  const int opened = sqlite3_open_v2(path.c_str(), &raw, flags, vfs);
   std::unique_ptr<Connection> connection(new Connection(path, raw));
   if (opened != SQLITE_OK) return connection->error("open");
   sqlite3_busy_timeout(raw, kBusyMilliseconds);

@@ -19,8 +19,8 @@ namespace kubernel::storage_sqlite {
 /// One SQLite connection and its prepared statements. Threads: one at a time.
 class Connection {
  public:
-  /// Errors: ServiceUnavailable, naming the file.
-  static Result<std::unique_ptr<Connection>> open(const std::string& path, bool writer);
+  /// `vfs`: null for SQLite's default. Errors: ServiceUnavailable, naming the file.
+  static Result<std::unique_ptr<Connection>> open(const std::string& path, bool writer, const char* vfs = nullptr);
 
   /// Runs statements that return nothing.
   Result<void> run(const char* sql);

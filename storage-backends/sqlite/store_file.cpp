@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "database.h"
+#include "log_file.h"
 
 namespace kubernel::storage_sqlite {
 namespace {
@@ -226,7 +227,7 @@ Result<std::unique_ptr<StoreFile>> StoreFile::open(const FileOptions& options) {
 }
 
 Result<void> StoreFile::connect(const FileOptions& options) {
-  KUBERNEL_TRY(writer_, Connection::open(options.path, true));
+  KUBERNEL_TRY(writer_, Connection::open(options.path, true, options.synchronous_full ? log_vfs() : nullptr));
   return configure(*writer_, options);
 }
 

@@ -56,6 +56,10 @@ class FaultyDisk {
     static std::atomic<int> count = 0;
     return count;
   }
+  static std::atomic<int>& writes() {
+    static std::atomic<int> count = 0;
+    return count;
+  }
   static std::atomic<int>& opens() {
     static std::atomic<int> count = 0;
     return count;
@@ -86,6 +90,7 @@ class FaultyDisk {
     if (methods.real != nullptr) return methods;
     methods = {*real, real};
     methods.patched.xWrite = [](sqlite3_file* f, const void* data, int size, sqlite3_int64 at) {
+      ++writes();
       return write_result() != SQLITE_OK ? write_result().load() : FaultyDisk::real(f).xWrite(f, data, size, at);
     };
     methods.patched.xSync = [](sqlite3_file* f, int how) {
@@ -376,13 +381,36 @@ TEST_F(SqliteTrouble, AnIdleStoreAndLostRacesSyncNothing) {
   EXPECT_EQ(around_.blocking.pending(), 0U);
 }
 
-TEST_F(SqliteTrouble, ACommitCostsOneSync) {
+TEST_F(SqliteTrouble, ACommitCostsOneWriteAndOneSync) {
   const FaultyDisk disk;
   open();
   put("/warm", "1");
-  const int before = FaultyDisk::syncs();
+  const int writes = FaultyDisk::writes();
+  const int syncs = FaultyDisk::syncs();
   for (int i = 0; i < 10; ++i) put("/k" + std::to_string(i), "1");
-  EXPECT_EQ(FaultyDisk::syncs() - before, 10);
+  EXPECT_EQ(FaultyDisk::writes() - writes, 10);
+  EXPECT_EQ(FaultyDisk::syncs() - syncs, 10);
+}
+
+// SQLite writes what its cache has no room for before the commit, and may read it again.
+TEST_F(SqliteTrouble, ATransactionLargerThanTheCacheIsWrittenAndReadBack) {
+  open();
+  const std::string value(1U << 20U, 'v');
+  storage::Transaction transaction;
+  for (int i = 0; i < 16; ++i) {
+    transaction.then.push_back({storage::PutOperation{.key = "/large" + std::to_string(i), .value = value}});
+  }
+  const auto written = store_->transact({}, transaction);
+  ASSERT_TRUE(written) << written.error().message();
+  put("/after", "1");
+  for (int round = 0; round < 2; ++round) {
+    const auto page = store_->range({}, {});
+    ASSERT_TRUE(page) << page.error().message();
+    ASSERT_EQ(page->items.size(), 17U);
+    for (const auto& item : page->items) EXPECT_EQ(item.value, item.key == "/after" ? "1" : value);
+    store_.reset();
+    open();
+  }
 }
 
 TEST_F(SqliteTrouble, TheFileDoesNotGrowWhileHistoryIsCompacted) {
