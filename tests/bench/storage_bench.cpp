@@ -2,15 +2,17 @@
 //
 // storage-bench: how fast the stores are. Goals C1 to C5, and memory and size per key.
 //
-//   storage-bench DIRECTORY [SECONDS [REVISIONS [BACKEND [lag]]]]
+//   storage-bench DIRECTORY [SECONDS [REVISIONS [BACKEND [lag|writers|writer]]]]
 //
 // REVISIONS (default 1,000,000) are written and compacted for C5; SECONDS 0 runs nothing else.
 // DIRECTORY must be on the disk to be measured; the stores are made in it and removed. Writes are durable.
 // BACKEND: sqlite (the default), postgres, mysql, etcd. The server is started by this program; what it does without us,
 // with one row per commit from 64 clients, is measured beside it; for etcd also what etcd-server does in its place
-// (C3). lag: nothing but C4's last line.
+// (C3). lag: nothing but C4's last line; writers, writer: nothing but one line of C1 or C2.
 
+#include <fcntl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -100,6 +102,34 @@ double quantile(std::vector<double>& sorted, double q) {
   return sorted.empty()
              ? 0
              : sorted[std::min(sorted.size() - 1, static_cast<std::size_t>(q * static_cast<double>(sorted.size())))];
+}
+
+// What no store that syncs can do better: one write of a page, over what was there, and its sync.
+void disk(const std::filesystem::path& directory, double seconds) {
+  constexpr std::size_t kPage = 4096;
+  constexpr std::size_t kPages = 1024;
+  const std::string path = directory / "disk";
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  std::string page(kPage, 'x');
+  const auto write = [&](std::size_t at) {
+    if (::pwrite(fd, page.data(), kPage, static_cast<off_t>(at % kPages * kPage)) < 0) fail("cannot write " + path);
+  };
+  if (fd < 0) fail("cannot create " + path);
+  for (std::size_t i = 0; i < kPages; ++i) write(i);
+  std::vector<double> latencies;
+  ::fsync(fd);
+  const auto began = Steady::now();
+  for (std::size_t i = 0; since(began) < seconds; ++i) {
+    const auto start = Steady::now();
+    write(i);
+    if (::fdatasync(fd) != 0) fail("cannot sync " + path);
+    latencies.push_back(since(start));
+  }
+  ::close(fd);
+  std::filesystem::remove(path);
+  std::sort(latencies.begin(), latencies.end());
+  std::printf("disk   a page written over and synced: p50 %6.0f us, p99 %6.0f us\n", quantile(latencies, 0.5) * 1e6,
+              quantile(latencies, 0.99) * 1e6);
 }
 
 // `writers` threads, each with 200 keys of its own, update them in turn.
@@ -316,7 +346,8 @@ int main(int argc, char** argv) {
 #ifdef KUBERNEL_TEST_ETCD
   if (argc == 3 && argv[1] == std::string_view("serve-etcd")) return bench::serve_etcd(argv[2]);
 #endif
-  if (argc < 2) fail("usage: storage-bench DIRECTORY [SECONDS [REVISIONS [sqlite|postgres|mysql|etcd [lag|writers]]]]");
+  if (argc < 2)
+    fail("usage: storage-bench DIRECTORY [SECONDS [REVISIONS [sqlite|postgres|mysql|etcd [lag|writers|writer]]]]");
   const std::string backend = argc > 4 ? argv[4] : "sqlite";
   const std::string_view only = argc > 5 ? argv[5] : "";
   const bool lag_only = only == "lag";
@@ -345,11 +376,12 @@ int main(int argc, char** argv) {
     lag(bench, server);
     return 0;
   }
-  if (only == "writers") {
-    writers(bench, "C1", 64, 256);
+  if (only == "writers" || only == "writer") {
+    writers(bench, only == "writer" ? "C2" : "C1", only == "writer" ? 1 : 64, 256);
     return 0;
   }
   if (bench.seconds > 0) {
+    if (backend == "sqlite") disk(directory, bench.seconds);
     writers(bench, "C2", 1, 256);
     writers(bench, "C2", 1, 1024);
     const char* const goal = backend == "sqlite" ? "C1" : "C4";

@@ -3,6 +3,7 @@
 """The stores beside their peers (./dev bench upstream). Needs what `./dev test --upstream` builds.
 
 c1           etcd under its own benchmark, then the embedded store, SQLite: 64 writers of 256 bytes each, both synced.
+c2           the same with one writer, whose rate tells how long a write takes.
 c3           etcd, then etcd-server over SQLite, both under etcd's own benchmark, `put`, both synced.
 c4-postgres  kine, then etcd-server, on one PostgreSQL: compare-and-swap as kube-apiserver writes, and a watch that must see every write, by
 c4-mysql     a client that leaves the machine to the servers (etcd-load). The same on one MariaDB.
@@ -30,11 +31,10 @@ import programs  # noqa: E402
 import stores  # noqa: E402
 
 CLIENTS, CONNECTIONS, KEYS_EACH, VALUE_SIZE = 64, 8, 200, 256
-# Of C1: 53 k writes/s where etcd did 17.7 k.
-FLOORS = {"c1": 3, "c3": 1.3, "c4-postgres": 8, "c4-mysql": 8}
+# Of C1: 53 k writes/s where etcd did 17.7 k. Of C2: 150 us where etcd took 421.
+FLOORS = {"c1": 3, "c2": 2.8, "c3": 1.3, "c4-postgres": 8, "c4-mysql": 8}
 MOST_LAG_MS = 100
 READY = {"etcd": b"ready to serve client requests", "kine": b"Kine available at"}
-
 
 
 class Peer:
@@ -87,22 +87,22 @@ def usage_of(pid):
 class PutLoad:
     """etcd's benchmark counts requests, not seconds: a round is as long as the round before says."""
 
-    def __init__(self, seconds):
-        self.seconds, self.total = seconds, {}
+    def __init__(self, seconds, clients=CLIENTS, connections=CONNECTIONS):
+        self.seconds, self.clients, self.connections, self.total = seconds, clients, connections, {}
 
     def run(self, url):
         total = self.total.get(url, 20000)
-        command = [programs.path("benchmark"), "--endpoints", url.partition("//")[2], f"--clients={CLIENTS}", f"--conns={CONNECTIONS}", "put",
-                   "--sequential-keys", f"--key-space-size={CLIENTS * KEYS_EACH}", "--key-size=16", f"--val-size={VALUE_SIZE}",
+        command = [programs.path("benchmark"), "--endpoints", url.partition("//")[2], f"--clients={self.clients}", f"--conns={self.connections}",
+                   "put", "--sequential-keys", f"--key-space-size={CLIENTS * KEYS_EACH}", "--key-size=16", f"--val-size={VALUE_SIZE}",
                    f"--total={total}"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
         if done.returncode != 0 or not rate:
             raise SystemExit(f"upstream_bench: benchmark failed: {done.stdout}{done.stderr}"[:2000])
         errors = sum(int(n) for n in re.findall(r"^\s+\[(\d+)\]", done.stdout.partition("Error distribution")[2], re.MULTILINE))
-        p99 = re.search(r"99% in ([\d.]+) secs", done.stdout)
+        p50, p99 = (float(re.search(rf"{part}% in ([\d.]+) secs", done.stdout)[1]) * 1000 for part in (50, 99))
         self.total[url] = max(1000, int(float(rate[1]) * self.seconds))
-        return {"writes": total - errors, "rate": float(rate[1]), "p99Ms": float(p99[1]) * 1000, "errors": errors}
+        return {"writes": total - errors, "rate": float(rate[1]), "p50Ms": p50, "p99Ms": p99, "errors": errors}
 
 
 class CompareAndSwapLoad:
@@ -156,22 +156,24 @@ def one_round(load, url, pid, database=None):
     return out
 
 
-def embedded_round(directory, seconds):
-    """The store's own 64 writers in a process that has nothing else to do."""
+def embedded_round(directory, seconds, which):
+    """The store's own `which`, writers or writer, in a process that has nothing else to do."""
     before = client_cpu()
-    command = [control_plane.BUILD / "tests/bench/storage-bench", directory, str(seconds), "1", "sqlite", "writers"]
+    command = [control_plane.BUILD / "tests/bench/storage-bench", directory, str(seconds), "1", "sqlite", which]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    told = re.search(r"64 writers.* (\d+) writes/s, .*p99 +(\d+) us", done.stdout)
+    told = re.search(r" writers, .* (\d+) writes/s, p50 +(\d+) us, p99 +(\d+) us", done.stdout)
     if done.returncode != 0 or not told:
         raise SystemExit(f"upstream_bench: storage-bench failed: {done.stdout}{done.stderr}"[:2000])
     writes = int(told[1]) * seconds
-    return {"writes": writes, "rate": float(told[1]), "p99Ms": float(told[2]) / 1000, "errors": 0, "cpu": (client_cpu() - before) / writes * 1e6}
+    return {"writes": writes, "rate": float(told[1]), "p50Ms": float(told[2]) / 1000, "p99Ms": float(told[3]) / 1000, "errors": 0,
+            "cpu": (client_cpu() - before) / writes * 1e6}
 
 
 def show(name, rounds):
     def middle(key):
         return statistics.median(r[key] for r in rounds)
-    text = f"  {name:<22} {middle('rate'):>8.0f} writes/s, p99 {middle('p99Ms'):>7.1f} ms, {middle('cpu'):>6.1f} us of its CPU each"
+    text = f"  {name:<22} {middle('rate'):>8.0f} writes/s, " + (f"p50 {middle('p50Ms'):.3f} ms, " if "p50Ms" in rounds[0] else "")
+    text += f"p99 {middle('p99Ms'):>7.1f} ms, {middle('cpu'):>6.1f} us of its CPU each"
     for key, what in (("databaseCpu", "the database's"), ("clientCpu", "the client's")):
         text += f", {middle(key):.1f} of {what}" if key in rounds[0] else ""
     if "resident" in rounds[0]:
@@ -212,12 +214,11 @@ def compare(goal, peer, ours, count):
     return not missed
 
 
-def run_c1(directory, seconds, rounds):
+def run_embedded(directory, seconds, rounds, goal, load, which):
     etcd = start_etcd(directory)
     try:
-        load = PutLoad(seconds)
-        return compare("c1", ("etcd", lambda: one_round(load, etcd.url, etcd.process.pid)),
-                       ("sqlite, embedded", lambda: embedded_round(directory, seconds)), rounds)
+        return compare(goal, ("etcd", lambda: one_round(load, etcd.url, etcd.process.pid)),
+                       ("sqlite, embedded", lambda: embedded_round(directory, seconds, which)), rounds)
     finally:
         etcd.stop()
 
@@ -252,7 +253,16 @@ def run_c4(directory, seconds, rounds, kind):
         store.close()
 
 
+def run_c1(directory, seconds, rounds):
+    return run_embedded(directory, seconds, rounds, "c1", PutLoad(seconds), "writers")
+
+
+def run_c2(directory, seconds, rounds):
+    return run_embedded(directory, seconds, rounds, "c2", PutLoad(seconds, 1, 1), "writer")
+
+
 RUNS = {"c1": ("sqlite", ["benchmark"], run_c1),
+        "c2": ("sqlite", ["benchmark"], run_c2),
         "c3": ("sqlite", ["benchmark"], run_c3),
         "c4-postgres": ("postgres", ["kine"], lambda *words: run_c4(*words, "postgres")),
         "c4-mysql": ("mysql", ["kine"], lambda *words: run_c4(*words, "mysql"))}
@@ -260,7 +270,7 @@ RUNS = {"c1": ("sqlite", ["benchmark"], run_c1),
 
 def main():
     parser = argparse.ArgumentParser(prog="./dev bench upstream", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("goal", nargs="*", help="c1, c3, c4-postgres, c4-mysql (default: all)")
+    parser.add_argument("goal", nargs="*", help="c1, c2, c3, c4-postgres, c4-mysql (default: all)")
     parser.add_argument("--seconds", type=int, default=8, help="of a round (default: 8)")
     parser.add_argument("--rounds", type=int, default=5, help="that count (default: 5)")
     parser.add_argument("--directory", default=str(programs.BUILD), help="on the disk to be measured (default: the build directory)")

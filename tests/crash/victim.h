@@ -16,8 +16,9 @@
 
 namespace kubernel::crash {
 
-/// Runs `victim(descriptor)` in a process of its own until it has written `tellings` values of the type T, and kills it; 0: at once,
-/// most likely while it opens its store. `take(value)` gets all that was told. A victim that ends by itself is a fatal failure.
+/// Runs `victim(descriptor)` in a process of its own until it has written `tellings` values of the type T, and kills
+/// it; 0: at once, most likely while it opens its store. `take(value)` gets all that was told. A victim that ends by
+/// itself is a fatal failure.
 template <class T, class Victim, class Take>
 void run_and_kill(std::uint64_t tellings, const Victim& victim, const Take& take) {
   std::array<int, 2> ends{};
