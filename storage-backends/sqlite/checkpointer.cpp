@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <mutex>
+#include <utility>
 
 namespace kubernel::storage_sqlite {
 namespace {
@@ -25,18 +26,25 @@ struct Copied {
   int copied = 0;
 };
 
-// Tells of the first failure of a row, and of its end.
+// Tells of the first failure of a row, and of its end. One thread at a time: whose turn it is.
 class Outcome {
  public:
   void failed(Logger& log, const std::string& why) {
-    if (!failing_.exchange(true)) log_warning(log, "the write-ahead log could not be copied", {{"error", why}});
+    if (!std::exchange(failing_, true)) log_warning(log, "the write-ahead log could not be copied", {{"error", why}});
   }
   void succeeded(Logger& log) {
-    if (failing_.exchange(false)) log_info(log, "the write-ahead log is copied again");
+    if (std::exchange(failing_, false)) log_info(log, "the write-ahead log is copied again");
   }
+  void lost(const std::string& why) {
+    why_ = why;
+    lost_ = true;
+  }
+  const std::string* loss() const { return lost_ ? &why_ : nullptr; }
 
  private:
-  std::atomic<bool> failing_ = false;
+  bool failing_ = false;
+  std::string why_;  // Does not change once lost_ is set.
+  std::atomic<bool> lost_ = false;
 };
 
 Copied copy(Connection& db, Outcome& outcome, Logger& log) {
@@ -45,6 +53,8 @@ Copied copy(Connection& db, Outcome& outcome, Logger& log) {
       sqlite3_wal_checkpoint_v2(db.handle(), "main", SQLITE_CHECKPOINT_PASSIVE, &done.pages, &done.copied);
   if (result == SQLITE_OK) {
     outcome.succeeded(log);
+  } else if (result == SQLITE_IOERR_FSYNC) {
+    outcome.lost(db.error("checkpoint").message());
   } else if (result != SQLITE_BUSY) {
     // Nothing is lost: the log keeps the pages. What is wrong shows at the next write, too.
     outcome.failed(log, db.error("checkpoint").message());
@@ -102,10 +112,16 @@ Checkpointer::~Checkpointer() {
   const std::lock_guard lock(shared_->mutex);
   shared_->closed = true;
   shared_->connection.reset();
+  // Else SQLite copies the rest, and empties the log, when the last connection is closed.
+  if (failure() != nullptr) sqlite3_db_config(writer_.handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+}
+
+const std::string* Checkpointer::failure() const {
+  return shared_->outcome.loss();
 }
 
 void Checkpointer::after_commit() {
-  if (pages_ < copy_from_) return;
+  if (pages_ < copy_from_ || failure() != nullptr) return;
   Turn turn = shared_->turn;
   if (turn == Turn::PoolCopies) return;  // However long the log gets: the copy comes to its end.
   if (turn == Turn::WriterRest) {

@@ -22,7 +22,11 @@ namespace kubernel::storage_sqlite {
 /// copied. The pool gets its turn after a commit, whose pages nobody has copied, and while it has it nobody else
 /// copies: so no copy on the pool ever begins on a log that can be started anew.
 ///
-/// Threads: after_commit() on the writer's thread.
+/// A sync of the database that failed once may not be trusted again: what was copied before it may be gone, and only
+/// the log still has it. It is copied no more then, so that it is never started anew, and the store must take no more
+/// writes; whoever opens it next reads the whole log.
+///
+/// Threads: after_commit() on the writer's thread, failure() on any.
 class Checkpointer {
  public:
   Checkpointer(Connection& writer, Executor& executor, Logger& log);
@@ -33,6 +37,8 @@ class Checkpointer {
 
   /// To be called after each commit, outside any transaction.
   void after_commit();
+  /// Why the log is copied no more; null: it is. Lives as long as this object.
+  const std::string* failure() const;
 
  private:
   struct Shared;

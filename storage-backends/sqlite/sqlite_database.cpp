@@ -238,6 +238,7 @@ class SqliteDatabase::SqliteWriter final : public storage_common::Writer {
       : db_(db), log_(context.log), checkpointer_(db, context.blocking, context.log) {}
 
   Result<Marks> begin() override {
+    if (const std::string* lost = checkpointer_.failure(); lost != nullptr && !broken_) stop(SQLITE_IOERR_FSYNC, *lost);
     if (broken_) return Error(Reason::ServiceUnavailable, stopped());
     KUBERNEL_CHECK_OK(guard(Query(db_, "BEGIN IMMEDIATE").done()));
     if (!known_) {  // Nobody else writes to the file.
@@ -376,14 +377,18 @@ class SqliteDatabase::SqliteWriter final : public storage_common::Writer {
     }
     if (primary == SQLITE_IOERR || primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB ||
         primary == SQLITE_READONLY || primary == SQLITE_CANTOPEN) {
-      const std::string why = "writes have stopped until a restart: " + result.error().message();
-      log_error(log_, why, {{"code", code}});
-      const std::lock_guard lock(stopped_mutex_);
-      stopped_ = why;
-      broken_ = true;
-      return Error(Reason::ServiceUnavailable, why);
+      return stop(code, result.error().message());
     }
     return result;
+  }
+
+  Error stop(int code, const std::string& cause) {
+    const std::string why = "writes have stopped until a restart: " + cause;
+    log_error(log_, why, {{"code", code}});
+    const std::lock_guard lock(stopped_mutex_);
+    stopped_ = why;
+    broken_ = true;
+    return {Reason::ServiceUnavailable, why};
   }
 
   void set_full(const std::string& why) {

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,7 @@ class FaultyDisk {
   ~FaultyDisk() {
     write_result() = SQLITE_OK;
     sync_result() = SQLITE_OK;
+    database_sync_result() = SQLITE_OK;
     sqlite3_vfs_register(base(), 1);
     sqlite3_vfs_unregister(&vfs());
   }
@@ -49,6 +51,11 @@ class FaultyDisk {
     return result;
   }
   static std::atomic<int>& sync_result() {
+    static std::atomic<int> result = SQLITE_OK;
+    return result;
+  }
+  // Of the database, and not of its log.
+  static std::atomic<int>& database_sync_result() {
     static std::atomic<int> result = SQLITE_OK;
     return result;
   }
@@ -95,12 +102,30 @@ class FaultyDisk {
     };
     methods.patched.xSync = [](sqlite3_file* f, int how) {
       ++syncs();
+      if (database_sync_result() != SQLITE_OK && is_database(f)) return database_sync_result().load();
       return sync_result() != SQLITE_OK ? sync_result().load() : FaultyDisk::real(f).xSync(f, how);
     };
     return methods;
   }
+  static bool is_database(const sqlite3_file* file) {
+    const std::lock_guard lock(databases_mutex());
+    return databases().contains(file);
+  }
+  static std::mutex& databases_mutex() {
+    static std::mutex mutex;
+    return mutex;
+  }
+  static std::set<const sqlite3_file*>& databases() {
+    static std::set<const sqlite3_file*> files;
+    return files;
+  }
   static int open(sqlite3_vfs*, const char* name, sqlite3_file* file, int flags, int* out) {
     ++opens();
+    {
+      const std::lock_guard lock(databases_mutex());
+      databases().erase(file);  // The memory may have been another's.
+      if ((flags & SQLITE_OPEN_MAIN_DB) != 0) databases().insert(file);
+    }
     const int result = base()->xOpen(base(), name, file, flags, out);
     if (result == SQLITE_OK && file->pMethods != nullptr) file->pMethods = &methods_for(file->pMethods).patched;
     return result;
@@ -448,6 +473,40 @@ TEST_F(SqliteTrouble, ACopyOfTheLogThatWaitedTooLongDoesNotBegin) {
   EXPECT_GT(FaultyDisk::opens(), opens) << "and the next turn is the pool's again";
   grow(40);
   EXPECT_LE(std::filesystem::file_size(path_ + "-wal"), 24U << 20U);
+}
+
+// What was copied before a sync of the database failed may be gone, although a later sync succeeds: the log must stay.
+TEST_F(SqliteTrouble, AfterAFailedSyncOfTheDatabaseItsLogIsKept) {
+  const FaultyDisk disk;
+  for (const bool on_the_pool : {true, false}) {
+    SCOPED_TRACE(on_the_pool);
+    open();
+    const std::string value(1U << 20U, 'v');
+    const auto found = store_->get({}, "/a", 0);
+    ASSERT_TRUE(found);
+    storage::Revision revision = *found ? (*found)->modified : 0;
+    FaultyDisk::database_sync_result() = SQLITE_IOERR_FSYNC;
+    for (int i = 0; i < 4; ++i) revision = put("/a", value, revision);
+    if (on_the_pool) around_.blocking.run_all();
+    for (int i = 0; i < 16 && !on_the_pool; ++i) {  // The pool does not come to it, and the writer copies the log.
+      const auto written = store_->put({}, "/a", value, revision, 0);
+      if (!written) break;
+      revision = written->revision;
+    }
+    FaultyDisk::database_sync_result() = SQLITE_OK;
+    const auto refused = store_->put({}, "/a", value, revision, 0);
+    ASSERT_FALSE(refused);
+    EXPECT_THAT(refused.error().message(), AllOf(HasSubstr(path_), HasSubstr("writes have stopped")));
+    EXPECT_THAT(store_->stats({})->stopped, HasSubstr("writes have stopped"));
+    EXPECT_EQ((*store_->get({}, "/a", 0))->modified, revision);
+    around_.blocking.run_all();
+    store_.reset();
+    EXPECT_GT(std::filesystem::file_size(path_ + "-wal"), 0U);
+    open();
+    EXPECT_EQ((*store_->get({}, "/a", 0))->modified, revision);
+    put("/a", value, revision);
+    store_.reset();
+  }
 }
 
 TEST_F(SqliteTrouble, AnInterruptedCompactionIsFinishedByTheNext) {
