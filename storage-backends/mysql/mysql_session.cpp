@@ -72,8 +72,12 @@ Dialect make_dialect() {
           },
       .save_lease = "REPLACE INTO kubernel_leases (id, ttl, renewals) VALUES (?, ?, ?)",
       .sweep_old =
-          "DELETE old FROM kubernel_log newer JOIN kubernel_log old ON old.id = newer.previous"
+          "DELETE old FROM kubernel_log newer STRAIGHT_JOIN kubernel_log old ON old.id = newer.previous"
           " WHERE newer.id >= ? AND newer.id < ? AND newer.previous > 0",
+      // Not by a subquery: MariaDB asks that one for every key there is.
+      .sweep_deleted_keys =
+          "DELETE gone FROM kubernel_log deletion STRAIGHT_JOIN kubernel_keys gone ON gone.name = deletion.name"
+          " WHERE deletion.id >= ? AND deletion.id < ? AND deletion.deleted = 1 AND gone.live = 0 AND gone.id < ?",
       .size_bytes =
           "SELECT coalesce(sum(data_length + index_length), 0) FROM information_schema.tables"
           " WHERE table_schema = database() AND table_name IN ('kubernel_log', 'kubernel_keys',"

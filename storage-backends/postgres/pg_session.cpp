@@ -70,6 +70,9 @@ Dialect make_dialect(const std::string& self) {
       .sweep_old =
           "DELETE FROM kubernel_log WHERE id IN (SELECT previous FROM kubernel_log"
           " WHERE id >= ? AND id < ? AND previous > 0)",
+      .sweep_deleted_keys =
+          "DELETE FROM kubernel_keys WHERE name IN"
+          " (SELECT name FROM kubernel_log WHERE id >= ? AND id < ? AND deleted = 1) AND live = 0 AND id < ?",
       .size_bytes =
           "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE oid IN ('kubernel_log'::regclass,"
           " 'kubernel_keys'::regclass, 'kubernel_leases'::regclass, 'kubernel_meta'::regclass)",

@@ -26,9 +26,6 @@ constexpr char kFindLease[] = "SELECT id, ttl, renewals FROM kubernel_leases WHE
 constexpr char kEraseLease[] = "DELETE FROM kubernel_leases WHERE id = ?";
 constexpr char kSetCompacted[] = "UPDATE kubernel_meta SET compacted = ? WHERE id = 1";
 constexpr char kSetSwept[] = "UPDATE kubernel_meta SET swept = ? WHERE id = 1";
-constexpr char kSweepDeletedKeys[] =
-    "DELETE FROM kubernel_keys WHERE live = 0 AND id < ? AND name IN"
-    " (SELECT name FROM kubernel_log WHERE id >= ? AND id < ? AND deleted = 1)";
 constexpr char kSweepDeletions[] = "DELETE FROM kubernel_log WHERE id >= ? AND id < ? AND deleted = 1";
 
 using Found = Result<std::optional<Row>>;
@@ -165,7 +162,7 @@ Result<void> ServerWriter::sweep(Revision from, Revision to) {
   using storage_common::row_id;
   // What the rows of revisions in (from, to] supersede, and deletions in [from, to).
   KUBERNEL_CHECK_OK(execute(dialect_.sweep_old, {row_id(from + 1), row_id(to + 1)}));
-  KUBERNEL_CHECK_OK(execute(kSweepDeletedKeys, {row_id(to), row_id(from), row_id(to)}));
+  KUBERNEL_CHECK_OK(execute(dialect_.sweep_deleted_keys, {row_id(from), row_id(to), row_id(to)}));
   KUBERNEL_CHECK_OK(execute(kSweepDeletions, {row_id(from), row_id(to)}));
   return execute(kSetSwept, {to});
 }

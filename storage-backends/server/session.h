@@ -89,8 +89,9 @@ struct Dialect {
   std::vector<std::string> begin_read;
   /// Limits each statement of the session from now on.
   std::function<std::string(std::chrono::milliseconds)> set_timeout;
-  const char* save_lease = nullptr;  ///< id, ttl, renewals
-  const char* sweep_old = nullptr;   ///< first id, id after the last
+  const char* save_lease = nullptr;          ///< id, ttl, renewals
+  const char* sweep_old = nullptr;           ///< first id, id after the last
+  const char* sweep_deleted_keys = nullptr;  ///< the same, and the latter again
   const char* size_bytes = nullptr;
 };
 
